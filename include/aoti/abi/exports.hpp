@@ -1,0 +1,105 @@
+// What a compiled model exports: a typed table, and the one way to call through it.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "aoti/abi/handles.hpp"
+#include "aoti/abi/row.hpp"
+#include "aoti/result.hpp"
+
+namespace aoti::abi {
+
+/// A model's functions, one member for each row of exports.inc, null where the model lacks it.
+/// A plain copyable value; valid as long as the library it was resolved from stays loaded.
+struct ModelExports {
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  result(*member) parameters = nullptr;
+#include "aoti/abi/exports.inc"
+};
+
+/// All rows, in the order of the members.
+inline constexpr Row export_rows[] = {
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  Row{#symbol, Need::need, {major, minor}},
+#include "aoti/abi/exports.inc"
+};
+
+/// The row of one member: export_row<&ModelExports::run>.
+template <auto Member> inline constexpr Row export_row{};
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  template <>                                                            \
+  inline constexpr Row export_row<&ModelExports::member>{#symbol, Need::need, {major, minor}};
+#include "aoti/abi/exports.inc"
+
+/// Fills the table through `resolve`, `void*(const char* symbol)`, which returns null for what
+/// it does not have: dlsym, or a test's own functions.
+/// @errors missing_export, with the names of all required functions that are missing.
+template <class Resolve> Result<ModelExports> resolve_exports(Resolve&& resolve) {
+  ModelExports table;
+  std::string missing;
+  const auto fill = [&]<class Function>(Function*& member, const Row& row) {
+    member = reinterpret_cast<Function*>(resolve(row.symbol));
+    if (member == nullptr && row.need == Need::required) {
+      missing.append(missing.empty() ? "" : ", ").append(row.symbol);
+    }
+  };
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  fill(table.member, Row{#symbol, Need::need, {major, minor}});
+#include "aoti/abi/exports.inc"
+  if (!missing.empty()) {
+    return Error{Errc::missing_export, "resolving the model's functions",
+                 "the image does not export " + missing};
+  }
+  return table;
+}
+
+namespace detail {
+
+[[gnu::cold]] inline Error unsupported(const Row& row) {
+  const auto [major, minor] = row.since;
+  return {Errc::unsupported, row.symbol,
+          aoti::detail::concat("the model does not have this function; models compiled by torch ",
+                               major, ".", minor, " or later do")};
+}
+
+/// Whether a text blames a lack of memory, of the host or of a device.
+[[gnu::cold]] inline bool tells_of_memory(std::string_view text) noexcept {
+  for (const std::string_view part :
+       {"out of memory", "bad_alloc", "not enough memory", "can't allocate memory"}) {
+    if (text.find(part) != text.npos) return true;
+  }
+  return false;
+}
+
+/// The model's own words on its last failure; empty before torch 2.13, which only prints them.
+[[gnu::cold]] inline Error model_error(const ModelExports& exports, const Row& row, int native) {
+  const char* text = nullptr;
+  if (exports.get_last_error != nullptr) exports.get_last_error(&text);
+  std::string words = text != nullptr ? text : "";
+  const Errc code = tells_of_memory(words) ? Errc::out_of_memory : Errc::model_failed;
+  if (words.empty()) words = "the model returned an error and gave no reason";
+  return {code, row.symbol, std::move(words), native};
+}
+
+}  // namespace detail
+
+/// Calls one of the model's functions: call<&ModelExports::swap_constant_buffer>(table, container).
+/// @errors unsupported (the model lacks it), out_of_memory, model_failed, model_threw
+template <auto Member, class... Arguments>
+Result<void> call(const ModelExports& exports, Arguments... arguments) {
+  constexpr const Row& row = export_row<Member>;
+  const auto function = exports.*Member;
+  if (function == nullptr) return detail::unsupported(row);
+  return aoti::detail::guard(Errc::model_threw, row.symbol, [&]() -> Result<void> {
+    const AOTIRuntimeError native = function(arguments...);
+    if (native != 0) [[unlikely]]
+      return detail::model_error(exports, row, native);
+    return success();
+  });
+}
+
+}  // namespace aoti::abi

@@ -1,0 +1,54 @@
+// The opaque handles and error codes that cross the C boundary of a compiled model.
+//
+// They stand in the global namespace, under torch's names and equal to torch's declarations, so
+// that this file and torch's headers can be included together in any order. What torch defines with
+// a body is only declared here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+struct AtenTensorOpaque;
+using AtenTensorHandle = AtenTensorOpaque*;
+
+struct AtenGeneratorOpaque;
+using AtenGeneratorHandle = AtenGeneratorOpaque*;
+
+struct AOTIProxyExecutorOpaque;
+using AOTIProxyExecutorHandle = AOTIProxyExecutorOpaque*;
+
+struct C10IValueOpaque;
+using C10IValueHandle = C10IValueOpaque*;
+
+struct IValueMapOpaque;
+using IValueMapHandle = IValueMapOpaque*;
+
+struct AtenRecordFunctionOpaque;
+using AtenRecordFunctionHandle = AtenRecordFunctionOpaque*;
+
+struct CUDAGuardOpaque;
+using CUDAGuardHandle = CUDAGuardOpaque*;
+
+struct CUDAStreamGuardOpaque;
+using CUDAStreamGuardHandle = CUDAStreamGuardOpaque*;
+
+struct AOTInductorModelOpaque;
+using AOTInductorModelHandle = AOTInductorModelOpaque*;
+
+struct AOTInductorModelContainerOpaque;
+using AOTInductorModelContainerHandle = AOTInductorModelContainerOpaque*;
+
+struct AOTInductorStreamOpaque;
+using AOTInductorStreamHandle = AOTInductorStreamOpaque*;
+
+struct AOTInductorConstantMap;
+using AOTInductorConstantMapHandle = AOTInductorConstantMap*;
+
+struct AOTInductorConstantMapEntry;
+struct AOTInductorArrayRefTensor;
+
+/// What the functions that a model exports return; 0 is success.
+using AOTIRuntimeError = std::int32_t;
+
+/// What the functions that a model imports return; 0 is success.
+using AOTITorchError = std::int32_t;

@@ -1,0 +1,30 @@
+// What compiled models import: the rows that say which function first came with which torch.
+#pragma once
+
+#include <string_view>
+
+#include "aoti/abi/row.hpp"
+
+namespace aoti::abi {
+
+/// All rows of imports.inc.
+inline constexpr Row import_rows[] = {
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  Row{#symbol, Need::need, {major, minor}},
+#include "aoti/abi/imports.inc"
+};
+
+/// The row of a symbol, or null: models may import functions that have no row.
+constexpr const Row* find_import(std::string_view symbol) noexcept {
+  for (const Row& row : import_rows) {
+    if (symbol == row.symbol) return &row;
+  }
+  return nullptr;
+}
+
+/// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.
+constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
+  return symbol.starts_with("aoti_") || symbol.starts_with("torch_");
+}
+
+}  // namespace aoti::abi

@@ -1,0 +1,20 @@
+// What the tables of exports and imports say about one C function.
+#pragma once
+
+namespace aoti::abi {
+
+enum class Need : bool { optional, required };
+
+/// A torch release; {0, 0} where the first one is not known.
+struct TorchVersion {
+  int major;
+  int minor;
+};
+
+struct Row {
+  const char* symbol;  ///< The function's name in the shared object.
+  Need need;  ///< Exports: what a runner cannot do without. Imports: what every model uses.
+  TorchVersion since;  ///< The first torch release that has it.
+};
+
+}  // namespace aoti::abi

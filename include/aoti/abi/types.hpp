@@ -1,0 +1,120 @@
+// Element types and device types by their numbers in torch's C interface.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace aoti {
+
+/// Element types; the values are c10::ScalarType's, which is what the C interface passes.
+enum class DType : std::int32_t {
+  uint8 = 0,
+  int8 = 1,
+  int16 = 2,
+  int32 = 3,
+  int64 = 4,
+  float16 = 5,
+  float32 = 6,
+  float64 = 7,
+  complex32 = 8,
+  complex64 = 9,
+  complex128 = 10,
+  boolean = 11,
+  bfloat16 = 15,
+  float8_e5m2 = 23,
+  float8_e4m3fn = 24,
+  float8_e5m2fnuz = 25,
+  float8_e4m3fnuz = 26,
+  uint16 = 27,
+  uint32 = 28,
+  uint64 = 29,
+  float8_e8m0fnu = 44,
+  float4_e2m1fn_x2 = 45,
+};
+
+/// Device types; the values are c10::DeviceType's.
+enum class DeviceType : std::int32_t {
+  cpu = 0,
+  cuda = 1,
+  xpu = 12,
+  mps = 13,
+  meta = 14,
+  privateuse1 = 20
+};
+
+namespace abi {
+
+struct DTypeRow {
+  DType dtype;
+  std::string_view name;  ///< As torch prints it, without "torch.".
+  std::size_t size;       ///< Bytes of one element.
+};
+
+inline constexpr std::array dtype_rows{
+    DTypeRow{DType::uint8, "uint8", 1},
+    DTypeRow{DType::int8, "int8", 1},
+    DTypeRow{DType::int16, "int16", 2},
+    DTypeRow{DType::int32, "int32", 4},
+    DTypeRow{DType::int64, "int64", 8},
+    DTypeRow{DType::float16, "float16", 2},
+    DTypeRow{DType::float32, "float32", 4},
+    DTypeRow{DType::float64, "float64", 8},
+    DTypeRow{DType::complex32, "complex32", 4},
+    DTypeRow{DType::complex64, "complex64", 8},
+    DTypeRow{DType::complex128, "complex128", 16},
+    DTypeRow{DType::boolean, "bool", 1},
+    DTypeRow{DType::bfloat16, "bfloat16", 2},
+    DTypeRow{DType::float8_e5m2, "float8_e5m2", 1},
+    DTypeRow{DType::float8_e4m3fn, "float8_e4m3fn", 1},
+    DTypeRow{DType::float8_e5m2fnuz, "float8_e5m2fnuz", 1},
+    DTypeRow{DType::float8_e4m3fnuz, "float8_e4m3fnuz", 1},
+    DTypeRow{DType::uint16, "uint16", 2},
+    DTypeRow{DType::uint32, "uint32", 4},
+    DTypeRow{DType::uint64, "uint64", 8},
+    DTypeRow{DType::float8_e8m0fnu, "float8_e8m0fnu", 1},
+    DTypeRow{DType::float4_e2m1fn_x2, "float4_e2m1fn_x2", 1},
+};
+
+struct DeviceTypeRow {
+  DeviceType type;
+  std::string_view name;
+};
+
+inline constexpr std::array device_type_rows{
+    DeviceTypeRow{DeviceType::cpu, "cpu"},
+    DeviceTypeRow{DeviceType::cuda, "cuda"},
+    DeviceTypeRow{DeviceType::xpu, "xpu"},
+    DeviceTypeRow{DeviceType::mps, "mps"},
+    DeviceTypeRow{DeviceType::meta, "meta"},
+    DeviceTypeRow{DeviceType::privateuse1, "privateuseone"},
+};
+
+}  // namespace abi
+
+/// "float32"; "unknown dtype" for numbers that have no name here.
+constexpr std::string_view to_string(DType dtype) noexcept {
+  for (const auto& row : abi::dtype_rows) {
+    if (row.dtype == dtype) return row.name;
+  }
+  return "unknown dtype";
+}
+
+/// "cuda"; "unknown device" for numbers that have no name here.
+constexpr std::string_view to_string(DeviceType type) noexcept {
+  for (const auto& row : abi::device_type_rows) {
+    if (row.type == type) return row.name;
+  }
+  return "unknown device";
+}
+
+/// The bytes of one element; 0 for numbers that have no name here.
+constexpr std::size_t element_size(DType dtype) noexcept {
+  for (const auto& row : abi::dtype_rows) {
+    if (row.dtype == dtype) return row.size;
+  }
+  return 0;
+}
+
+}  // namespace aoti

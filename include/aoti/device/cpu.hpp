@@ -1,0 +1,28 @@
+// The processor itself as a device: no streams, nothing to guard, always there.
+#pragma once
+
+#include "aoti/device/device.hpp"
+
+namespace aoti {
+
+/// Runs models compiled for "cpu". There is one such device: its index is 0, or left open.
+struct Cpu {
+  static constexpr std::string_view key = "cpu";
+  static constexpr DeviceType type = DeviceType::cpu;
+  struct Stream {};
+  struct Guard {};
+
+  static Result<void> check(DeviceIndex index) {
+    if (index.value > 0) {
+      return Error{Errc::device_unavailable, detail::concat("cpu:", index.value),
+                   "there is one CPU device; its index is 0"};
+    }
+    return success();
+  }
+  static std::string device_string(DeviceIndex) { return "cpu"; }
+  static Stream current_stream(DeviceIndex) noexcept { return {}; }
+  static AOTInductorStreamHandle native(Stream) noexcept { return nullptr; }
+  static Result<Guard> enter(DeviceIndex, Stream) noexcept { return Guard{}; }
+};
+
+}  // namespace aoti

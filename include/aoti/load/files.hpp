@@ -1,0 +1,103 @@
+// The files of a package, wherever they lie: in a zip file, in a directory, or in memory.
+#pragma once
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/load/archive.hpp"
+#include "aoti/load/mapping.hpp"
+
+namespace aoti {
+
+/// Named read-only files. Owns the mappings behind them; bytes that were given stay the caller's.
+/// Immutable, so threads may share it.
+class Files {
+ public:
+  /// Maps a zip file, or every regular file below a directory.
+  /// @errors not_found, not_a_package, damaged_package, unsupported, out_of_memory
+  static Result<Files> open(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+      return Error{Errc::not_found, path, std::strerror(errno), errno};
+    }
+    Files files;
+    if (S_ISDIR(status.st_mode)) {
+      if (auto done = files.add_directory(path, "", 0); !done) return std::move(done).error();
+      std::sort(files.entries_.begin(), files.entries_.end(),
+                [](const Entry& a, const Entry& b) { return a.name < b.name; });
+      return files;
+    }
+    auto mapping = Mapping::open(path);
+    if (!mapping) return std::move(mapping).error();
+    files.mappings_.push_back(std::move(mapping).value());
+    return std::move(files).with_archive(files.mappings_.back().bytes(), path);
+  }
+
+  /// The entries of a zip file in memory, which must outlive the result.
+  /// @errors not_a_package, damaged_package, unsupported
+  static Result<Files> from_bytes(Bytes bytes, const std::string& origin) {
+    return Files{}.with_archive(bytes, origin);
+  }
+
+  /// Sorted by name.
+  const std::vector<Entry>& entries() const noexcept { return entries_; }
+
+ private:
+  // A directory that is not a package, "/" say, must not be walked to its end.
+  static constexpr int max_depth = 16;
+  static constexpr std::size_t max_files = 10'000;
+
+  Result<Files> with_archive(Bytes bytes, const std::string& origin) && {
+    auto archive = Archive::parse(bytes, origin);
+    if (!archive) return std::move(archive).error();
+    entries_ = archive.value().entries();
+    return std::move(*this);
+  }
+
+  Result<void> add_directory(const std::string& path, const std::string& prefix, int depth) {
+    DIR* directory = ::opendir(path.c_str());
+    if (directory == nullptr) return Error{Errc::not_found, path, std::strerror(errno), errno};
+    Result<void> result = success();
+    while (const dirent* item = ::readdir(directory)) {
+      const std::string_view name = item->d_name;
+      if (name == "." || name == "..") continue;
+      result = add(path, detail::concat(path, "/", name), detail::concat(prefix, name), depth);
+      if (!result) break;
+    }
+    ::closedir(directory);
+    return result;
+  }
+
+  Result<void> add(const std::string& top, const std::string& path, std::string name, int depth) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return success();  // a dangling link
+    if (S_ISDIR(status.st_mode) && depth < max_depth) {
+      return add_directory(path, name + "/", depth + 1);
+    }
+    if (!S_ISREG(status.st_mode)) return success();
+    if (entries_.size() == max_files) {
+      return Error{Errc::not_a_package, top, "the directory holds too many files for a package"};
+    }
+    auto mapping = Mapping::open(path);
+    if (!mapping) return std::move(mapping).error();
+    mappings_.push_back(std::move(mapping).value());
+    names_.push_back(std::move(name));
+    entries_.push_back({names_.back(), mappings_.back().bytes()});
+    return success();
+  }
+
+  std::vector<Entry> entries_;
+  std::vector<Mapping> mappings_;
+  std::deque<std::string> names_;  // a deque, because the entries view into it
+};
+
+}  // namespace aoti

@@ -1,0 +1,320 @@
+// A model's image, an ELF shared object, read before anything of it is loaded.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aoti/load/bytes.hpp"
+#include "aoti/result.hpp"
+
+namespace aoti {
+
+namespace detail {
+
+// Layouts and numbers of 64-bit ELF, from the System V gABI and its GNU extensions.
+struct ElfHeader {
+  unsigned char magic[4], bits, order, version, abi, padding[8];
+  std::uint16_t type, machine;
+  std::uint32_t file_version;
+  std::uint64_t entry, segments, sections;
+  std::uint32_t flags;
+  std::uint16_t size, segment_size, segment_count, section_size, section_count, names;
+};
+struct ElfSegment {
+  std::uint32_t type, flags;
+  std::uint64_t offset, address, physical, file_size, memory_size, align;
+};
+struct ElfDynamic {
+  std::int64_t tag;
+  std::uint64_t value;
+};
+struct ElfSymbol {
+  std::uint32_t name;
+  unsigned char info, other;
+  std::uint16_t section;
+  std::uint64_t value, size;
+};
+
+inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2;
+inline constexpr std::uint16_t elf_shared_object = 3;
+inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf_symbols = 6,
+                              elf_strings_size = 10, elf_gnu_hash = 0x6ffffef5;
+inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10;
+
+/// The processor that this program was compiled for, as ELF numbers it; 0 for one without ELF.
+inline constexpr std::uint16_t host_machine =
+#if !defined(__ELF__)
+    0;
+#elif defined(__x86_64__)
+    62;
+#elif defined(__aarch64__)
+    183;
+#elif defined(__riscv)
+    243;
+#elif defined(__powerpc64__)
+    21;
+#elif defined(__s390x__)
+    22;
+#else
+    0;
+#endif
+
+}  // namespace detail
+
+/// The name of an ELF machine number.
+constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
+  switch (machine) {
+    case 3:
+      return "i386";
+    case 21:
+      return "ppc64";
+    case 22:
+      return "s390x";
+    case 40:
+      return "arm";
+    case 62:
+      return "x86_64";
+    case 183:
+      return "aarch64";
+    case 243:
+      return "riscv64";
+    default:
+      return "an unknown machine";
+  }
+}
+
+/// What an image states about itself. The names are views into the image's bytes.
+class Image {
+ public:
+  struct Import {
+    std::string_view name;
+    bool weak;  ///< The image loads without it.
+  };
+
+  /// A change to be made to a copy of the image before it is loaded: the low `size` bytes of
+  /// `value`, little-endian, at `offset`.
+  struct Edit {
+    std::uint64_t offset;
+    std::uint64_t value;
+    std::size_t size;
+  };
+
+  /// Whether the bytes begin as an ELF file does.
+  static bool recognises(Bytes bytes) noexcept {
+    return detail::as_text(bytes).starts_with(
+        "\x7f"
+        "ELF");
+  }
+
+  /// Reads headers and dynamic symbols; every offset is checked, since the file may be damaged.
+  /// @param origin what the image is called in errors
+  /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one),
+  ///         damaged_package
+  /// @allocates the lists of names
+  static Result<Image> parse(Bytes bytes, const std::string& origin) {
+    Image image;
+    image.bytes_ = bytes;
+    if (auto done = image.parse(origin); !done) return std::move(done).error();
+    return image;
+  }
+
+  /// The ELF machine number: detail::host_machine is this machine's.
+  std::uint16_t machine() const noexcept { return machine_; }
+  /// The libraries that the image asks for.
+  const std::vector<std::string_view>& needed() const noexcept { return needed_; }
+  /// The symbols that others must provide, and those that it provides (sorted).
+  const std::vector<Import>& imports() const noexcept { return imports_; }
+  const std::vector<std::string_view>& exports() const noexcept { return exports_; }
+
+  bool has_export(std::string_view name) const noexcept {
+    return std::binary_search(exports_.begin(), exports_.end(), name);
+  }
+
+  /// The changes with which the image loads on its own terms: without the libraries for which
+  /// `drop(name)` holds, and with its STB_GNU_UNIQUE symbols, which the loader would share with
+  /// other images of the process and which keep an image from ever being unloaded, made ordinary.
+  template <class Drop> std::vector<Edit> edits(Drop&& drop) const {
+    constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
+    std::vector<Edit> edits;
+    for (std::size_t i = 0; i < needed_.size(); ++i) {
+      if (drop(needed_[i])) edits.push_back({needed_at_[i], ignored_tag, sizeof ignored_tag});
+    }
+    for (const auto& [offset, type] : unique_) {
+      edits.push_back({offset, static_cast<std::uint64_t>(detail::elf_weak << 4 | type), 1});
+    }
+    return edits;
+  }
+
+ private:
+  struct Unique {
+    std::uint64_t offset;  // of the symbol's info byte
+    unsigned char type;
+  };
+
+  template <class... Pieces>
+  [[gnu::cold]] static Error damaged(const std::string& origin, const Pieces&... pieces) {
+    return {Errc::damaged_package, origin, detail::concat("the image ", pieces...)};
+  }
+
+  Result<void> parse(const std::string& origin) {
+    detail::ElfHeader header{};
+    if (!recognises(bytes_)) {
+      return Error{Errc::not_a_package, origin, "the image is not an ELF shared object"};
+    }
+    if (!detail::read(bytes_, 0, header)) return damaged(origin, "is cut off");
+    if (header.bits != 2 || header.order != 1) {
+      return Error{Errc::wrong_machine, origin,
+                   "the image is not for a 64-bit little-endian processor"};
+    }
+    machine_ = header.machine;
+    if (header.type != detail::elf_shared_object) {
+      return damaged(origin, "is an ELF file but not a shared object");
+    }
+    if (header.segment_size != sizeof(detail::ElfSegment)) {
+      return damaged(origin, "has program headers of another size");
+    }
+    detail::ElfSegment dynamic{};
+    for (std::uint64_t i = 0; i < header.segment_count; ++i) {
+      detail::ElfSegment segment{};
+      if (!detail::read(bytes_, header.segments + i * sizeof segment, segment)) {
+        return damaged(origin, "lacks its program headers");
+      }
+      if (segment.type == detail::elf_dynamic) dynamic = segment;
+      if (segment.type != detail::elf_load) continue;
+      if (!detail::within(segment.offset, segment.file_size, bytes_.size())) {
+        return damaged(origin, "is cut off");
+      }
+      segments_.push_back(segment);
+    }
+    if (dynamic.type == 0 || !detail::within(dynamic.offset, dynamic.file_size, bytes_.size())) {
+      return damaged(origin, "has no dynamic section");
+    }
+    return parse_dynamic(dynamic, origin);
+  }
+
+  Result<void> parse_dynamic(const detail::ElfSegment& dynamic, const std::string& origin) {
+    std::uint64_t symbols = 0, strings = 0, strings_size = 0, hash = 0, gnu_hash = 0;
+    std::vector<std::uint64_t> needed_names;
+    for (std::uint64_t at = 0; at < dynamic.file_size; at += sizeof(detail::ElfDynamic)) {
+      detail::ElfDynamic item{};
+      if (!detail::read(bytes_, dynamic.offset + at, item) || item.tag == 0) break;
+      switch (item.tag) {
+        case detail::elf_needed:
+          needed_names.push_back(item.value);
+          needed_at_.push_back(dynamic.offset + at);
+          break;
+        case detail::elf_hash:
+          hash = item.value;
+          break;
+        case detail::elf_strings:
+          strings = item.value;
+          break;
+        case detail::elf_symbols:
+          symbols = item.value;
+          break;
+        case detail::elf_strings_size:
+          strings_size = item.value;
+          break;
+        case detail::elf_gnu_hash:
+          gnu_hash = item.value;
+          break;
+        default:
+          break;
+      }
+    }
+    const Bytes string_table = at_address(strings);
+    if (string_table.size() < strings_size) return damaged(origin, "lacks its string table");
+    strings_ = detail::as_text(string_table.first(strings_size));
+    for (const std::uint64_t name : needed_names) {
+      needed_.push_back(text(name));
+      if (needed_.back().empty()) return damaged(origin, "names a needed library badly");
+    }
+    const std::uint64_t count =
+        gnu_hash != 0 ? count_gnu(at_address(gnu_hash)) : count_sysv(at_address(hash));
+    const Bytes table = at_address(symbols);
+    if (count > table.size() / sizeof(detail::ElfSymbol)) {
+      return damaged(origin, "lacks its symbol table");
+    }
+    for (std::uint64_t i = 1; i < count; ++i) {
+      detail::ElfSymbol symbol{};
+      if (!detail::read(table, i * sizeof symbol, symbol)) break;
+      const unsigned char binding = symbol.info >> 4;
+      if (binding != detail::elf_global && binding != detail::elf_weak &&
+          binding != detail::elf_unique) {
+        continue;
+      }
+      const std::string_view name = text(symbol.name);
+      if (name.empty()) return damaged(origin, "names a symbol badly");
+      if (symbol.section == 0) {
+        imports_.push_back({name, binding == detail::elf_weak});
+      } else {
+        exports_.push_back(name);
+      }
+      if (binding == detail::elf_unique) {
+        const auto info_at = static_cast<std::uint64_t>(table.data() - bytes_.data()) +
+                             i * sizeof symbol + sizeof symbol.name;
+        unique_.push_back({info_at, static_cast<unsigned char>(symbol.info & 0xf)});
+      }
+    }
+    std::sort(exports_.begin(), exports_.end());
+    return success();
+  }
+
+  /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
+  Bytes at_address(std::uint64_t address) const noexcept {
+    for (const auto& segment : segments_) {
+      if (address >= segment.address && address - segment.address < segment.file_size) {
+        const std::uint64_t skip = address - segment.address;
+        return bytes_.subspan(segment.offset + skip, segment.file_size - skip);
+      }
+    }
+    return {};
+  }
+
+  /// The string at an offset of the string table; empty where it is not a string.
+  std::string_view text(std::uint64_t offset) const noexcept {
+    if (offset >= strings_.size()) return {};
+    const std::size_t end = strings_.find('\0', offset);
+    return end == strings_.npos ? std::string_view{} : strings_.substr(offset, end - offset);
+  }
+
+  /// The number of symbols: a DT_HASH table states it.
+  static std::uint64_t count_sysv(Bytes table) noexcept {
+    std::uint32_t header[2] = {};  // buckets, chains
+    return detail::read(table, 0, header) ? header[1] : 0;
+  }
+
+  /// A DT_GNU_HASH table lists the defined symbols, which come last: the end of the chain with the
+  /// highest start is the number of symbols.
+  static std::uint64_t count_gnu(Bytes table) noexcept {
+    std::uint32_t header[4] = {};  // buckets, first defined symbol, bloom words, shift
+    if (!detail::read(table, 0, header)) return 0;
+    const std::uint64_t buckets_at = sizeof header + std::uint64_t{header[2]} * 8;
+    const std::uint64_t chains_at = buckets_at + std::uint64_t{header[0]} * 4;
+    std::uint32_t last = 0, value = 0;
+    for (std::uint64_t i = 0; i < header[0]; ++i) {
+      if (!detail::read(table, buckets_at + i * 4, value)) return 0;
+      last = std::max(last, value);
+    }
+    if (last < header[1]) return header[1];
+    for (std::uint64_t i = last;; ++i) {
+      if (!detail::read(table, chains_at + (i - header[1]) * 4, value)) return 0;
+      if ((value & 1) != 0) return i + 1;
+    }
+  }
+
+  Bytes bytes_;
+  std::uint16_t machine_ = 0;
+  std::vector<detail::ElfSegment> segments_;
+  std::string_view strings_;
+  std::vector<std::string_view> needed_;
+  std::vector<std::uint64_t> needed_at_;
+  std::vector<Import> imports_;
+  std::vector<std::string_view> exports_;
+  std::vector<Unique> unique_;
+};
+
+}  // namespace aoti

@@ -1,0 +1,120 @@
+// JSON as a small tree: what metadata, call specs and input specs are written in.
+#pragma once
+
+#include <rapidjson/reader.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/result.hpp"
+
+namespace aoti {
+
+/// A JSON value. Objects keep the order of their members.
+struct Json {
+  enum class Kind : std::uint8_t { null, boolean, integer, number, string, array, object };
+
+  Kind kind = Kind::null;
+  std::int64_t integer = 0;         ///< Of an integer, and 0 or 1 of a boolean.
+  double number = 0;                ///< Of a number that is not an integer.
+  std::string string{};             ///< Of a string.
+  std::vector<std::string> keys{};  ///< Of an object, one for each item.
+  std::vector<Json> items{};        ///< Of an array or an object.
+
+  /// Parses one JSON document; a document may not be nested deeper than 64 levels.
+  /// @param operation what is parsed, for errors
+  /// @errors damaged_package
+  static Result<Json> parse(std::string_view text, std::string operation);
+
+  bool is(Kind wanted) const noexcept { return kind == wanted; }
+
+  /// The member of that key, or a null value.
+  const Json& operator[](std::string_view key) const noexcept {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (keys[i] == key) return items[i];
+    }
+    static const Json null;
+    return null;
+  }
+};
+
+namespace detail {
+
+/// Builds the tree from RapidJSON's events.
+struct JsonBuilder {
+  std::vector<Json*> open;  // the arrays and objects that are not closed yet
+  Json root;
+
+  bool add(Json&& value) {
+    if (open.empty()) {
+      root = std::move(value);
+      return true;
+    }
+    open.back()->items.push_back(std::move(value));
+    return true;
+  }
+  bool begin(Json::Kind kind) {
+    if (open.size() == 64) return false;
+    add(Json{.kind = kind});
+    open.push_back(open.empty() ? &root : &open.back()->items.back());
+    return true;
+  }
+  bool end() { return open.pop_back(), true; }
+  bool integer(std::int64_t value) {
+    return add(Json{.kind = Json::Kind::integer, .integer = value});
+  }
+
+  bool Null() { return add(Json{}); }
+  bool Bool(bool value) { return add(Json{.kind = Json::Kind::boolean, .integer = value}); }
+  bool Int(int value) { return integer(value); }
+  bool Uint(unsigned value) { return integer(value); }
+  bool Int64(std::int64_t value) { return integer(value); }
+  bool Uint64(std::uint64_t value) { return Double(static_cast<double>(value)); }
+  bool Double(double value) { return add(Json{.kind = Json::Kind::number, .number = value}); }
+  bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }
+  bool String(const char* text, rapidjson::SizeType size, bool) {
+    return add(Json{.kind = Json::Kind::string, .string = std::string(text, size)});
+  }
+  bool Key(const char* text, rapidjson::SizeType size, bool) {
+    return open.back()->keys.emplace_back(text, size), true;
+  }
+  bool StartObject() { return begin(Json::Kind::object); }
+  bool EndObject(rapidjson::SizeType) { return end(); }
+  bool StartArray() { return begin(Json::Kind::array); }
+  bool EndArray(rapidjson::SizeType) { return end(); }
+};
+
+/// RapidJSON's input stream over a string_view.
+struct JsonStream {
+  using Ch = char;
+  const char* begin;
+  const char* at;
+  const char* end;
+  char Peek() const { return at != end ? *at : '\0'; }
+  char Take() { return at != end ? *at++ : '\0'; }
+  std::size_t Tell() const { return static_cast<std::size_t>(at - begin); }
+  char* PutBegin() { return nullptr; }
+  void Put(char) {}
+  std::size_t PutEnd(char*) { return 0; }
+};
+
+}  // namespace detail
+
+inline Result<Json> Json::parse(std::string_view text, std::string operation) {
+  detail::JsonBuilder builder;
+  detail::JsonStream stream{text.data(), text.data(), text.data() + text.size()};
+  rapidjson::Reader reader;
+  reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag |
+               rapidjson::kParseNanAndInfFlag>(stream, builder);
+  if (reader.HasParseError()) {
+    return Error{Errc::damaged_package, std::move(operation),
+                 detail::concat("not readable as JSON at byte ", reader.GetErrorOffset(), " of ",
+                                text.size())};
+  }
+  return std::move(builder.root);
+}
+
+}  // namespace aoti

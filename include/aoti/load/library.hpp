@@ -1,0 +1,152 @@
+// A loaded shared object, from a path or from bytes in memory.
+#pragma once
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/load/image.hpp"
+
+namespace aoti {
+
+/// Where an image that is loaded from bytes gets the file that the system's loader insists on.
+enum class Backing : std::uint8_t {
+  memory,          ///< An anonymous memory file (Linux): nothing reaches a disk.
+  temporary_file,  ///< A private file in $TMPDIR, gone when the library is open: any POSIX system.
+};
+
+inline constexpr Backing default_backing =
+#if defined(__linux__)
+    Backing::memory;
+#else
+    Backing::temporary_file;
+#endif
+
+/// Owns a shared object. It stays loaded after this object's death, since code that still runs
+/// (a pool's threads, thread-exit destructors) may be its own; unload() is for those who know.
+class Library {
+ public:
+  /// Loads a copy of `image` with `edits` made to it. Symbols stay private to the library.
+  /// @param name what debuggers and error messages call it
+  /// @errors library_load_failed, out_of_memory
+  static Result<Library> load(Bytes image, std::span<const Image::Edit> edits,
+                              const std::string& name, Backing backing = default_backing) {
+    Library library;
+    auto path = library.make_file(image, edits, name, backing);
+    if (!path) return std::move(path).error();
+    library.handle_ = ::dlopen(path.value().c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library.handle_ == nullptr) {
+      const char* text = ::dlerror();
+      return Error{Errc::library_load_failed, name, text != nullptr ? text : "dlopen failed"};
+    }
+    return library;
+  }
+
+  Library() noexcept = default;
+  Library(Library&& other) noexcept
+      : handle_{std::exchange(other.handle_, nullptr)},
+        file_{std::exchange(other.file_, -1)},
+        path_{std::exchange(other.path_, {})} {}
+  Library& operator=(Library&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(file_, other.file_);
+    std::swap(path_, other.path_);
+    return *this;
+  }
+  ~Library() { close_file(); }
+
+  /// A symbol's address, or null.
+  void* symbol(const char* name) const noexcept {
+    return handle_ != nullptr ? ::dlsym(handle_, name) : nullptr;
+  }
+
+  /// Gives up the file behind the image. Models with appended weights reopen it while they are
+  /// created, so this comes after that; until then it costs a descriptor.
+  void close_file() noexcept {
+    if (!path_.empty()) ::unlink(path_.c_str());
+    path_.clear();
+    if (file_ >= 0) ::close(file_);
+    file_ = -1;
+  }
+
+  /// Unloads the shared object: none of its code may be running or be called again.
+  void unload() noexcept {
+    close_file();
+    if (handle_ != nullptr) ::dlclose(handle_);
+    handle_ = nullptr;
+  }
+
+ private:
+  /// Makes file_ (and path_, where it has a name) and returns the path to load it by.
+  Result<std::string> make_file(Bytes image, std::span<const Image::Edit> edits,
+                                const std::string& name, Backing backing) {
+    if (backing == Backing::memory) {
+#if defined(__linux__)
+      file_ = ::memfd_create(name.substr(name.rfind('/') + 1).substr(0, 200).c_str(), MFD_CLOEXEC);
+      if (file_ < 0) return failure(name, "memfd_create");
+#else
+      return Error{Errc::unsupported, name, "anonymous memory files exist on Linux only"};
+#endif
+    } else {
+      const char* folder = std::getenv("TMPDIR");
+      path_ =
+          detail::concat(folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX");
+      file_ = ::mkstemp(path_.data());
+      if (file_ < 0) {
+        const std::string path = std::exchange(path_, {});
+        return failure(name, path.c_str());
+      }
+      ::fcntl(file_, F_SETFD, FD_CLOEXEC);
+    }
+    while (!image.empty()) {
+      const ssize_t written = ::write(file_, image.data(), image.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return failure(name, "writing the image");
+      image = image.subspan(static_cast<std::size_t>(written));
+    }
+    for (const Image::Edit& edit : edits) {
+      if (::pwrite(file_, &edit.value, edit.size, static_cast<off_t>(edit.offset)) !=
+          static_cast<ssize_t>(edit.size)) {
+        return failure(name, "editing the image");
+      }
+    }
+    return backing == Backing::memory ? memory_path() : path_;
+  }
+
+  /// A path of the memory file that no other live one has. Loaders take a library of the same
+  /// name for the same library, and descriptors are reused, so the inode is written into the path
+  /// too: a "./" for each set bit and a "/" for each clear one, which the kernel skips.
+  std::string memory_path() const {
+    struct stat status {};
+    ::fstat(file_, &status);
+    std::string path = "/proc/self/fd/";
+    for (std::uint64_t inode = status.st_ino; inode != 0; inode >>= 1) {
+      path += (inode & 1) != 0 ? "./" : "/";
+    }
+    return path + std::to_string(file_);
+  }
+
+  [[gnu::cold]] static Error failure(const std::string& name, const char* what) {
+    const int code = errno;
+    const bool memory = code == ENOMEM || code == ENOSPC;
+    return {memory ? Errc::out_of_memory : Errc::library_load_failed, name,
+            detail::concat(what, ": ", std::strerror(code)), code};
+  }
+
+  void* handle_ = nullptr;
+  int file_ = -1;
+  std::string path_;
+};
+
+}  // namespace aoti

@@ -1,0 +1,196 @@
+// A .pt2 package: which models it holds, and each one's image, metadata and weights.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/load/files.hpp"
+#include "aoti/load/json.hpp"
+
+namespace aoti {
+
+/// A model's metadata: torch's keys (AOTI_DEVICE_KEY, AOTI_MACHINE, …) and the user's own.
+struct Metadata {
+  std::vector<std::pair<std::string, std::string>> items;
+
+  /// The value of a key; empty where there is none.
+  std::string_view operator[](std::string_view key) const noexcept {
+    for (const auto& [name, value] : items) {
+      if (name == key) return value;
+    }
+    return {};
+  }
+};
+
+/// One model of a package. The views belong to the package.
+struct PackagedModel {
+  std::string name;
+  std::string origin;        ///< "digits.pt2 (model)": what errors call it.
+  Bytes image;               ///< The shared object; empty in a package of sources only.
+  Bytes weights;             ///< The weights blob beside the image; empty where there is none.
+  Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; mostly empty.
+  std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
+  Metadata metadata;
+};
+
+/// An open package. Owns what it maps, extracts nothing, and is immutable, so threads may share
+/// it. It may be closed once its models have been opened.
+class Package {
+ public:
+  /// Opens a .pt2 file, or a directory into which one was unpacked.
+  /// @errors not_found, not_a_package, damaged_package, no_such_model (it holds none at all),
+  ///         unsupported (compressed entries), out_of_memory
+  static Result<Package> open(const std::string& path) {
+    return detail::guard(Errc::damaged_package, "Package::open", [&]() -> Result<Package> {
+      auto files = Files::open(path);
+      if (!files) return std::move(files).error();
+      return Package{std::move(files).value(), path}.checked();
+    });
+  }
+
+  /// Opens a package that lies in memory; the bytes must outlive the package.
+  /// @param origin what the bytes are called in errors
+  /// @errors as open
+  static Result<Package> from_bytes(Bytes bytes, std::string origin = "package in memory") {
+    return detail::guard(Errc::damaged_package, "Package::from_bytes", [&]() -> Result<Package> {
+      auto files = Files::from_bytes(bytes, origin);
+      if (!files) return std::move(files).error();
+      return Package{std::move(files).value(), std::move(origin)}.checked();
+    });
+  }
+
+  /// The path, or the name that was given to bytes in memory.
+  const std::string& origin() const noexcept { return origin_; }
+
+  /// The models' names, sorted.
+  const std::vector<std::string>& model_names() const noexcept { return models_; }
+
+  /// One model, by its exact name; an empty name means the only one.
+  /// @errors no_such_model, ambiguous_model (both list the names), damaged_package
+  Result<PackagedModel> model(std::string_view name = {}) const {
+    return detail::guard(Errc::damaged_package, "Package::model", [&] { return find(name); });
+  }
+
+  /// The contents of a file, by its path below the package's root: "extra/notes.txt".
+  /// @errors not_found
+  Result<Bytes> file(std::string_view path) const {
+    for (const Entry& entry : files_.entries()) {
+      if (below_root(entry.name) == path) return entry.data;
+    }
+    return Error{Errc::not_found, origin_, detail::concat("the package has no file ", path)};
+  }
+
+  /// All files, by their paths below the archive's top.
+  const std::vector<Entry>& files() const noexcept { return files_.entries(); }
+
+ private:
+  static constexpr std::string_view models_folder = "data/aotinductor/";
+
+  Package(Files files, std::string origin) : files_{std::move(files)}, origin_{std::move(origin)} {}
+
+  /// The path without the root folder, or empty for what lies outside of it.
+  std::string_view below_root(std::string_view name) const noexcept {
+    return name.starts_with(root_) ? name.substr(root_.size()) : std::string_view{};
+  }
+
+  /// The model that a file belongs to: the part between the models' folder and the file's name.
+  std::string_view model_of(std::string_view name) const noexcept {
+    const std::string_view path = below_root(name);
+    const std::size_t slash = path.rfind('/');
+    if (!path.starts_with(models_folder) || slash == path.npos || slash < models_folder.size()) {
+      return {};
+    }
+    return path.substr(models_folder.size(), slash - models_folder.size());
+  }
+
+  /// Finds the root folder and the models' names.
+  Result<Package> checked() && {
+    bool is_package = false;
+    for (const Entry& entry : files_.entries()) {
+      // Either file tells the root: archives made before 2.6 have no root folder and no format.
+      std::size_t at = entry.name.find(models_folder);
+      if (at == entry.name.npos && entry.name.ends_with("archive_format")) {
+        at = entry.name.size() - std::string_view{"archive_format"}.size();
+      }
+      // At the top or one folder below it: a folder of packages is not a package.
+      if (at == entry.name.npos || (at != 0 && entry.name.find('/') != at - 1)) continue;
+      root_ = entry.name.substr(0, at);
+      is_package = true;
+      break;
+    }
+    if (!is_package) {
+      return Error{Errc::not_a_package, origin_,
+                   "it has neither an archive_format nor a data/aotinductor folder"};
+    }
+    for (const Entry& entry : files_.entries()) {
+      const std::string_view model = model_of(entry.name);
+      if (model.empty() || std::find(models_.begin(), models_.end(), model) != models_.end()) {
+        continue;
+      }
+      models_.emplace_back(model);
+    }
+    std::sort(models_.begin(), models_.end());
+    if (models_.empty()) {
+      return Error{Errc::no_such_model, origin_,
+                   "the package holds no compiled model (no data/aotinductor folder); one that "
+                   "torch.export.save wrote must be compiled with aoti_compile_and_package"};
+    }
+    return std::move(*this);
+  }
+
+  Result<PackagedModel> find(std::string_view name) const {
+    if (name.empty() && models_.size() > 1) {
+      return Error{Errc::ambiguous_model, origin_,
+                   detail::concat("name one of the models: ", detail::join(models_))};
+    }
+    if (name.empty()) name = models_.front();
+    if (std::find(models_.begin(), models_.end(), name) == models_.end()) {
+      return Error{Errc::no_such_model, origin_,
+                   detail::concat("no model is named '", name, "'; the package holds ",
+                                  detail::join(models_))};
+    }
+    PackagedModel model{.name = std::string{name},
+                        .origin = detail::concat(origin_, " (", name, ")"),
+                        .image = {},
+                        .weights = {},
+                        .extern_nodes = {},
+                        .files = {},
+                        .metadata = {}};
+    Bytes metadata;
+    bool several = false;
+    const auto take = [&several](Bytes& slot, Bytes data) {
+      several |= slot.data() != nullptr;
+      slot = data;
+    };
+    for (const Entry& entry : files_.entries()) {
+      if (model_of(entry.name) != name) continue;
+      const std::string_view file = entry.name.substr(entry.name.rfind('/') + 1);
+      model.files.push_back({file, entry.data});
+      if (file.ends_with(".so")) take(model.image, entry.data);
+      if (file.ends_with(".wrapper_metadata.json")) take(metadata, entry.data);
+      if (file.ends_with("_weights.blob")) take(model.weights, entry.data);
+      if (file.ends_with(".wrapper.json")) take(model.extern_nodes, entry.data);
+    }
+    if (several) {
+      return Error{Errc::damaged_package, model.origin, "the model has more than one image"};
+    }
+    if (metadata.empty()) return model;
+    auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
+    if (!json) return std::move(json).error();
+    for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
+      model.metadata.items.emplace_back(std::move(json.value().keys[i]),
+                                        std::move(json.value().items[i].string));
+    }
+    return model;
+  }
+
+  Files files_;
+  std::string origin_;
+  std::string root_;
+  std::vector<std::string> models_;
+};
+
+}  // namespace aoti

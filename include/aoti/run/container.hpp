@@ -1,0 +1,236 @@
+// A model's container: created, asked about itself, and deleted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/exports.hpp"
+#include "aoti/abi/types.hpp"
+#include "aoti/load/library.hpp"
+#include "aoti/run/call_spec.hpp"
+#include "aoti/run/options.hpp"
+#include "aoti/run/preflight.hpp"
+
+namespace aoti {
+
+/// What a constant of a model is; the values are torch's ConstantType.
+enum class ConstantKind : std::int32_t {
+  unknown = 0,
+  parameter = 1,
+  buffer = 2,
+  tensor = 3,
+  folded = 4
+};
+
+/// One constant (weight) of a model.
+struct Constant {
+  std::string name;  ///< The name inside the compiled code.
+  std::string fqn;   ///< The name in the module that was compiled; empty for a folded constant.
+  DType dtype{};
+  ConstantKind kind = ConstantKind::unknown;  ///< Unknown before torch 2.6.
+  std::size_t bytes = 0;  ///< May be padded; 0 before torch 2.8, which cannot tell.
+  bool folded = false;    ///< Computed from other constants when the model is loaded.
+};
+
+/// Owns a model's container and the library that it lives in. The functions are those of the
+/// model; calls are as thread-safe as the model makes them.
+class Container {
+ public:
+  /// Loads an image that passed its pre-flight, creates the container on `device`, and loads the
+  /// weights that lie beside the image.
+  /// @errors library_load_failed, missing_export, unsupported (operators that need a proxy
+  ///         executor, weights in a form that is not read), damaged_package, out_of_memory,
+  ///         model_failed, model_threw
+  static Result<Container> create(const PackagedModel& model, const Image& image,
+                                  const std::string& device, const OpenOptions& options) {
+    if (auto done = check_operators(model); !done) return std::move(done).error();
+    // Of torch's libraries only those that the process has: a program need not have libtorch.so.
+    const auto drop = [](std::string_view needed) {
+      return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
+             !is_loaded(std::string{needed}.c_str());
+    };
+    auto library = Library::load(model.image, image.edits(drop), model.origin, options.backing);
+    if (!library) return std::move(library).error();
+    Container container;
+    container.library_ = std::move(library).value();
+    auto exports =
+        abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
+    Result<void> done = success();
+    if (exports) {
+      container.exports_ = exports.value();
+      done = container.start(model, device, options.instances);
+    } else {
+      done = std::move(exports).error();
+    }
+    if (!done) {
+      container.destroy();
+      container.library_.unload();  // nothing of it has been handed out
+      return std::move(done).error();
+    }
+    container.library_.close_file();
+    return container;
+  }
+
+  Container() noexcept = default;
+  Container(Container&& other) noexcept
+      : exports_{other.exports_},
+        handle_{std::exchange(other.handle_, nullptr)},
+        library_{std::move(other.library_)} {}
+  Container& operator=(Container&& other) noexcept {
+    std::swap(exports_, other.exports_);
+    std::swap(handle_, other.handle_);
+    std::swap(library_, other.library_);
+    return *this;
+  }
+  ~Container() { destroy(); }
+
+  /// Deletes the container and unloads the image, which otherwise stays loaded: no thread may be
+  /// inside the model, and nothing of it may be used again, tensors with its deleters included.
+  void unload() && noexcept {
+    destroy();
+    library_.unload();
+  }
+
+  const abi::ModelExports& exports() const noexcept { return exports_; }
+  AOTInductorModelContainerHandle handle() const noexcept { return handle_; }
+
+  /// Calls a function whose first parameter is the container.
+  template <auto Member, class... Arguments> Result<void> call(Arguments... arguments) const {
+    return abi::call<Member>(exports_, handle_, arguments...);
+  }
+
+  /// Wraps AOTInductorModelContainerGetNumInputs and …GetNumOutputs.
+  Result<std::size_t> input_count() const {
+    return get<&abi::ModelExports::get_num_inputs, std::size_t>();
+  }
+  Result<std::size_t> output_count() const {
+    return get<&abi::ModelExports::get_num_outputs, std::size_t>();
+  }
+
+  /// The name inside the compiled code. Wraps …GetInputName and …GetOutputName.
+  Result<std::string> input_name(std::size_t i) const {
+    return text<&abi::ModelExports::get_input_name>(i);
+  }
+  Result<std::string> output_name(std::size_t i) const {
+    return text<&abi::ModelExports::get_output_name>(i);
+  }
+
+  /// Wraps …GetCallSpec.
+  /// @errors unsupported (the model was compiled without one), damaged_package
+  Result<CallSpec> call_spec() const {
+    const char* in = nullptr;
+    const char* out = nullptr;
+    if (auto done = call<&abi::ModelExports::get_call_spec>(&in, &out); !done) {
+      return std::move(done).error();
+    }
+    return CallSpec::parse(in != nullptr ? in : "", out != nullptr ? out : "");
+  }
+
+  /// All constants, in the model's order. Wraps …GetNumConstants, …GetConstantName,
+  /// …OriginalFQN, …Dtype, …Type, …DataSize and …FromFolded.
+  Result<std::vector<Constant>> constants() const {
+    using Exports = abi::ModelExports;
+    auto count = get<&Exports::get_num_constants, std::size_t>();
+    if (!count) return std::move(count).error();
+    std::vector<Constant> constants(count.value());
+    for (std::size_t i = 0; i < constants.size(); ++i) {
+      Constant& constant = constants[i];
+      auto name = text<&Exports::get_constant_name>(i);
+      if (!name) return std::move(name).error();
+      constant.name = std::move(name).value();
+      if (auto fqn = text<&Exports::get_constant_original_fqn>(i)) {
+        constant.fqn = std::move(fqn).value();
+      }
+      if (auto dtype = get<&Exports::get_constant_dtype, std::int32_t>(i)) {
+        constant.dtype = static_cast<DType>(dtype.value());
+      }
+      if (auto kind = get<&Exports::get_constant_type, std::int32_t>(i)) {
+        constant.kind = static_cast<ConstantKind>(kind.value());
+      }
+      if (auto size = get<&Exports::get_constant_data_size, std::size_t>(i)) {
+        constant.bytes = size.value();
+      }
+      if (auto folded = get<&Exports::get_constant_from_folded, bool>(i)) {
+        constant.folded = folded.value();
+      }
+    }
+    return constants;
+  }
+
+ private:
+  /// Calls a function whose last parameter is where it writes its result.
+  template <auto Member, class Value, class... Arguments>
+  Result<Value> get(Arguments... arguments) const {
+    Value value{};
+    if (auto done = call<Member>(arguments..., &value); !done) return std::move(done).error();
+    return value;
+  }
+
+  template <auto Member> Result<std::string> text(std::size_t i) const {
+    auto result = get<Member, const char*>(i);
+    if (!result) return std::move(result).error();
+    return std::string{result.value() != nullptr ? result.value() : ""};
+  }
+
+  /// Refuses what would otherwise end in a null proxy executor inside the model.
+  static Result<void> check_operators(const PackagedModel& model) {
+    if (model.extern_nodes.empty()) return success();
+    auto json = Json::parse(detail::as_text(model.extern_nodes), model.origin + " extern nodes");
+    if (!json) return std::move(json).error();
+    std::vector<std::string> operators;
+    for (const Json& item : json.value()["nodes"].items) {
+      operators.push_back(item["node"]["target"].string);
+    }
+    if (operators.empty()) return success();
+    return Error{Errc::unsupported, model.origin,
+                 detail::concat("the model calls operators that need a proxy executor: ",
+                                detail::join(operators))};
+  }
+
+  Result<void> start(const PackagedModel& model, const std::string& device, std::size_t instances) {
+    using Exports = abi::ModelExports;
+    if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, instances,
+                                                            device.c_str(), "");
+        !done) {
+      return done;
+    }
+    if (!model.weights.empty()) return load_weights(model);
+    auto loaded = get<&Exports::did_call_load_constants, bool>();
+    if (!loaded || loaded.value()) return success();  // older models always load them
+    auto list = constants();
+    if (!list) return std::move(list).error();
+    for (const Constant& constant : list.value()) {
+      if (constant.folded) continue;
+      return Error{Errc::unsupported, model.origin,
+                   "the package carries no weights, or not in a form that this library reads"};
+    }
+    return success();
+  }
+
+  /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
+  Result<void> load_weights(const PackagedModel& model) {
+    using Exports = abi::ModelExports;
+    auto expected = get<&Exports::get_constants_blob_size, std::uint64_t>();
+    if (!expected) return std::move(expected).error();
+    if (expected.value() != model.weights.size()) {
+      return Error{Errc::damaged_package, model.origin,
+                   detail::concat("the weights beside the image have ", model.weights.size(),
+                                  " bytes, expected ", expected.value())};
+    }
+    return call<&Exports::model_update_constants_from_blob>(
+        reinterpret_cast<const std::uint8_t*>(model.weights.data()));
+  }
+
+  void destroy() noexcept {
+    if (handle_ != nullptr) static_cast<void>(call<&abi::ModelExports::delete_container>());
+    handle_ = nullptr;
+  }
+
+  abi::ModelExports exports_;
+  AOTInductorModelContainerHandle handle_ = nullptr;
+  Library library_;
+};
+
+}  // namespace aoti

@@ -1,0 +1,42 @@
+// The choices that a runner offers: those made at compile time and those made when it is opened.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "aoti/device/device.hpp"
+#include "aoti/load/library.hpp"
+
+namespace aoti {
+
+/// How many threads may be inside a runner.
+enum class Access {
+  /// One at a time, which is fastest: no lock, and the model's own bookkeeping is left out where
+  /// the model allows (torch 2.7 on). Several threads take a runner each.
+  exclusive,
+  /// Any number: up to OpenOptions::instances run at once and share one set of weights, the rest
+  /// wait.
+  shared,
+};
+
+/// A runner's compile-time options. What is switched off is not compiled.
+struct Options {
+  Access access = Access::exclusive;
+  /// Check inputs against the package's input spec before each call.
+  bool check_inputs = true;
+  /// With exclusive access, answer a thread that comes while another is inside with
+  /// Errc::bad_state. Without this, such a call is a data race.
+  bool detect_concurrent_use = true;
+};
+
+/// What is chosen when a runner is opened.
+struct OpenOptions {
+  /// The model's exact name. An empty one means the only model of the package.
+  std::string model = {};
+  /// Runs that may proceed at once; above 1 only with Access::shared.
+  std::size_t instances = 1;
+  DeviceIndex device = DeviceIndex::current();
+  Backing backing = default_backing;
+};
+
+}  // namespace aoti

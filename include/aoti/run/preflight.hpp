@@ -1,0 +1,147 @@
+// What can be known to go wrong before a model's image is loaded.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aoti/abi/exports.hpp"
+#include "aoti/abi/imports.hpp"
+#include "aoti/device/device.hpp"
+#include "aoti/load/image.hpp"
+#include "aoti/load/package.hpp"
+#include "aoti/runtime/runtime.hpp"
+
+namespace aoti {
+
+namespace detail {
+
+/// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
+/// known here is taken to be there.
+inline bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+  if (name == "AVX2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (name == "AVX512") {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+  }
+  if (name == "AVX512_VNNI") return __builtin_cpu_supports("avx512vnni");
+#endif
+  return true;
+}
+
+/// What torch calls this machine and system in a package's metadata.
+inline constexpr std::string_view host_platform =
+#if defined(__linux__)
+    "linux";
+#elif defined(__APPLE__)
+    "darwin";
+#else
+    "";
+#endif
+
+inline Error wrong_machine(const PackagedModel& model, std::string_view found,
+                           std::string_view expected) {
+  return {Errc::wrong_machine, model.origin,
+          concat("compiled for ", found, "; this machine is ", expected)};
+}
+
+}  // namespace detail
+
+/// Whether a library is loaded in this process.
+inline bool is_loaded(const char* library) noexcept {
+  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle != nullptr) ::dlclose(handle);
+  return handle != nullptr;
+}
+
+/// Checks the metadata against a device policy and this machine: device, system, processor,
+/// instruction set. What the metadata does not state passes.
+/// @errors wrong_device, wrong_machine
+template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& model) {
+  const std::string_view device = model.metadata["AOTI_DEVICE_KEY"];
+  if (!device.empty() && device != Device::key) {
+    return Error{Errc::wrong_device, model.origin,
+                 detail::concat("compiled for ", device, "; this runner is for ",
+                                std::string_view{Device::key})};
+  }
+  const std::string_view platform = model.metadata["AOTI_PLATFORM"];
+  if (!platform.empty() && platform != detail::host_platform) {
+    return detail::wrong_machine(model, platform, detail::host_platform);
+  }
+  const std::string_view machine = model.metadata["AOTI_MACHINE"];
+  const std::string_view host = machine_name(detail::host_machine);
+  if (detail::host_machine != 0 && !machine.empty() && machine != host) {
+    return detail::wrong_machine(model, machine, host);
+  }
+  std::string_view isa = model.metadata["AOTI_CPU_ISA"];
+  while (!isa.empty()) {
+    const std::string_view name = isa.substr(0, isa.find(' '));
+    isa.remove_prefix(std::min(isa.size(), name.size() + 1));
+    if (!detail::has_instruction_set(name)) {
+      return Error{Errc::wrong_machine, model.origin,
+                   detail::concat("compiled for ", name, ", which this processor does not have")};
+    }
+  }
+  return success();
+}
+
+/// Checks an image: its processor, the functions that every model exports, and the functions that
+/// it imports from the runtime. Missing ones are all listed.
+/// @errors wrong_machine, missing_export, missing_import
+template <class Runtime> Result<void> check_image(const Image& image, const PackagedModel& model) {
+  if (image.machine() != detail::host_machine) {
+    return detail::wrong_machine(model, machine_name(image.machine()),
+                                 machine_name(detail::host_machine));
+  }
+  std::vector<std::string_view> missing;
+  for (const abi::Row& row : abi::export_rows) {
+    if (row.need == abi::Need::required && !image.has_export(row.symbol)) {
+      missing.push_back(row.symbol);
+    }
+  }
+  if (!missing.empty()) {
+    return Error{Errc::missing_export, model.origin,
+                 detail::concat("the image is not a model: it lacks ", detail::join(missing))};
+  }
+  std::vector<std::string> unprovided;
+  for (const Image::Import& import : image.imports()) {
+    if (import.weak || !abi::is_runtime_symbol(import.name)) continue;
+    std::string name{import.name};
+    if (Runtime::import(name.c_str()) != nullptr) continue;
+    const abi::Row* row = abi::find_import(import.name);
+    if (row != nullptr && row->since.major != 0) {
+      name += detail::concat(" (torch ", row->since.major, ".", row->since.minor, ")");
+    }
+    unprovided.push_back(std::move(name));
+  }
+  if (!unprovided.empty()) {
+    return Error{Errc::missing_import, model.origin,
+                 detail::concat("this process does not provide ", detail::join(unprovided))};
+  }
+  return success();
+}
+
+/// Whether this process can run a model on a device with a runtime, as far as can be told without
+/// loading it.
+/// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, missing_export,
+///         missing_import, unsupported (sources only)
+template <DevicePolicy Device, TensorRuntime Runtime>
+Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current()) {
+  if (auto done = check_metadata<Device>(model); !done) return std::move(done).error();
+  if (auto done = Device::check(device); !done) return std::move(done).error();
+  if (model.image.data() == nullptr) {
+    return Error{Errc::unsupported, model.origin,
+                 "the model has sources only and must be compiled and linked first"};
+  }
+  auto image = Image::parse(model.image, model.origin);
+  if (!image) return std::move(image).error();
+  if (auto done = check_image<Runtime>(image.value(), model); !done) {
+    return std::move(done).error();
+  }
+  return image;
+}
+
+}  // namespace aoti

@@ -1,0 +1,478 @@
+// Runner: a compiled model, opened and run, with device, tensors and threading chosen at compile
+// time.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aoti/run/check.hpp"
+#include "aoti/run/container.hpp"
+
+namespace aoti {
+
+namespace detail {
+
+/// Handles on their way into or out of a call; those left over are destroyed.
+template <class Runtime, std::size_t capacity> class Handles {
+ public:
+  explicit Handles(std::size_t count) noexcept : count_{count} {
+    for (std::size_t i = 0; i < count; ++i) handles_[i] = nullptr;
+  }
+  Handles(const Handles&) = delete;
+  Handles& operator=(const Handles&) = delete;
+  ~Handles() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (handles_[i] != nullptr) [[unlikely]]
+        Runtime::destroy(handles_[i]);
+    }
+  }
+
+  std::span<AtenTensorHandle> all() noexcept { return {handles_, count_}; }
+  auto take(std::size_t i) noexcept { return Runtime::take(std::exchange(handles_[i], nullptr)); }
+
+ private:
+  std::size_t count_;
+  AtenTensorHandle handles_[capacity == 0 ? 1 : capacity];
+};
+
+/// Marks a runner as in use while it lives; `entered` tells whether it was free.
+class Occupancy {
+ public:
+  explicit Occupancy(std::atomic<bool>* busy) noexcept
+      : busy_{busy},
+        entered_{busy == nullptr || !busy->exchange(true, std::memory_order_acquire)} {}
+  Occupancy(const Occupancy&) = delete;
+  Occupancy& operator=(const Occupancy&) = delete;
+  ~Occupancy() {
+    if (busy_ != nullptr && entered_) busy_->store(false, std::memory_order_release);
+  }
+  bool entered() const noexcept { return entered_; }
+
+ private:
+  std::atomic<bool>* busy_;
+  bool entered_;
+};
+
+}  // namespace detail
+
+/// A compiled model, ready to run.
+///
+/// With Access::exclusive, the default, one thread at a time may call a runner; which thread may
+/// change. With Access::shared any number may. Opening is safe from several threads at once.
+/// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
+/// handle for each input, by the runtime, and a copy of each input whose memory is not laid out as
+/// the compiled code assumes. The forms that return a vector allocate that too.
+template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{}> class Runner {
+  static_assert(TensorRuntime<Runtime>,
+                "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
+
+ public:
+  using Tensor = typename Runtime::Tensor;
+  using Stream = typename Device::Stream;
+
+  /// The most inputs or outputs that a model may have: their handles lie on the stack.
+  static constexpr std::size_t max_tensors = 1024;
+
+  /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
+  /// @errors all of Errc's on the file and on the match of model, machine and process, named by
+  ///         Package::open, Package::model, preflight and Container::create; invalid_argument
+  static Result<Runner> open(const std::string& path, const OpenOptions& choice = {}) {
+    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
+      if (auto mapping = Mapping::open(path);
+          mapping && Image::recognises(mapping.value().bytes())) {
+        return open_image(mapping.value().bytes(), path, choice);
+      }
+      auto package = Package::open(path);
+      if (!package) return std::move(package).error();
+      return open(package.value(), choice);
+    });
+  }
+
+  /// Opens a model of an open package, which may be closed afterwards.
+  static Result<Runner> open(const Package& package, const OpenOptions& choice = {}) {
+    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
+      auto model = package.model(choice.model);
+      if (!model) return std::move(model).error();
+      return open_model(model.value(), choice);
+    });
+  }
+
+  /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
+  static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {}) {
+    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
+      if (Image::recognises(bytes)) return open_image(bytes, "image in memory", choice);
+      auto package = Package::from_bytes(bytes);
+      if (!package) return std::move(package).error();
+      return open(package.value(), choice);
+    });
+  }
+
+  /// A runner that was moved from answers every call with bad_state.
+  Runner(Runner&& other) noexcept
+      : run_{other.run_},
+        inputs_{std::exchange(other.inputs_, none)},
+        outputs_{other.outputs_},
+        device_{other.device_},
+        container_{std::move(other.container_)},
+        spec_{std::move(other.spec_)},
+        metadata_{std::move(other.metadata_)},
+        origin_{std::move(other.origin_)} {}
+  Runner& operator=(Runner&& other) noexcept {
+    run_ = other.run_;
+    inputs_ = std::exchange(other.inputs_, none);
+    outputs_ = other.outputs_;
+    device_ = other.device_;
+    container_ = std::move(other.container_);
+    spec_ = std::move(other.spec_);
+    metadata_ = std::move(other.metadata_);
+    origin_ = std::move(other.origin_);
+    return *this;
+  }
+  ~Runner() = default;
+
+  /// Runs with counts known at compile time, without any allocation of this library:
+  /// `auto result = runner.run<1>(a, b)`. Inputs keep their data; one passed by std::move is taken
+  /// over, unless the call is refused.
+  /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
+  ///         model_threw
+  template <std::size_t Outputs, class... Inputs>
+  requires(std::same_as<std::remove_cvref_t<Inputs>, Tensor>&&...)
+      Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs)
+  const {
+    using Array = std::array<Tensor, Outputs>;
+    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<Array> {
+      constexpr std::size_t count = sizeof...(Inputs);
+      const std::array<const Tensor*, count> pointers{&inputs...};
+      constexpr std::array<bool, count> taken{
+          (std::is_rvalue_reference_v<Inputs&&> &&
+           !std::is_const_v<std::remove_reference_t<Inputs>>)...};
+      detail::Handles<Runtime, count> in{count};
+      detail::Handles<Runtime, Outputs> out{Outputs};
+      auto done = execute(
+          in.all(), out.all(), [&](std::size_t i) -> const Tensor& { return *pointers[i]; },
+          [&](std::size_t i) {
+            return taken[i] ? Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])))
+                            : Runtime::share(*pointers[i]);
+          });
+      if (!done) [[unlikely]]
+        return std::move(done).error();
+      Array tensors;
+      for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
+      return tensors;
+    });
+  }
+
+  /// Runs into slots of the caller's, without any allocation of this library.
+  /// @errors as above; on any error the outputs are as they were
+  Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
+    const auto at = [&](std::size_t i) -> const Tensor& { return inputs[i]; };
+    return run_spans(inputs.size(), outputs, at,
+                     [&](std::size_t i) { return Runtime::share(at(i)); });
+  }
+
+  /// Runs with counts known at run time.
+  /// @errors as above
+  /// @allocates the vector
+  Result<std::vector<Tensor>> run(std::span<const Tensor> inputs) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<std::vector<Tensor>> {
+      std::vector<Tensor> outputs(outputs_);
+      if (auto done = run_into(inputs, outputs); !done) return std::move(done).error();
+      return outputs;
+    });
+  }
+
+  /// Runs and takes the inputs over, so that the model can free or reuse each one as soon as it is
+  /// done with it; the slots are undefined tensors afterwards. A refused call takes nothing.
+  /// @errors as above
+  /// @allocates the vector
+  Result<std::vector<Tensor>> boxed_run(std::span<Tensor> inputs) const {
+    return detail::guard(
+        Errc::model_threw, "Runner::boxed_run", [&]() -> Result<std::vector<Tensor>> {
+          std::vector<Tensor> outputs(outputs_);
+          auto done = run_spans(
+              inputs.size(), outputs, [&](std::size_t i) -> const Tensor& { return inputs[i]; },
+              [&](std::size_t i) { return Runtime::give(std::exchange(inputs[i], Tensor{})); });
+          if (!done) return std::move(done).error();
+          return outputs;
+        });
+  }
+
+  /// Runs on raw handles. Those of the inputs are taken over and their slots set to null, unless
+  /// the call is refused; those of the outputs become the caller's, on success only.
+  /// Wraps AOTInductorModelContainerRunSingleThreaded, or …Run for shared access or older models.
+  /// @errors as above
+  Result<void> run_handles(std::span<AtenTensorHandle> inputs,
+                           std::span<AtenTensorHandle> outputs) const {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i] == nullptr) {
+        return Error{Errc::undefined_tensor, detail::concat("input ", i), "the handle is null"};
+      }
+    }
+    for (AtenTensorHandle& output : outputs) output = nullptr;
+    const auto destroy_rest = [](std::span<AtenTensorHandle> handles) {
+      for (AtenTensorHandle& handle : handles) {
+        if (handle != nullptr) Runtime::destroy(std::exchange(handle, nullptr));
+      }
+    };
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&] {
+      return execute(
+          inputs, outputs, [&](std::size_t i) -> const Tensor& { return Runtime::peek(inputs[i]); },
+          [&](std::size_t i) { return refused = false, inputs[i]; });
+    });
+    if (!refused || done) destroy_rest(inputs);
+    if (!done) destroy_rest(outputs);
+    return done;
+  }
+
+  /// The numbers of tensors that a run takes and returns.
+  std::size_t input_count() const noexcept { return inputs_; }
+  std::size_t output_count() const noexcept { return outputs_; }
+
+  /// The name of an input or output: the spec's, else the one inside the compiled code.
+  /// @errors invalid_argument (there is none of that index)
+  Result<std::string> input_name(std::size_t i) const {
+    if (i >= inputs_) return no_such("input", i, inputs_);
+    return spec_ ? spec_->inputs[i].name : container_.input_name(i);
+  }
+  Result<std::string> output_name(std::size_t i) const {
+    if (i >= outputs_) return no_such("output", i, outputs_);
+    return spec_ ? spec_->outputs[i].name : container_.output_name(i);
+  }
+
+  /// What the inputs and outputs are; null where the package carries no spec, in which case only
+  /// the number of inputs is checked.
+  const ModelSpec* spec() const noexcept { return spec_ ? &*spec_ : nullptr; }
+
+  /// How the model is called from Python. @errors unsupported (it has no call spec)
+  Result<CallSpec> call_spec() const { return container_.call_spec(); }
+
+  /// The package's metadata; empty for a bare shared object.
+  const Metadata& metadata() const noexcept { return metadata_; }
+
+  /// The model's weights: names, dtypes, sizes.
+  Result<std::vector<Constant>> constants() const { return container_.constants(); }
+
+  /// The file and the model's name in it.
+  const std::string& origin() const noexcept { return origin_; }
+
+  /// The container, for calls that this class does not offer.
+  const Container& container() const noexcept { return container_; }
+
+  /// Deletes the model and unloads its image, which a runner's destructor leaves loaded. Only for
+  /// those who know that no thread is inside it and nothing of it is used afterwards.
+  void unload() && noexcept { std::move(container_).unload(); }
+
+ private:
+  using RunFunction = decltype(abi::ModelExports::run);
+  static constexpr bool detects_concurrent_use =
+      options.access == Access::exclusive && options.detect_concurrent_use;
+
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  Runner() = default;
+
+  static Result<Runner> open_image(Bytes image, const std::string& path,
+                                   const OpenOptions& choice) {
+    if (!choice.model.empty()) {
+      return Error{Errc::no_such_model, path,
+                   detail::concat("a bare shared object has no model named '", choice.model, "'")};
+    }
+    PackagedModel model;
+    model.origin = path;
+    model.image = image;
+    return open_model(model, choice);
+  }
+
+  static Result<Runner> open_model(const PackagedModel& model, const OpenOptions& choice) {
+    if (choice.instances == 0 || (options.access == Access::exclusive && choice.instances > 1)) {
+      return Error{Errc::invalid_argument, model.origin,
+                   detail::concat("found ", choice.instances, " instances, expected ",
+                                  options.access == Access::exclusive
+                                      ? "1, since the runner's access is exclusive"
+                                      : "1 or more")};
+    }
+    auto image = preflight<Device, Runtime>(model, choice.device);
+    if (!image) return std::move(image).error();
+    const auto stream = Device::current_stream(choice.device);
+    auto guard = Device::enter(choice.device, stream);
+    if (!guard) return std::move(guard).error();
+    auto container =
+        Container::create(model, image.value(), Device::device_string(choice.device), choice);
+    if (!container) return explained(std::move(container).error());
+    Runner runner;
+    runner.device_ = choice.device;
+    runner.container_ = std::move(container).value();
+    runner.metadata_ = model.metadata;
+    runner.origin_ = model.origin;
+    if (auto done = runner.describe(); !done) {
+      std::move(runner).unload();
+      return std::move(done).error();
+    }
+    return runner;
+  }
+
+  /// Learns the counts and the spec, and picks the function to run.
+  Result<void> describe() {
+    const abi::ModelExports& exports = container_.exports();
+    const bool single =
+        options.access == Access::exclusive && exports.run_single_threaded != nullptr;
+    run_ = single ? exports.run_single_threaded : exports.run;
+    auto inputs = container_.input_count();
+    if (!inputs) return std::move(inputs).error();
+    auto outputs = container_.output_count();
+    if (!outputs) return std::move(outputs).error();
+    inputs_ = inputs.value();
+    outputs_ = outputs.value();
+    if (inputs_ > max_tensors || outputs_ > max_tensors) {
+      return Error{Errc::unsupported, origin_,
+                   detail::concat("found ", inputs_, " inputs and ", outputs_,
+                                  " outputs, expected at most ", max_tensors, " of each")};
+    }
+    const std::string_view text = metadata_[ModelSpec::metadata_key];
+    if (text.empty()) return success();
+    auto spec = ModelSpec::parse(text, origin_);
+    if (!spec) return std::move(spec).error();
+    if (spec.value().inputs.size() != inputs_ || spec.value().outputs.size() != outputs_) {
+      return Error{Errc::damaged_package, origin_,
+                   detail::concat("the input spec tells of ", spec.value().inputs.size(),
+                                  " inputs and ", spec.value().outputs.size(),
+                                  " outputs, the model of ", inputs_, " and ", outputs_)};
+    }
+    spec_ = std::move(spec).value();
+    return success();
+  }
+
+  template <class At, class Make>
+  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, At at, Make make) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<void> {
+      if (inputs != inputs_ || outputs.size() != outputs_)
+        return wrong_count(inputs, outputs.size());
+      detail::Handles<Runtime, max_tensors> in{inputs};
+      detail::Handles<Runtime, max_tensors> out{outputs.size()};
+      auto done = execute(in.all(), out.all(), at, make);
+      if (!done) [[unlikely]]
+        return done;
+      for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
+      return success();
+    });
+  }
+
+  /// The run path: checks, makes the input handles, and calls the model. What the model leaves in
+  /// the slots is the caller's to destroy. `at(i)` gives input i, `make(i)` makes its handle.
+  template <class At, class Make>
+  Result<void> execute(std::span<AtenTensorHandle> in, std::span<AtenTensorHandle> out, At&& at,
+                       Make&& make) const {
+    if (in.size() != inputs_ || out.size() != outputs_) [[unlikely]] {
+      return wrong_count(in.size(), out.size());
+    }
+    const detail::Occupancy occupancy{detects_concurrent_use ? &busy_ : nullptr};
+    if (!occupancy.entered()) [[unlikely]]
+      return busy();
+    const bool checked = options.check_inputs && spec_.has_value();
+    if (checked) {
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        if (!detail::fits<Runtime>(*spec_, at, i)) [[unlikely]] {
+          return detail::describe_mismatch<Runtime>(*spec_, at, i);
+        }
+      }
+    } else if (options.check_inputs) {
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        if (!Runtime::is_defined(at(i))) [[unlikely]]
+          return undefined(i);
+      }
+    }
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      const bool copy = checked && !detail::has_layout(Runtime::view(at(i)), spec_->inputs[i]);
+      in[i] = make(i);
+      if (copy && in[i] != nullptr) [[unlikely]]
+        reorder(in[i], spec_->inputs[i].order);
+      if (in[i] == nullptr) [[unlikely]]
+        return Error{Errc::out_of_memory};
+    }
+    const auto stream = Device::current_stream(device_);
+    auto guard = Device::enter(device_, stream);
+    if (!guard) [[unlikely]]
+      return std::move(guard).error();
+    const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
+                                         out.size(), Device::native(stream), nullptr);
+    if (native != 0) [[unlikely]]
+      return failed(native);
+    for (const AtenTensorHandle handle : out) {
+      if (handle == nullptr) [[unlikely]]
+        return too_few_outputs();
+    }
+    return success();
+  }
+
+  /// Replaces a handle by one to a copy with the layout that the compiled code assumes.
+  [[gnu::cold]] static void reorder(AtenTensorHandle& handle, const std::vector<int>& order) {
+    AtenTensorHandle copy = Runtime::give(Runtime::reordered(Runtime::peek(handle), order));
+    Runtime::destroy(std::exchange(handle, copy));
+  }
+
+  /// Adds what the runtime says, where the model only names the function that failed.
+  [[gnu::cold]] static Error explained(Error error) {
+    if (error.text().find("API call failed") == std::string_view::npos) return error;
+    const std::string reason = Runtime::last_error();
+    if (reason.empty()) return error;
+    std::string text = detail::concat(reason, " (", error.text(), ")");
+    const Errc code = abi::detail::tells_of_memory(text) ? Errc::out_of_memory : error.code();
+    return {code, std::string{error.operation()}, std::move(text), error.native_code()};
+  }
+
+  [[gnu::cold]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
+    if (inputs_ == none) return {Errc::bad_state, "Runner", "the runner was moved from"};
+    if (inputs != inputs_) {
+      return {Errc::input_count, origin_,
+              detail::concat("found ", inputs, " inputs, expected ", inputs_)};
+    }
+    return {Errc::output_count, origin_,
+            detail::concat("found room for ", outputs, " outputs, expected ", outputs_)};
+  }
+  [[gnu::cold]] Error busy() const {
+    return {
+        Errc::bad_state, origin_,
+        "another thread is inside this runner; open one for each thread, or use Access::shared"};
+  }
+  [[gnu::cold]] Error undefined(std::size_t i) const {
+    return {Errc::undefined_tensor, detail::concat("input ", i), "the tensor is undefined"};
+  }
+  [[gnu::cold]] Error too_few_outputs() const {
+    return {Errc::model_failed, origin_,
+            detail::concat("the model returned success but fewer than ", outputs_, " outputs")};
+  }
+  [[gnu::cold]] Error no_such(const char* what, std::size_t i, std::size_t count) const {
+    return {Errc::invalid_argument, origin_,
+            detail::concat("there is no ", what, " ", i, "; the model has ", count)};
+  }
+  [[gnu::cold]] Error failed(AOTIRuntimeError native) const {
+    const bool single = run_ == container_.exports().run_single_threaded;
+    return explained(
+        abi::detail::model_error(container_.exports(),
+                                 single ? abi::export_row<&abi::ModelExports::run_single_threaded>
+                                        : abi::export_row<&abi::ModelExports::run>,
+                                 native));
+  }
+
+  RunFunction run_ = nullptr;
+  std::size_t inputs_ = none;
+  std::size_t outputs_ = 0;
+  DeviceIndex device_;
+  mutable std::atomic<bool> busy_ = false;
+  Container container_;
+  std::optional<ModelSpec> spec_;
+  Metadata metadata_;
+  std::string origin_;
+};
+
+}  // namespace aoti

@@ -1,0 +1,171 @@
+// What a model takes and returns: the spec that aoti.export writes into a package's metadata.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/types.hpp"
+#include "aoti/load/json.hpp"
+
+namespace aoti {
+
+/// One dimension: a size in [min, max]. Dynamic ones may be tied to a symbol, such as a batch
+/// size that several inputs share: size = scale * symbol + offset.
+struct Dimension {
+  static constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max();
+
+  std::int64_t min = 0;
+  std::int64_t max = unbounded;
+  int symbol = -1;  ///< Index into ModelSpec::symbols, or -1.
+  std::int64_t scale = 1;
+  std::int64_t offset = 0;
+  /// The first dimension of the inputs with the same symbol, or -1 where that is this one.
+  int first_input = -1;
+  int first_dimension = -1;
+};
+
+/// A tensor that a model takes or returns.
+struct TensorSpec {
+  std::string name;
+  DType dtype{};
+  DeviceType device{};
+  std::vector<Dimension> shape;
+  /// The memory layout that the compiled code assumes: the dimensions from the outermost to the
+  /// innermost, without gaps. Empty for row-major.
+  std::vector<int> order;
+  /// Strides in elements where the layout has gaps, -1 for one that is not fixed; else empty.
+  std::vector<std::int64_t> strides;
+};
+
+/// A model's inputs in the order of the call, and its outputs.
+struct ModelSpec {
+  static constexpr std::string_view metadata_key = "aoti.spec";
+
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::vector<std::string> symbols;
+
+  /// Parses the JSON text under metadata_key.
+  /// @errors damaged_package, unsupported (a later version of the format)
+  static Result<ModelSpec> parse(std::string_view text, const std::string& origin);
+};
+
+namespace detail {
+
+struct SpecReader {
+  const std::string& origin;
+  ModelSpec spec;
+
+  [[gnu::cold]] Error bad(std::string_view what) const {
+    return {Errc::damaged_package, origin, concat("the input spec ", what)};
+  }
+
+  Result<void> tensors(const Json& list, std::vector<TensorSpec>& out) {
+    if (!list.is(Json::Kind::array)) return bad("lacks its inputs or outputs");
+    for (const Json& item : list.items) {
+      TensorSpec tensor;
+      tensor.name = item["name"].string;
+      const auto dtype = std::find_if(abi::dtype_rows.begin(), abi::dtype_rows.end(),
+                                      [&](auto& row) { return row.name == item["dtype"].string; });
+      const auto device =
+          std::find_if(abi::device_type_rows.begin(), abi::device_type_rows.end(),
+                       [&](auto& row) { return row.name == item["device"].string; });
+      if (dtype == abi::dtype_rows.end()) return bad("names no known dtype for " + tensor.name);
+      if (device == abi::device_type_rows.end())
+        return bad("names no known device for " + tensor.name);
+      tensor.dtype = dtype->dtype;
+      tensor.device = device->type;
+      if (!item["shape"].is(Json::Kind::array)) return bad("lacks the shape of " + tensor.name);
+      for (const Json& size : item["shape"].items) tensor.shape.push_back(dimension(size));
+      for (const Json& index : item["order"].items) {
+        tensor.order.push_back(static_cast<int>(index.integer));
+      }
+      for (const Json& stride : item["strides"].items) {
+        tensor.strides.push_back(stride.is(Json::Kind::integer) ? stride.integer : -1);
+      }
+      if (!is_permutation(tensor.order, tensor.shape.size()) ||
+          (!tensor.strides.empty() && tensor.strides.size() != tensor.shape.size())) {
+        return bad("has a bad layout for " + tensor.name);
+      }
+      out.push_back(std::move(tensor));
+    }
+    return success();
+  }
+
+  Dimension dimension(const Json& json) {
+    if (json.is(Json::Kind::integer)) return {.min = json.integer, .max = json.integer};
+    const auto number = [&json](std::string_view key, std::int64_t otherwise) {
+      return json[key].is(Json::Kind::integer) ? json[key].integer : otherwise;
+    };
+    Dimension dimension{.min = number("min", 0),
+                        .max = number("max", Dimension::unbounded),
+                        .scale = number("scale", 1),
+                        .offset = number("offset", 0)};
+    if (json["symbol"].is(Json::Kind::string) && dimension.scale != 0) {
+      const std::string& name = json["symbol"].string;
+      const auto found = std::find(spec.symbols.begin(), spec.symbols.end(), name);
+      dimension.symbol = static_cast<int>(found - spec.symbols.begin());
+      if (found == spec.symbols.end()) spec.symbols.push_back(name);
+    }
+    return dimension;
+  }
+
+  static bool is_permutation(std::vector<int> order, std::size_t size) {
+    if (order.empty()) return true;
+    std::sort(order.begin(), order.end());
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      if (order[i] != static_cast<int>(i)) return false;
+    }
+    return order.size() == size;
+  }
+
+  /// Points every dimension of the inputs to the first one with its symbol.
+  void link_symbols() {
+    std::vector<std::pair<int, int>> first(spec.symbols.size(), {-1, -1});
+    for (int i = 0; i < static_cast<int>(spec.inputs.size()); ++i) {
+      auto& shape = spec.inputs[static_cast<std::size_t>(i)].shape;
+      for (int d = 0; d < static_cast<int>(shape.size()); ++d) {
+        auto& dimension = shape[static_cast<std::size_t>(d)];
+        if (dimension.symbol < 0) continue;
+        auto& [input, index] = first[static_cast<std::size_t>(dimension.symbol)];
+        if (input >= 0) {
+          dimension.first_input = input;
+          dimension.first_dimension = index;
+        } else {
+          input = i;
+          index = d;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace detail
+
+inline Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& origin) {
+  auto parsed = Json::parse(text, origin + " input spec");
+  if (!parsed) return std::move(parsed).error();
+  const Json& json = parsed.value();
+  detail::SpecReader reader{origin, {}};
+  if (!json["version"].is(Json::Kind::integer)) return reader.bad("has no version");
+  if (json["version"].integer != 1) {
+    return Error{Errc::unsupported, origin,
+                 detail::concat("the input spec has version ", json["version"].integer,
+                                "; this library reads version 1")};
+  }
+  if (auto done = reader.tensors(json["inputs"], reader.spec.inputs); !done) {
+    return std::move(done).error();
+  }
+  if (auto done = reader.tensors(json["outputs"], reader.spec.outputs); !done) {
+    return std::move(done).error();
+  }
+  reader.link_symbols();
+  return std::move(reader.spec);
+}
+
+}  // namespace aoti

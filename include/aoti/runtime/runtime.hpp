@@ -1,0 +1,60 @@
+// What a tensor runtime is: who implements a model's imports, and what a tensor is to the host.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "aoti/abi/handles.hpp"
+#include "aoti/abi/types.hpp"
+
+namespace aoti {
+
+/// What a check needs to know of a tensor. The spans belong to the tensor.
+struct TensorView {
+  DType dtype;
+  DeviceType device;
+  int device_index;  ///< Negative where the device has no index.
+  std::span<const std::int64_t> sizes;
+  std::span<const std::int64_t> strides;  ///< In elements.
+};
+
+/// A compile-time policy for tensors. All members are static, and thread-safe on distinct tensors:
+/// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
+/// - `is_defined(tensor)`; `is_strided(tensor)`: sizes and strides describe it (it is not sparse)
+/// - `view(tensor)`: of a defined, strided tensor
+/// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
+///   tensor over. Either is owned by who holds it; null where memory ran out
+/// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
+/// - `destroy(handle)`: gives a handle up
+/// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
+///   from the outermost to the innermost
+/// - `import(symbol)`: the address of a function that models import, or null
+/// - `last_error()`: why an imported function failed last on this thread, or an empty text
+template <class R>
+concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
+                                 AtenTensorHandle handle, std::span<const int> order,
+                                 const char* symbol) {
+  requires std::default_initializable<typename R::Tensor>;
+  requires std::movable<typename R::Tensor>;
+  { R::is_defined(input) } -> std::same_as<bool>;
+  { R::is_strided(input) } -> std::same_as<bool>;
+  { R::view(input) } -> std::same_as<TensorView>;
+  { R::share(input) } -> std::same_as<AtenTensorHandle>;
+  { R::give(static_cast<typename R::Tensor&&>(tensor)) } -> std::same_as<AtenTensorHandle>;
+  { R::take(handle) }
+  noexcept->std::same_as<typename R::Tensor>;
+  { R::peek(handle) }
+  noexcept->std::same_as<const typename R::Tensor&>;
+  { R::destroy(handle) }
+  noexcept;
+  { R::reordered(input, order) } -> std::same_as<typename R::Tensor>;
+  { R::import(symbol) } -> std::same_as<void*>;
+  { R::last_error() } -> std::same_as<std::string>;
+};
+
+/// Tensors are at::Tensor; defined in aoti/runtime/libtorch.hpp, which only its users include.
+struct Libtorch;
+
+}  // namespace aoti
