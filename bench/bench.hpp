@@ -1,0 +1,30 @@
+// What the benchmarks share: where the packages lie, and opening one or ending the program.
+#pragma once
+
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include <aoti/aoti.hpp>
+#include <aoti/runtime/libtorch.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace bench {
+
+using TorchLoader = torch::inductor::AOTIModelPackageLoader;
+
+inline std::string package(const std::string& model) {
+  return AOTI_TEST_MODELS_DIR "/" + model + ".pt2";
+}
+
+template <class Runner>
+Runner open(const std::string& model) {
+  auto runner = Runner::open(package(model));
+  if (!runner) {
+    std::fprintf(stderr, "%s\n", runner.error().message().c_str());
+    std::exit(1);
+  }
+  return std::move(runner).value();
+}
+
+}  // namespace bench

@@ -1,0 +1,303 @@
+"""Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
+
+Writes OUT_DIR/NAME.pt2. A model is compiled again only when this script, the exporter, torch or the machine
+has changed. "vit" needs torchvision and is compiled only when it is asked for by name.
+
+Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
+layout of the tensors, first the input, then the output that eager PyTorch computes from it.
+
+    mlp.bin     input [4, 64]        output [4, 8]    also for mlp_plain, mlp_appended and mlp_beside
+    image.bin   input [2, 3, 8, 8]   output [2, 4, 8, 8]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+PYTHON = Path(__file__).resolve().parents[2] / "python"
+
+# For each there is a function make_NAME(out) below.
+NAMES = (
+    "add",
+    "mlp",
+    "mlp_plain",
+    "mlp_appended",
+    "mlp_beside",
+    "nested",
+    "types",
+    "derived",
+    "image",
+    "transposed",
+    "pair",
+    "repeated",
+    "custom",
+    "exported",
+)
+BY_NAME_ONLY = ("vit",)
+
+
+def fingerprint() -> str:
+    """Changes when a package that was compiled earlier is no longer what this run would write."""
+    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "export.py"))
+    return " ".join(
+        (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
+    )
+
+
+def cpu_flags() -> str:
+    """A digest of the processor's instruction set, as Inductor compiles for the machine that it runs on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(flags.encode()).hexdigest()[:16]
+
+
+def read_stamps(out: Path) -> dict[str, str]:
+    """The fingerprint that each model was compiled with."""
+    file = out / "stamps.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write_stamps(out: Path, stamps: dict[str, str]) -> None:
+    unfinished = out / "stamps.json.tmp"
+    unfinished.write_text(json.dumps(stamps, indent=1))
+    os.replace(unfinished, out / "stamps.json")
+
+
+def arguments() -> tuple[Path, list[str]]:
+    """OUT_DIR, and the names of the models that are asked for and not up to date."""
+    parser = argparse.ArgumentParser(description="Compiles the models that the C++ tests and benches load.")
+    parser.add_argument("out", type=Path, metavar="OUT_DIR")
+    every = NAMES + BY_NAME_ONLY
+    parser.add_argument("--only", nargs="+", choices=every, metavar="NAME", help=", ".join(every))
+    options = parser.parse_args()
+    out, wanted = options.out, options.only or NAMES
+    out.mkdir(parents=True, exist_ok=True)
+    stamps, current = read_stamps(out), fingerprint()
+    stale = [name for name in wanted if stamps.get(name) != current or not (out / f"{name}.pt2").exists()]
+    if not stale:
+        print(f"{len(wanted)} models are up to date")
+        sys.exit()
+    return out, stale
+
+
+# Before the imports below, which take seconds.
+if __name__ == "__main__":
+    OUT, STALE = arguments()
+
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.export import Dim, export  # noqa: E402
+
+sys.path.insert(0, str(PYTHON))
+
+from aoti import Model, package  # noqa: E402
+
+
+class Add(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+class Subtract(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b
+
+
+class Nested(nn.Module):
+    def forward(self, x: Tensor, *, scale: Tensor) -> dict[str, object]:
+        y = x * scale
+        return {"y": y, "z": (y.sum(), [y > 0])}
+
+
+class Types(nn.Module):
+    """Rows of a table whose element (i, j) is 4 * i + j, zero where not masked; and 2 * id, or -1 where not masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.arange(40.0).reshape(10, 4))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        rows = nn.functional.embedding(ids, self.table)
+        return torch.where(mask[:, None], rows, 0.0), torch.where(mask, 2 * ids, -1)
+
+
+class Derived(nn.Module):
+    """For x of b rows and y of 2 * b rows: x + the first half of y, and both one after the other."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x + y[: x.shape[0]], torch.cat([x, y])
+
+
+class Transposed(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * 2 + y
+
+
+class Repeated(nn.Module):
+    """One tensor in two places, None, and a number: the model hands out one handle twice and one null handle."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None, Tensor, int]:
+        y = x * 2
+        return y, None, y, x.shape[0]
+
+
+@torch.library.custom_op("aoti_tests::twice_plus", mutates_args=())
+def twice_plus(x: Tensor, alpha: float) -> Tensor:
+    return 2 * x + alpha
+
+
+@twice_plus.register_fake
+def _(x: Tensor, alpha: float) -> Tensor:
+    return torch.empty_like(x)
+
+
+class Custom(nn.Module):
+    """Calls aoti_tests::twice_plus(Tensor x, float alpha) -> Tensor, which the process that runs it must register."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return twice_plus(x, 0.5) + 1
+
+
+def mlp_module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
+
+
+def mlp(options: dict[str, object] | None = None) -> Model:
+    shapes = {"input": {0: Dim("batch", min=1, max=1024)}}
+    return Model(mlp_module(), (torch.randn(4, 64),), dynamic_shapes=shapes, options=options)
+
+
+def image_module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()).to(memory_format=torch.channels_last).eval()
+
+
+def image_input() -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+
+
+def write_bin(path: Path, module: nn.Module, x: Tensor) -> None:
+    with torch.inference_mode():
+        y = module(x)
+    path.write_bytes(b"".join(t.contiguous().numpy().astype("<f4").tobytes() for t in (x, y)))
+
+
+def make_add(out: Path) -> None:
+    package(out / "add.pt2", Model(Add(), (torch.randn(8), torch.randn(8))))
+
+
+def make_mlp(out: Path) -> None:
+    package(out / "mlp.pt2", mlp())
+    torch.manual_seed(1)
+    write_bin(out / "mlp.bin", mlp_module(), torch.randn(4, 64))
+
+
+def make_mlp_plain(out: Path) -> None:
+    """Without our exporter: no spec."""
+    model = mlp()
+    ep = export(model.module, model.args, dynamic_shapes=model.dynamic_shapes)
+    torch._inductor.aoti_compile_and_package(ep, package_path=str(out / "mlp_plain.pt2"))
+
+
+def make_mlp_appended(out: Path) -> None:
+    """The weights follow the image in the same file."""
+    package(out / "mlp_appended.pt2", mlp({"aot_inductor.force_mmap_weights": True}))
+
+
+def make_mlp_beside(out: Path) -> None:
+    """The weights are an entry of their own, <h>.wrapper_weights.blob."""
+    options = {
+        "aot_inductor.package_constants_in_so": False,
+        "aot_inductor.package_constants_on_disk_format": "binary_blob",
+    }
+    package(out / "mlp_beside.pt2", mlp(options))
+
+
+def make_nested(out: Path) -> None:
+    batch = Dim("batch", min=1, max=64)
+    shapes = {"x": {0: batch}, "scale": {0: batch}}
+    package(out / "nested.pt2", Model(Nested(), (torch.randn(4, 3),), {"scale": torch.randn(4, 3)}, shapes))
+
+
+def make_types(out: Path) -> None:
+    n = Dim("n", min=0, max=100)
+    args = (torch.arange(5), torch.tensor([True, False, True, False, True]))
+    package(out / "types.pt2", Model(Types(), args, dynamic_shapes={"ids": {0: n}, "mask": {0: n}}))
+
+
+def make_derived(out: Path) -> None:
+    b = Dim("b", min=1, max=64)
+    args = (torch.randn(3, 4), torch.randn(6, 4))
+    package(out / "derived.pt2", Model(Derived(), args, dynamic_shapes={"x": {0: b}, "y": {0: 2 * b}}))
+
+
+def make_image(out: Path) -> None:
+    shapes = {"input": {0: Dim("batch", min=1, max=64)}}
+    package(out / "image.pt2", Model(image_module(), (image_input(),), dynamic_shapes=shapes))
+    write_bin(out / "image.bin", image_module(), image_input())
+
+
+def make_transposed(out: Path) -> None:
+    """x [6, 4] lies in memory as [4, 6]; y is row-major."""
+    package(out / "transposed.pt2", Model(Transposed(), (torch.randn(4, 6).t(), torch.randn(6, 4))))
+
+
+def make_pair(out: Path) -> None:
+    args = (torch.randn(8), torch.randn(8))
+    models = {"model": Model(Add(), args), "model2": Model(Subtract(), args)}
+    package(out / "pair.pt2", models, extra={"notes.txt": "hello"})
+
+
+def make_repeated(out: Path) -> None:
+    shapes = {"x": {0: Dim("batch", min=1, max=64)}}
+    package(out / "repeated.pt2", Model(Repeated(), (torch.randn(4, 3),), dynamic_shapes=shapes))
+
+
+def make_custom(out: Path) -> None:
+    package(out / "custom.pt2", Model(Custom(), (torch.randn(8),)))
+
+
+def make_exported(out: Path) -> None:
+    """Not compiled: a package without a model that can be loaded."""
+    torch.export.save(export(Add(), (torch.randn(8), torch.randn(8))), out / "exported.pt2")
+
+
+def make_vit(out: Path) -> None:
+    """ViT-B/16 with random weights, 346 MB of them embedded in the image; input [1, 3, 224, 224]."""
+    from torchvision.models import vit_b_16
+
+    package(out / "vit.pt2", Model(vit_b_16().eval(), (torch.randn(1, 3, 224, 224),)))
+
+
+def main(out: Path, names: list[str]) -> None:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
+    stamps = read_stamps(out)
+    threads = torch.get_num_threads()
+    for index, name in enumerate(names, start=1):
+        print(f"compiling {name} ({index}/{len(names)})…", flush=True)
+        start = time.monotonic()
+        # Inductor writes the number of threads into the kernels; a second one only costs in models this small.
+        torch.set_num_threads(threads if name in BY_NAME_ONLY else 1)
+        torch.manual_seed(0)
+        globals()[f"make_{name}"](out)
+        stamps[name] = fingerprint()
+        write_stamps(out, stamps)
+        print(f"  {time.monotonic() - start:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(OUT, STALE)
