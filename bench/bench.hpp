@@ -17,8 +17,7 @@ inline std::string package(const std::string& model) {
   return AOTI_TEST_MODELS_DIR "/" + model + ".pt2";
 }
 
-template <class Runner>
-Runner open(const std::string& model) {
+template <class Runner> Runner open(const std::string& model) {
   auto runner = Runner::open(package(model));
   if (!runner) {
     std::fprintf(stderr, "%s\n", runner.error().message().c_str());

@@ -9,39 +9,49 @@
 namespace {
 
 using Exclusive = aoti::Runner<aoti::Cpu>;
-using Unchecked = aoti::Runner<aoti::Cpu, aoti::Libtorch,
-                               aoti::Options{.check_inputs = false, .detect_concurrent_use = false}>;
-using Unguarded = aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.detect_concurrent_use = false}>;
-using Shared = aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.access = aoti::Access::shared}>;
+using Unchecked =
+    aoti::Runner<aoti::Cpu, aoti::Libtorch,
+                 aoti::Options{.check_inputs = false, .detect_concurrent_use = false}>;
+using Shared =
+    aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.access = aoti::Access::shared}>;
 
-struct Inputs {
+/// Everything that is compared, made once and before the first measurement, so that each path finds
+/// the heap, whose layout matters as much as the code, in the same state.
+struct Subjects {
   at::Tensor a = at::arange(8, at::kFloat);
   at::Tensor b = at::ones({8});
   std::vector<at::Tensor> both{a, b};
+  Exclusive exclusive = bench::open<Exclusive>("add");
+  Unchecked unchecked = bench::open<Unchecked>("add");
+  Shared shared = bench::open<Shared>("add");
+  bench::TorchLoader loader{bench::package("add")};
+
+  static Subjects& get() {
+    static Subjects subjects;
+    return subjects;
+  }
 };
 
 /// Times `run`, which returns the sum, and compares its last result with a + b.
-template <class Run>
-void measure(benchmark::State& state, const Inputs& inputs, Run&& run) {
+template <class Run> void measure(benchmark::State& state, Run&& run) {
   const c10::InferenceMode guard;
   at::Tensor sum;
   for (auto _ : state) {
     sum = run();
     benchmark::DoNotOptimize(sum);
   }
-  if (!sum.equal(inputs.a + inputs.b)) state.SkipWithError("wrong result");
+  const Subjects& subjects = Subjects::get();
+  if (!sum.equal(subjects.a + subjects.b)) state.SkipWithError("wrong result");
 }
 
 /// What a careful person writes by hand against the C boundary.
-template <auto Member>
-void raw(benchmark::State& state) {
-  const Inputs inputs;
-  const Exclusive runner = bench::open<Exclusive>("add");
-  const auto run = runner.container().exports().*Member;
-  const auto container = runner.container().handle();
-  measure(state, inputs, [&]() -> at::Tensor {
-    AtenTensorHandle in[] = {reinterpret_cast<AtenTensorHandle>(new at::Tensor(inputs.a)),
-                             reinterpret_cast<AtenTensorHandle>(new at::Tensor(inputs.b))};
+template <auto Member, auto Runner> void raw(benchmark::State& state) {
+  const Subjects& subjects = Subjects::get();
+  const aoti::Container& model = (subjects.*Runner).container();
+  const auto run = model.exports().*Member;
+  measure(state, [&, container = model.handle()]() -> at::Tensor {
+    AtenTensorHandle in[] = {reinterpret_cast<AtenTensorHandle>(new at::Tensor(subjects.a)),
+                             reinterpret_cast<AtenTensorHandle>(new at::Tensor(subjects.b))};
     AtenTensorHandle out[] = {nullptr};
     if (run(container, in, 2, out, 1, nullptr, nullptr) != 0) return {};
     auto* result = reinterpret_cast<at::Tensor*>(out[0]);
@@ -51,41 +61,39 @@ void raw(benchmark::State& state) {
   });
 }
 
-template <class Runner>
-void aoti_run(benchmark::State& state) {
-  const Inputs inputs;
-  const Runner runner = bench::open<Runner>("add");
-  measure(state, inputs, [&]() -> at::Tensor {
-    auto result = runner.template run<1>(inputs.a, inputs.b);
+template <auto Runner> void aoti_array(benchmark::State& state) {
+  const Subjects& subjects = Subjects::get();
+  measure(state, [&]() -> at::Tensor {
+    auto result = (subjects.*Runner).template run<1>(subjects.a, subjects.b);
     return result ? std::move(result.value()[0]) : at::Tensor{};
   });
 }
 
 void aoti_vector(benchmark::State& state) {
-  const Inputs inputs;
-  const Exclusive runner = bench::open<Exclusive>("add");
-  measure(state, inputs, [&] { return runner.run(inputs.both).value()[0]; });
+  const Subjects& subjects = Subjects::get();
+  measure(state, [&] { return subjects.exclusive.run(subjects.both).value()[0]; });
 }
 
-template <bool container_only>
-void torch_run(benchmark::State& state) {
-  const Inputs inputs;
-  bench::TorchLoader loader{bench::package("add")};
-  measure(state, inputs, [&] {
-    return container_only ? loader.get_runner()->run(inputs.both)[0] : loader.run(inputs.both)[0];
-  });
+void torch_loader(benchmark::State& state) {
+  Subjects& subjects = Subjects::get();
+  measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
+}
+
+void torch_runner(benchmark::State& state) {
+  Subjects& subjects = Subjects::get();
+  measure(state, [&] { return subjects.loader.get_runner()->run(subjects.both)[0]; });
 }
 
 using aoti::abi::ModelExports;
 
-BENCHMARK(raw<&ModelExports::run>)->Name("run/add/raw_container");
-BENCHMARK(raw<&ModelExports::run_single_threaded>)->Name("run/add/raw_single_threaded");
-BENCHMARK(torch_run<false>)->Name("run/add/torch_loader");
-BENCHMARK(torch_run<true>)->Name("run/add/torch_runner");
-BENCHMARK(aoti_run<Exclusive>)->Name("run/add/aoti");
-BENCHMARK(aoti_run<Unchecked>)->Name("run/add/aoti_unchecked");
-BENCHMARK(aoti_run<Unguarded>)->Name("run/add/aoti_unguarded");
-BENCHMARK(aoti_run<Shared>)->Name("run/add/aoti_container");
+BENCHMARK(raw<&ModelExports::run, &Subjects::shared>)->Name("run/add/raw_container");
+BENCHMARK(raw<&ModelExports::run_single_threaded, &Subjects::exclusive>)
+    ->Name("run/add/raw_single_threaded");
+BENCHMARK(torch_loader)->Name("run/add/torch_loader");
+BENCHMARK(torch_runner)->Name("run/add/torch_runner");
+BENCHMARK(aoti_array<&Subjects::exclusive>)->Name("run/add/aoti");
+BENCHMARK(aoti_array<&Subjects::unchecked>)->Name("run/add/aoti_unchecked");
+BENCHMARK(aoti_array<&Subjects::shared>)->Name("run/add/aoti_container");
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace

@@ -128,7 +128,7 @@ class [[nodiscard]] Error {
     return *this;
   }
   ~Error() {
-    if (detail_ != nullptr) delete detail_;
+    if (detail_ != nullptr) [[unlikely]] discard();
   }
 
   Errc code() const noexcept { return code_; }
@@ -154,6 +154,8 @@ class [[nodiscard]] Error {
     std::string operation;
     std::string text;
   };
+  [[gnu::cold, gnu::noinline]] void discard() noexcept { delete detail_; }
+
   Errc code_ = Errc::none;
   std::int32_t native_ = 0;
   Detail* detail_ = nullptr;

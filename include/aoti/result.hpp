@@ -21,13 +21,12 @@ inline auto success() { return boost::outcome_v2::success(); }
 
 namespace detail {
 
-/// Calls `body`, which returns a Result, and turns an exception into an error: `code` with the
-/// exception's text, or out_of_memory for std::bad_alloc. Costs nothing when nothing is thrown.
-template <class Body>
-auto guard(Errc code, const char* operation, Body&& body) -> decltype(body()) {
 #if defined(__cpp_exceptions)
+/// The exception that is being handled, as an error: out_of_memory for std::bad_alloc, else `code`
+/// with the exception's text.
+[[gnu::cold, gnu::noinline]] inline Error caught(Errc code, const char* operation) noexcept {
   try {
-    return body();
+    throw;
   } catch (const std::bad_alloc&) {
     return Error{Errc::out_of_memory};
   } catch (const std::exception& e) {
@@ -38,6 +37,20 @@ auto guard(Errc code, const char* operation, Body&& body) -> decltype(body()) {
     }
   } catch (...) {
     return Error{code};
+  }
+}
+#endif
+
+/// Calls `body`, which returns a Result, and turns an exception into an error. Costs nothing when
+/// nothing is thrown.
+template <class Body>
+[[gnu::always_inline]] inline auto guard(Errc code, const char* operation, Body&& body)
+    -> decltype(body()) {
+#if defined(__cpp_exceptions)
+  try {
+    return body();
+  } catch (...) {
+    return caught(code, operation);
   }
 #else
   static_cast<void>(code), static_cast<void>(operation);

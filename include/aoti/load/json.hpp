@@ -72,7 +72,10 @@ struct JsonBuilder {
   bool Int(int value) { return integer(value); }
   bool Uint(unsigned value) { return integer(value); }
   bool Int64(std::int64_t value) { return integer(value); }
-  bool Uint64(std::uint64_t value) { return Double(static_cast<double>(value)); }
+  bool Uint64(std::uint64_t value) {
+    return std::in_range<std::int64_t>(value) ? integer(static_cast<std::int64_t>(value))
+                                              : Double(static_cast<double>(value));
+  }
   bool Double(double value) { return add(Json{.kind = Json::Kind::number, .number = value}); }
   bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }
   bool String(const char* text, rapidjson::SizeType size, bool) {
@@ -109,10 +112,10 @@ inline Result<Json> Json::parse(std::string_view text, std::string operation) {
   rapidjson::Reader reader;
   reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag |
                rapidjson::kParseNanAndInfFlag>(stream, builder);
-  if (reader.HasParseError()) {
+  if (reader.HasParseError() || stream.at != stream.end) {  // the reader stops at a null byte
+    const std::size_t at = reader.HasParseError() ? reader.GetErrorOffset() : stream.Tell();
     return Error{Errc::damaged_package, std::move(operation),
-                 detail::concat("not readable as JSON at byte ", reader.GetErrorOffset(), " of ",
-                                text.size())};
+                 detail::concat("not readable as JSON at byte ", at, " of ", text.size())};
   }
   return std::move(builder.root);
 }

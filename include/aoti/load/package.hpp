@@ -117,9 +117,14 @@ class Package {
       }
       // At the top or one folder below it: a folder of packages is not a package.
       if (at == entry.name.npos || (at != 0 && entry.name.find('/') != at - 1)) continue;
-      root_ = entry.name.substr(0, at);
+      const std::string_view root = entry.name.substr(0, at);
+      if (is_package && root != root_ && at != 0) {
+        return Error{Errc::not_a_package, origin_,
+                     detail::concat("it holds several packages, such as ", root_, " and ", root)};
+      }
+      root_ = root;
       is_package = true;
-      break;
+      if (at == 0) break;
     }
     if (!is_package) {
       return Error{Errc::not_a_package, origin_,
@@ -180,6 +185,9 @@ class Package {
     if (metadata.empty()) return model;
     auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
     if (!json) return std::move(json).error();
+    if (!json.value().is(Json::Kind::object)) {
+      return Error{Errc::damaged_package, model.origin, "the metadata is not a JSON object"};
+    }
     for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
       model.metadata.items.emplace_back(std::move(json.value().keys[i]),
                                         std::move(json.value().items[i].string));

@@ -2,20 +2,27 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "aoti/run/spec.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 namespace aoti::detail {
 
-/// Whether memory has the layout that compiled code assumes. Dimensions of size 1 may have any
-/// stride, and without elements there is nothing to lay out.
-inline bool has_layout(const TensorView& view, const TensorSpec& spec) noexcept {
-  const std::size_t rank = view.sizes.size();
+/// Whether memory has the layout that the spec states. Dimensions of size 1 may have any stride,
+/// and without elements there is nothing to lay out.
+template <class Runtime>
+[[gnu::noinline]] bool has_layout(const typename Runtime::Tensor& tensor, const TensorSpec& spec) {
+  if (spec.order.empty() && spec.strides.empty()) return Runtime::is_row_major(tensor);
+  const auto sizes = Runtime::sizes(tensor), strides = Runtime::strides(tensor);
+  const std::size_t rank = sizes.size();
   if (!spec.strides.empty()) {
     for (std::size_t i = 0; i < rank; ++i) {
-      if (spec.strides[i] >= 0 && view.sizes[i] != 1 && spec.strides[i] != view.strides[i]) {
+      if (spec.strides[i] >= 0 && sizes[i] != 1 && spec.strides[i] != strides[i]) {
         return false;
       }
     }
@@ -24,9 +31,9 @@ inline bool has_layout(const TensorView& view, const TensorSpec& spec) noexcept 
   std::int64_t expected = 1;
   bool dense = true;
   for (std::size_t i = rank; i-- > 0;) {
-    const std::size_t d = spec.order.empty() ? i : static_cast<std::size_t>(spec.order[i]);
-    dense &= view.sizes[d] == 1 || view.strides[d] == expected;
-    expected *= view.sizes[d];
+    const std::size_t d = static_cast<std::size_t>(spec.order[i]);
+    dense &= sizes[d] == 1 || strides[d] == expected;
+    expected *= sizes[d];
   }
   return dense || expected == 0;
 }
@@ -41,7 +48,8 @@ inline bool agrees(const Dimension& dimension, std::int64_t size, const Dimensio
 
 /// What is wrong with input `i`; called when something is.
 template <class Runtime, class At>
-[[gnu::cold]] Error describe_mismatch(const ModelSpec& spec, At&& at, std::size_t i) {
+[[gnu::cold, gnu::noinline]] Error describe_mismatch(const ModelSpec& spec, At&& at,
+                                                     std::size_t i) {
   const TensorSpec& expected = spec.inputs[i];
   const typename Runtime::Tensor& tensor = at(i);
   std::string where = concat("input ", i, " '", expected.name, "'");
@@ -50,25 +58,26 @@ template <class Runtime, class At>
   }
   if (!Runtime::is_strided(tensor)) {
     return {Errc::input_layout, std::move(where),
-            "found a tensor that is not strided, such as a sparse one"};
+            "found a sparse, quantized or nested tensor, expected a strided one"};
   }
-  const TensorView found = Runtime::view(tensor);
-  if (found.dtype != expected.dtype) {
+  const auto sizes = Runtime::sizes(tensor);
+  if (Runtime::dtype(tensor) != expected.dtype) {
     return {Errc::input_dtype, std::move(where),
-            concat("found ", to_string(found.dtype), ", expected ", to_string(expected.dtype))};
+            concat("found ", to_string(Runtime::dtype(tensor)), ", expected ",
+                   to_string(expected.dtype))};
   }
-  if (found.device != expected.device) {
+  if (Runtime::device(tensor) != expected.device) {
     return {Errc::input_device, std::move(where),
-            concat("found a tensor on ", to_string(found.device), ", expected one on ",
+            concat("found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",
                    to_string(expected.device))};
   }
-  if (found.sizes.size() != expected.shape.size()) {
+  if (sizes.size() != expected.shape.size()) {
     return {Errc::input_rank, std::move(where),
-            concat("found ", found.sizes.size(), " dimensions, expected ", expected.shape.size())};
+            concat("found ", sizes.size(), " dimensions, expected ", expected.shape.size())};
   }
   for (std::size_t d = 0; d < expected.shape.size(); ++d) {
     const Dimension& dimension = expected.shape[d];
-    const std::int64_t size = found.sizes[d];
+    const std::int64_t size = sizes[d];
     const std::string name =
         dimension.symbol < 0
             ? std::string{}
@@ -88,7 +97,7 @@ template <class Runtime, class At>
     const auto first_input = static_cast<std::size_t>(dimension.first_input);
     const auto first_dimension = static_cast<std::size_t>(dimension.first_dimension);
     const Dimension& first = spec.inputs[first_input].shape[first_dimension];
-    const std::int64_t first_size = Runtime::view(at(first_input)).sizes[first_dimension];
+    const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
     if (agrees(dimension, size, first, first_size)) continue;
     append(text, (first_size - first.offset) / first.scale * dimension.scale + dimension.offset);
     text += concat(", since dimension ", first_dimension, " of input ", first_input, " '",
@@ -96,33 +105,81 @@ template <class Runtime, class At>
     return {Errc::input_shape, std::move(where), std::move(text)};
   }
   return {Errc::input_layout, std::move(where),
-          concat("found strides ", join(found.strides), ", expected ", join(expected.strides),
-                 " (-1 for any)")};
+          concat("found strides ", join(Runtime::strides(tensor)), ", expected ",
+                 join(expected.strides), " (-1 for any)")};
 }
 
-/// Whether input `i` fits the spec; a layout that a copy can mend does. `at(i)` gives input i.
-template <class Runtime, class At> bool fits(const ModelSpec& spec, At&& at, std::size_t i) {
-  const TensorSpec& expected = spec.inputs[i];
-  const typename Runtime::Tensor& tensor = at(i);
-  if (!Runtime::is_defined(tensor) || !Runtime::is_strided(tensor)) return false;
-  const TensorView found = Runtime::view(tensor);
-  if (found.dtype != expected.dtype || found.device != expected.device ||
-      found.sizes.size() != expected.shape.size()) {
-    return false;
-  }
-  for (std::size_t d = 0; d < found.sizes.size(); ++d) {
-    const Dimension& dimension = expected.shape[d];
-    const std::int64_t size = found.sizes[d];
-    if (size < dimension.min || size > dimension.max) return false;
+/// Whether the dimensions that are tied to others agree with them. `at(i)` gives input i.
+template <class Runtime, class At>
+[[gnu::noinline]] bool ties_hold(const ModelSpec& spec, At&& at, std::size_t i) {
+  const auto sizes = Runtime::sizes(at(i));
+  for (std::size_t d = 0; d < sizes.size(); ++d) {
+    const Dimension& dimension = spec.inputs[i].shape[d];
     if (dimension.first_input < 0) continue;
     const auto first_input = static_cast<std::size_t>(dimension.first_input);
     const auto first_dimension = static_cast<std::size_t>(dimension.first_dimension);
     const Dimension& first = spec.inputs[first_input].shape[first_dimension];
-    if (!agrees(dimension, size, first, Runtime::view(at(first_input)).sizes[first_dimension])) {
-      return false;
-    }
+    const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
+    if (!agrees(dimension, sizes[d], first, first_size)) return false;
   }
-  return expected.strides.empty() || has_layout(found, expected);
+  return true;
 }
+
+/// How an input fits: not at all, after its memory has been laid out anew, or as it is.
+enum class Fit : std::uint8_t { no, reordered, yes };
+
+/// An input's spec, condensed to what every call compares; the fewer instructions the better.
+class InputCheck {
+ public:
+  /// The spec must stay where it is.
+  InputCheck(const ModelSpec& spec, std::size_t index)
+      : spec_{&spec.inputs[index]}, dtype_{spec_->dtype}, device_{spec_->device} {
+    for (const Dimension& dimension : spec_->shape) {
+      sizes_.push_back({dimension.min, static_cast<std::uint64_t>(dimension.max - dimension.min)});
+      tied_ |= dimension.first_input >= 0;
+    }
+    rank_ = sizes_.size();
+    row_major_ = spec_->order.empty() && spec_->strides.empty();
+  }
+
+  /// Compares input `i`, which `at(i)` gives, with the spec that this was made from.
+  template <class Runtime, class At>
+  [[gnu::always_inline]] Fit fit(const ModelSpec& spec, At&& at, std::size_t i) const {
+    const typename Runtime::Tensor& tensor = at(i);
+    if (!Runtime::is_strided_on(tensor, device_)) [[unlikely]]
+      return Fit::no;
+    if (Runtime::dtype(tensor) != dtype_) [[unlikely]]
+      return Fit::no;
+    const std::span<const std::int64_t> sizes = Runtime::sizes(tensor);
+    if (sizes.size() != rank_) [[unlikely]]
+      return Fit::no;
+    for (std::size_t d = 0; d < sizes.size(); ++d) {
+      const Range& range = sizes_[d];
+      if (static_cast<std::uint64_t>(sizes[d] - range.min) > range.span) [[unlikely]]
+        return Fit::no;
+    }
+    if (tied_ && !ties_hold<Runtime>(spec, at, i)) [[unlikely]]
+      return Fit::no;
+    if (row_major_ ? Runtime::is_row_major(tensor) : has_layout<Runtime>(tensor, *spec_))
+        [[likely]] {
+      return Fit::yes;
+    }
+    return spec_->strides.empty() ? Fit::reordered : Fit::no;
+  }
+
+ private:
+  struct Range {
+    std::int64_t min;
+    std::uint64_t span;  // max - min: one unsigned comparison does for both
+  };
+
+  const TensorSpec* spec_;
+  std::size_t rank_;
+  DType dtype_;
+  DeviceType device_;
+  bool tied_ = false;
+  bool row_major_ = true;
+  std::vector<Range> sizes_;
+};
 
 }  // namespace aoti::detail

@@ -16,53 +16,9 @@
 
 #include "aoti/run/check.hpp"
 #include "aoti/run/container.hpp"
+#include "aoti/run/handles.hpp"
 
 namespace aoti {
-
-namespace detail {
-
-/// Handles on their way into or out of a call; those left over are destroyed.
-template <class Runtime, std::size_t capacity> class Handles {
- public:
-  explicit Handles(std::size_t count) noexcept : count_{count} {
-    for (std::size_t i = 0; i < count; ++i) handles_[i] = nullptr;
-  }
-  Handles(const Handles&) = delete;
-  Handles& operator=(const Handles&) = delete;
-  ~Handles() {
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (handles_[i] != nullptr) [[unlikely]]
-        Runtime::destroy(handles_[i]);
-    }
-  }
-
-  std::span<AtenTensorHandle> all() noexcept { return {handles_, count_}; }
-  auto take(std::size_t i) noexcept { return Runtime::take(std::exchange(handles_[i], nullptr)); }
-
- private:
-  std::size_t count_;
-  AtenTensorHandle handles_[capacity == 0 ? 1 : capacity];
-};
-
-/// Marks a runner as in use while it lives; `entered` tells whether it was free.
-class Occupancy {
- public:
-  explicit Occupancy(std::atomic<bool>* busy) noexcept
-      : busy_{busy},
-        entered_{busy == nullptr || !busy->exchange(true, std::memory_order_acquire)} {}
-  Occupancy(const Occupancy&) = delete;
-  Occupancy& operator=(const Occupancy&) = delete;
-  ~Occupancy() {
-    if (busy_ != nullptr && entered_) busy_->store(false, std::memory_order_release);
-  }
-  bool entered() const noexcept { return entered_; }
-
- private:
-  std::atomic<bool>* busy_;
-  bool entered_;
-};
-
-}  // namespace detail
 
 /// A compiled model, ready to run.
 ///
@@ -80,7 +36,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   using Stream = typename Device::Stream;
 
   /// The most inputs or outputs that a model may have: their handles lie on the stack.
-  static constexpr std::size_t max_tensors = 1024;
+  static constexpr std::size_t max_tensors =
+      detail::Handles<Runtime, std::dynamic_extent>::capacity;
 
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
@@ -123,6 +80,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         outputs_{other.outputs_},
         device_{other.device_},
         container_{std::move(other.container_)},
+        checks_{std::move(other.checks_)},
         spec_{std::move(other.spec_)},
         metadata_{std::move(other.metadata_)},
         origin_{std::move(other.origin_)} {}
@@ -132,6 +90,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     outputs_ = other.outputs_;
     device_ = other.device_;
     container_ = std::move(other.container_);
+    checks_ = std::move(other.checks_);
     spec_ = std::move(other.spec_);
     metadata_ = std::move(other.metadata_);
     origin_ = std::move(other.origin_);
@@ -146,22 +105,21 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   ///         model_threw
   template <std::size_t Outputs, class... Inputs>
   requires(std::same_as<std::remove_cvref_t<Inputs>, Tensor>&&...)
-      Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs)
-  const {
+      [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
     using Array = std::array<Tensor, Outputs>;
     return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<Array> {
       constexpr std::size_t count = sizeof...(Inputs);
       const std::array<const Tensor*, count> pointers{&inputs...};
-      constexpr std::array<bool, count> taken{
-          (std::is_rvalue_reference_v<Inputs&&> &&
-           !std::is_const_v<std::remove_reference_t<Inputs>>)...};
-      detail::Handles<Runtime, count> in{count};
-      detail::Handles<Runtime, Outputs> out{Outputs};
-      auto done = execute(
-          in.all(), out.all(), [&](std::size_t i) -> const Tensor& { return *pointers[i]; },
-          [&](std::size_t i) {
-            return taken[i] ? Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])))
-                            : Runtime::share(*pointers[i]);
+      constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
+      detail::Handles<Runtime, count> in;
+      detail::Handles<Runtime, Outputs> out;
+      auto done = execute<count, Outputs>(
+          in, out, [&](std::size_t i) -> const Tensor& { return *pointers[i]; },
+          [&](auto i) {
+            if constexpr (taken[i])
+              return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
+            else
+              return Runtime::share(*pointers[i]);
           });
       if (!done) [[unlikely]]
         return std::move(done).error();
@@ -349,6 +307,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
                                   " outputs, the model of ", inputs_, " and ", outputs_)};
     }
     spec_ = std::move(spec).value();
+    for (std::size_t i = 0; i < inputs_; ++i) checks_.emplace_back(*spec_, i);
     return success();
   }
 
@@ -357,9 +316,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<void> {
       if (inputs != inputs_ || outputs.size() != outputs_)
         return wrong_count(inputs, outputs.size());
-      detail::Handles<Runtime, max_tensors> in{inputs};
-      detail::Handles<Runtime, max_tensors> out{outputs.size()};
-      auto done = execute(in.all(), out.all(), at, make);
+      constexpr std::size_t any = std::dynamic_extent;
+      detail::Handles<Runtime, any> in{inputs};
+      detail::Handles<Runtime, any> out{outputs.size()};
+      auto done = execute<any, any>(in, out, at, make);
       if (!done) [[unlikely]]
         return done;
       for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
@@ -369,35 +329,36 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// The run path: checks, makes the input handles, and calls the model. What the model leaves in
   /// the slots is the caller's to destroy. `at(i)` gives input i, `make(i)` makes its handle.
-  template <class At, class Make>
-  Result<void> execute(std::span<AtenTensorHandle> in, std::span<AtenTensorHandle> out, At&& at,
-                       Make&& make) const {
+  template <std::size_t In, std::size_t Out, class At, class Make>
+  [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
+                                              std::span<AtenTensorHandle, Out> out, At&& at,
+                                              Make&& make) const {
     if (in.size() != inputs_ || out.size() != outputs_) [[unlikely]] {
       return wrong_count(in.size(), out.size());
     }
     const detail::Occupancy occupancy{detects_concurrent_use ? &busy_ : nullptr};
     if (!occupancy.entered()) [[unlikely]]
       return busy();
-    const bool checked = options.check_inputs && spec_.has_value();
-    if (checked) {
-      for (std::size_t i = 0; i < in.size(); ++i) {
-        if (!detail::fits<Runtime>(*spec_, at, i)) [[unlikely]] {
-          return detail::describe_mismatch<Runtime>(*spec_, at, i);
-        }
-      }
-    } else if (options.check_inputs) {
-      for (std::size_t i = 0; i < in.size(); ++i) {
-        if (!Runtime::is_defined(at(i))) [[unlikely]]
-          return undefined(i);
+    const detail::InputCheck* const checks = checks_.data();  // null without a spec
+    bool as_they_are = true;
+    if constexpr (options.check_inputs) {
+      const std::size_t good = detail::count_while<In>(in.size(), [&](auto i) {
+        if (checks == nullptr) return Runtime::is_defined(at(i));
+        const detail::Fit fit = checks[i].template fit<Runtime>(*spec_, at, i);
+        as_they_are &= fit == detail::Fit::yes;
+        return fit != detail::Fit::no;
+      });
+      if (good != in.size()) [[unlikely]] {
+        return checks == nullptr ? undefined(good)
+                                 : detail::describe_mismatch<Runtime>(*spec_, at, good);
       }
     }
-    for (std::size_t i = 0; i < in.size(); ++i) {
-      const bool copy = checked && !detail::has_layout(Runtime::view(at(i)), spec_->inputs[i]);
-      in[i] = make(i);
-      if (copy && in[i] != nullptr) [[unlikely]]
-        reorder(in[i], spec_->inputs[i].order);
-      if (in[i] == nullptr) [[unlikely]]
-        return Error{Errc::out_of_memory};
+    const std::size_t made =
+        detail::count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
+    if (made != in.size()) [[unlikely]]
+      return Error{Errc::out_of_memory};
+    if (!as_they_are) [[unlikely]] {
+      if (!reorder(in)) return Error{Errc::out_of_memory};
     }
     const auto stream = Device::current_stream(device_);
     auto guard = Device::enter(device_, stream);
@@ -407,21 +368,42 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
                                          out.size(), Device::native(stream), nullptr);
     if (native != 0) [[unlikely]]
       return failed(native);
-    for (const AtenTensorHandle handle : out) {
-      if (handle == nullptr) [[unlikely]]
-        return too_few_outputs();
-    }
+    return settle(out);
+  }
+
+  /// Makes every output handle one of its own: a model that returns a tensor twice writes its
+  /// handle twice, and one that returns None leaves the slot empty.
+  template <std::size_t Out>
+  [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
+    const std::size_t good = detail::count_while<Out>(out.size(), [&](std::size_t i) {
+      if (out[i] == nullptr) [[unlikely]]
+        return spec_ && spec_->outputs[i].none;
+      for (std::size_t k = 0; k < i; ++k) {
+        if (out[k] == out[i]) [[unlikely]]
+          out[i] = Runtime::share(Runtime::peek(out[k]));
+      }
+      return true;
+    });
+    if (good != out.size()) [[unlikely]]
+      return missing_output(good);
     return success();
   }
 
-  /// Replaces a handle by one to a copy with the layout that the compiled code assumes.
-  [[gnu::cold]] static void reorder(AtenTensorHandle& handle, const std::vector<int>& order) {
-    AtenTensorHandle copy = Runtime::give(Runtime::reordered(Runtime::peek(handle), order));
-    Runtime::destroy(std::exchange(handle, copy));
+  /// Replaces handles whose memory is not laid out as the compiled code assumes by copies.
+  [[gnu::cold, gnu::noinline]] bool reorder(std::span<AtenTensorHandle> in) const {
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      const TensorSpec& expected = spec_->inputs[i];
+      const Tensor& tensor = Runtime::peek(in[i]);
+      if (detail::has_layout<Runtime>(tensor, expected)) continue;
+      AtenTensorHandle copy = Runtime::give(Runtime::reordered(tensor, expected.order));
+      Runtime::destroy(std::exchange(in[i], copy));
+      if (copy == nullptr) return false;
+    }
+    return true;
   }
 
   /// Adds what the runtime says, where the model only names the function that failed.
-  [[gnu::cold]] static Error explained(Error error) {
+  [[gnu::cold, gnu::noinline]] static Error explained(Error error) {
     if (error.text().find("API call failed") == std::string_view::npos) return error;
     const std::string reason = Runtime::last_error();
     if (reason.empty()) return error;
@@ -430,7 +412,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return {code, std::string{error.operation()}, std::move(text), error.native_code()};
   }
 
-  [[gnu::cold]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
+  [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
     if (inputs_ == none) return {Errc::bad_state, "Runner", "the runner was moved from"};
     if (inputs != inputs_) {
       return {Errc::input_count, origin_,
@@ -439,23 +421,24 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return {Errc::output_count, origin_,
             detail::concat("found room for ", outputs, " outputs, expected ", outputs_)};
   }
-  [[gnu::cold]] Error busy() const {
+  [[gnu::cold, gnu::noinline]] Error busy() const {
     return {
         Errc::bad_state, origin_,
         "another thread is inside this runner; open one for each thread, or use Access::shared"};
   }
-  [[gnu::cold]] Error undefined(std::size_t i) const {
+  [[gnu::cold, gnu::noinline]] Error undefined(std::size_t i) const {
     return {Errc::undefined_tensor, detail::concat("input ", i), "the tensor is undefined"};
   }
-  [[gnu::cold]] Error too_few_outputs() const {
+  [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
     return {Errc::model_failed, origin_,
-            detail::concat("the model returned success but fewer than ", outputs_, " outputs")};
+            detail::concat("the model returned success but no output ", i, " of ", outputs_)};
   }
-  [[gnu::cold]] Error no_such(const char* what, std::size_t i, std::size_t count) const {
+  [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
+                                             std::size_t count) const {
     return {Errc::invalid_argument, origin_,
             detail::concat("there is no ", what, " ", i, "; the model has ", count)};
   }
-  [[gnu::cold]] Error failed(AOTIRuntimeError native) const {
+  [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
     const bool single = run_ == container_.exports().run_single_threaded;
     return explained(
         abi::detail::model_error(container_.exports(),
@@ -470,6 +453,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   DeviceIndex device_;
   mutable std::atomic<bool> busy_ = false;
   Container container_;
+  std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs
   std::optional<ModelSpec> spec_;
   Metadata metadata_;
   std::string origin_;

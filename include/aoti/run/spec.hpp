@@ -32,6 +32,7 @@ struct Dimension {
 /// A tensor that a model takes or returns.
 struct TensorSpec {
   std::string name;
+  bool none = false;  ///< Of an output: the model returns None, which is an undefined tensor here.
   DType dtype{};
   DeviceType device{};
   std::vector<Dimension> shape;
@@ -70,6 +71,11 @@ struct SpecReader {
     for (const Json& item : list.items) {
       TensorSpec tensor;
       tensor.name = item["name"].string;
+      tensor.none = &out == &spec.outputs && item["dtype"].is(Json::Kind::null);
+      if (tensor.none) {
+        out.push_back(std::move(tensor));
+        continue;
+      }
       const auto dtype = std::find_if(abi::dtype_rows.begin(), abi::dtype_rows.end(),
                                       [&](auto& row) { return row.name == item["dtype"].string; });
       const auto device =
@@ -81,7 +87,12 @@ struct SpecReader {
       tensor.dtype = dtype->dtype;
       tensor.device = device->type;
       if (!item["shape"].is(Json::Kind::array)) return bad("lacks the shape of " + tensor.name);
-      for (const Json& size : item["shape"].items) tensor.shape.push_back(dimension(size));
+      for (const Json& size : item["shape"].items) {
+        tensor.shape.push_back(dimension(size));
+        if (tensor.shape.back().min < 0 || tensor.shape.back().max < tensor.shape.back().min) {
+          return bad("has a bad range for " + tensor.name);
+        }
+      }
       for (const Json& index : item["order"].items) {
         tensor.order.push_back(static_cast<int>(index.integer));
       }

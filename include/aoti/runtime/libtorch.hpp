@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 #include <dlfcn.h>
 
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -19,28 +18,41 @@ namespace aoti {
 struct Libtorch {
   using Tensor = at::Tensor;
 
-  static bool is_defined(const at::Tensor& tensor) noexcept { return tensor.defined(); }
-  static bool is_strided(const at::Tensor& tensor) noexcept {
-    return tensor.layout() == at::kStrided && !tensor.is_nested();
+  [[gnu::always_inline]] static bool is_defined(const at::Tensor& tensor) noexcept {
+    return tensor.defined();
   }
-  static TensorView view(const at::Tensor& tensor) {
-    const at::IntArrayRef sizes = tensor.sizes(), strides = tensor.strides();
-    const at::Device device = tensor.device();
-    return {static_cast<DType>(tensor.scalar_type()),
-            static_cast<DeviceType>(device.type()),
-            device.index(),
-            {sizes.data(), sizes.size()},
-            {strides.data(), strides.size()}};
+  [[gnu::always_inline]] static bool is_strided(const at::Tensor& tensor) noexcept {
+    return has_key(tensor, c10::DispatchKey::Dense);
+  }
+  [[gnu::always_inline]] static bool is_strided_on(const at::Tensor& tensor, DeviceType type) {
+    if (type == DeviceType::cpu) [[likely]]
+      return has_key(tensor, c10::DispatchKey::CPU);
+    return is_strided(tensor) && device(tensor) == type;
+  }
+  [[gnu::always_inline]] static DType dtype(const at::Tensor& tensor) {
+    return static_cast<DType>(tensor.scalar_type());
+  }
+  static DeviceType device(const at::Tensor& tensor) {
+    return static_cast<DeviceType>(tensor.device().type());
+  }
+  [[gnu::always_inline]] static std::span<const std::int64_t> sizes(const at::Tensor& tensor) {
+    return {tensor.sizes().data(), tensor.sizes().size()};
+  }
+  static std::span<const std::int64_t> strides(const at::Tensor& tensor) {
+    return {tensor.strides().data(), tensor.strides().size()};
+  }
+  [[gnu::always_inline]] static bool is_row_major(const at::Tensor& tensor) {
+    return tensor.is_contiguous();
   }
 
   // A handle is an at::Tensor* made by new: torch's shim deletes it so.
-  static AtenTensorHandle share(const at::Tensor& tensor) {
-    return reinterpret_cast<AtenTensorHandle>(new (std::nothrow) at::Tensor(tensor));
+  [[gnu::always_inline]] static AtenTensorHandle share(const at::Tensor& tensor) {
+    return reinterpret_cast<AtenTensorHandle>(new at::Tensor(tensor));
   }
-  static AtenTensorHandle give(at::Tensor&& tensor) {
-    return reinterpret_cast<AtenTensorHandle>(new (std::nothrow) at::Tensor(std::move(tensor)));
+  [[gnu::always_inline]] static AtenTensorHandle give(at::Tensor&& tensor) {
+    return reinterpret_cast<AtenTensorHandle>(new at::Tensor(std::move(tensor)));
   }
-  static at::Tensor take(AtenTensorHandle handle) noexcept {
+  [[gnu::always_inline]] static at::Tensor take(AtenTensorHandle handle) noexcept {
     auto* owned = reinterpret_cast<at::Tensor*>(handle);
     at::Tensor tensor = std::move(*owned);
     delete owned;
@@ -82,6 +94,14 @@ struct Libtorch {
         reinterpret_cast<What*>(import("torch_exception_get_what_without_backtrace"));
     const char* text = what != nullptr ? what() : nullptr;
     return text != nullptr ? text : "";
+  }
+
+ private:
+  /// The keys that torch dispatches on tell in one load what a tensor is: a sparse, quantized,
+  /// nested or undefined one lacks the key Dense, and CPU stands for Dense on that device.
+  [[gnu::always_inline]] static bool has_key(const at::Tensor& tensor,
+                                             c10::DispatchKey key) noexcept {
+    return tensor.key_set().isSupersetOf(c10::DispatchKeySet{key});
   }
 };
 

@@ -11,19 +11,12 @@
 
 namespace aoti {
 
-/// What a check needs to know of a tensor. The spans belong to the tensor.
-struct TensorView {
-  DType dtype;
-  DeviceType device;
-  int device_index;  ///< Negative where the device has no index.
-  std::span<const std::int64_t> sizes;
-  std::span<const std::int64_t> strides;  ///< In elements.
-};
-
 /// A compile-time policy for tensors. All members are static, and thread-safe on distinct tensors:
 /// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
-/// - `is_defined(tensor)`; `is_strided(tensor)`: sizes and strides describe it (it is not sparse)
-/// - `view(tensor)`: of a defined, strided tensor
+/// - `is_defined(tensor)`; `is_strided(tensor)`: it is defined, and sizes and strides describe it;
+///   `is_strided_on(tensor, type)`: it lies on a device of that type besides
+/// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; so is a
+///   tensor without elements) of a strided tensor
 /// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
 ///   tensor over. Either is owned by who holds it; null where memory ran out
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
@@ -40,7 +33,12 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
   requires std::movable<typename R::Tensor>;
   { R::is_defined(input) } -> std::same_as<bool>;
   { R::is_strided(input) } -> std::same_as<bool>;
-  { R::view(input) } -> std::same_as<TensorView>;
+  { R::is_strided_on(input, DeviceType{}) } -> std::same_as<bool>;
+  { R::dtype(input) } -> std::same_as<DType>;
+  { R::device(input) } -> std::same_as<DeviceType>;
+  { R::sizes(input) } -> std::same_as<std::span<const std::int64_t>>;
+  { R::strides(input) } -> std::same_as<std::span<const std::int64_t>>;
+  { R::is_row_major(input) } -> std::same_as<bool>;
   { R::share(input) } -> std::same_as<AtenTensorHandle>;
   { R::give(static_cast<typename R::Tensor&&>(tensor)) } -> std::same_as<AtenTensorHandle>;
   { R::take(handle) }

@@ -1,0 +1,87 @@
+// Tensor handles on their way into and out of a model, and the mark of a runner in use.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "aoti/abi/handles.hpp"
+
+namespace aoti::detail {
+
+/// Calls `f(i)` for each i below `count` until it returns false, and returns the number of calls
+/// that returned true. Where the count is known at compile time, i is a constant.
+template <std::size_t extent, class F>
+[[gnu::always_inline]] inline std::size_t count_while(std::size_t count, F&& f) {
+  std::size_t done = 0;
+  if constexpr (extent == std::dynamic_extent) {
+    while (done < count && f(done)) ++done;
+  } else {
+    [&]<std::size_t... i>(std::index_sequence<i...>) {
+      static_cast<void>(((f(std::integral_constant<std::size_t, i>{}) && ++done) && ...));
+    }
+    (std::make_index_sequence<extent>{});
+  }
+  return done;
+}
+
+/// Slots for handles on the stack. Handles that are left over are destroyed.
+/// @tparam N the number of slots; dynamic_extent for one that is only known at run time
+template <class Runtime, std::size_t N> class Handles {
+ public:
+  /// The most slots where their number is only known at run time.
+  static constexpr std::size_t capacity = N == std::dynamic_extent ? 1024 : N;
+
+  explicit Handles(std::size_t size = N) noexcept : size_{size} {
+    for (std::size_t i = 0; i < this->size(); ++i) slots_[i] = nullptr;
+  }
+  Handles(const Handles&) = delete;
+  Handles& operator=(const Handles&) = delete;
+  ~Handles() {
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (slots_[i] != nullptr) [[unlikely]]
+        Runtime::destroy(slots_[i]);
+    }
+  }
+
+  operator std::span<AtenTensorHandle, N>() noexcept {
+    return std::span<AtenTensorHandle, N>{slots_, size()};
+  }
+
+  /// The tensor in a slot, which is emptied; an undefined one where the slot is empty.
+  typename Runtime::Tensor take(std::size_t i) noexcept {
+    AtenTensorHandle handle = std::exchange(slots_[i], nullptr);
+    if (handle == nullptr) [[unlikely]]
+      return {};
+    return Runtime::take(handle);
+  }
+
+ private:
+  constexpr std::size_t size() const noexcept { return N == std::dynamic_extent ? size_ : N; }
+
+  std::size_t size_;
+  AtenTensorHandle slots_[capacity == 0 ? 1 : capacity];
+};
+
+/// Marks a runner as in use while it lives; `entered` tells whether it was free.
+class Occupancy {
+ public:
+  /// @param busy the mark, or null where nobody looks
+  explicit Occupancy(std::atomic<bool>* busy) noexcept
+      : busy_{busy != nullptr && busy->exchange(true, std::memory_order_acquire) ? nullptr : busy},
+        entered_{busy_ == busy} {}
+  Occupancy(const Occupancy&) = delete;
+  Occupancy& operator=(const Occupancy&) = delete;
+  ~Occupancy() {
+    if (busy_ != nullptr) busy_->store(false, std::memory_order_release);
+  }
+  bool entered() const noexcept { return entered_; }
+
+ private:
+  std::atomic<bool>* busy_;
+  bool entered_;
+};
+
+}  // namespace aoti::detail
