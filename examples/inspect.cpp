@@ -1,0 +1,153 @@
+// Prints what packages hold and need, and whether this machine and this process can run them:
+// inspect PATH…   (a package, an unpacked one, or a folder of packages)
+#include <dirent.h>
+
+#include <algorithm>
+#include <aoti/aoti.hpp>
+#include <aoti/runtime/libtorch.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Runner = aoti::Runner<aoti::Cpu>;
+
+void line(const char* label, std::string_view text) {
+  std::printf("  %-16s %.*s\n", label, static_cast<int>(text.size()), text.data());
+}
+
+std::string describe(const aoti::TensorSpec& tensor, const aoti::ModelSpec& spec) {
+  if (tensor.none) return tensor.name + ": None";
+  std::string text = tensor.name + ": ";
+  text.append(to_string(tensor.dtype)).append(" on ").append(to_string(tensor.device)).append(" [");
+  for (const aoti::Dimension& size : tensor.shape) {
+    if (&size != tensor.shape.data()) text += ", ";
+    if (size.min == size.max) {
+      text += std::to_string(size.min);
+      continue;
+    }
+    if (size.symbol >= 0) {
+      if (size.scale != 1) text += std::to_string(size.scale) + "*";
+      text += spec.symbols[static_cast<std::size_t>(size.symbol)];
+      if (size.offset != 0) text += " + " + std::to_string(size.offset);
+      text += ' ';
+    }
+    text += std::to_string(size.min) + "..";
+    if (size.max != aoti::Dimension::unbounded) text += std::to_string(size.max);
+  }
+  text += ']';
+  for (std::size_t i = 0; i < tensor.order.size(); ++i) {
+    text += (i == 0 ? " in order " : ",") + std::to_string(tensor.order[i]);
+  }
+  return text;
+}
+
+void print_constants(const Runner& runner) {
+  auto constants = runner.constants();
+  if (!constants) return line("constants", constants.error().message());
+  std::size_t bytes = 0;
+  for (const aoti::Constant& constant : constants.value()) bytes += constant.bytes;
+  line("constants", std::to_string(constants.value().size()) + ", " + std::to_string(bytes) + " bytes");
+  for (const aoti::Constant& constant : constants.value()) {
+    line("", (constant.fqn.empty() ? constant.name : constant.fqn) + ": " +
+                 std::string{to_string(constant.dtype)} + ", " + std::to_string(constant.bytes) +
+                 " bytes" + (constant.folded ? ", folded" : ""));
+  }
+}
+
+void print_image(const aoti::Image& image) {
+  line("machine", aoti::machine_name(image.machine()));
+  std::string needed;
+  for (const std::string_view name : image.needed()) needed.append(name).append(" ");
+  line("needs", needed);
+  std::size_t exports = 0;
+  aoti::abi::TorchVersion latest{0, 0};
+  for (const aoti::abi::Row& row : aoti::abi::export_rows) {
+    if (!image.has_export(row.symbol)) continue;
+    ++exports;
+    if (std::pair{row.since.major, row.since.minor} > std::pair{latest.major, latest.minor}) {
+      latest = row.since;
+    }
+  }
+  line("exports", std::to_string(exports) + " of " + std::to_string(std::size(aoti::abi::export_rows)) +
+                      " known functions; the latest came with torch " + std::to_string(latest.major) +
+                      "." + std::to_string(latest.minor));
+  for (const aoti::abi::Row& row : aoti::abi::export_rows) {
+    line("", std::string{image.has_export(row.symbol) ? "has    " : "lacks  "} + row.symbol + " (" +
+                 std::to_string(row.since.major) + "." + std::to_string(row.since.minor) + ")");
+  }
+  for (const aoti::Image::Import& import : image.imports()) {
+    if (aoti::abi::is_runtime_symbol(import.name)) line("imports", import.name);
+  }
+}
+
+void print_model(const aoti::Package& package, const std::string& name) {
+  std::printf("\n  model %s\n", name.c_str());
+  auto model = package.model(name);
+  if (!model) return line("unreadable", model.error().message());
+  for (const auto& [key, value] : model.value().metadata.items) {
+    if (key != aoti::ModelSpec::metadata_key) line(key.c_str(), value);
+  }
+  line("image", std::to_string(model.value().image.size()) + " bytes");
+  line("weights beside", std::to_string(model.value().weights.size()) + " bytes");
+  if (auto image = aoti::Image::parse(model.value().image, model.value().origin)) {
+    print_image(image.value());
+  }
+  auto runner = Runner::open(package, {.model = name});
+  line("runs here", runner ? "yes" : runner.error().message());
+  if (!runner) return;
+  const Runner& opened = runner.value();
+  for (std::size_t i = 0; i < opened.input_count(); ++i) {
+    line("input", opened.spec() ? describe(opened.spec()->inputs[i], *opened.spec())
+                                : opened.input_name(i).value());
+  }
+  for (std::size_t i = 0; i < opened.output_count(); ++i) {
+    line("output", opened.spec() ? describe(opened.spec()->outputs[i], *opened.spec())
+                                 : opened.output_name(i).value());
+  }
+  print_constants(opened);
+}
+
+bool print_package(const std::string& path) {
+  std::printf("\n%s\n", path.c_str());
+  auto package = aoti::Package::open(path);
+  if (!package) {
+    line("no package", package.error().message());
+    return false;
+  }
+  for (const aoti::Entry& entry : package.value().files()) {
+    line("file", std::string{entry.name} + ", " + std::to_string(entry.data.size()) + " bytes");
+  }
+  for (const std::string& name : package.value().model_names()) print_model(package.value(), name);
+  return true;
+}
+
+/// The packages in a folder, or the path itself.
+std::vector<std::string> packages(const std::string& path) {
+  std::vector<std::string> found;
+  if (DIR* folder = ::opendir(path.c_str())) {
+    while (const dirent* item = ::readdir(folder)) {
+      const std::string name = item->d_name;
+      if (name.ends_with(".pt2")) found.push_back(path + "/" + name);
+    }
+    ::closedir(folder);
+  }
+  if (found.empty()) found.push_back(path);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fputs("usage: inspect PATH…\n", stderr);
+    return 2;
+  }
+  bool any = false;
+  for (int i = 1; i < argc; ++i) {
+    for (const std::string& path : packages(argv[i])) any |= print_package(path);
+  }
+  return any ? 0 : 1;
+}
