@@ -7,6 +7,7 @@ Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, ro
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
 
     mlp.bin     input [4, 64]        output [4, 8]    also for mlp_plain, mlp_appended and mlp_beside
+    wide.bin    input [1, 1024]      output [1, 1024] embedded weights of over 1 MiB
     image.bin   input [2, 3, 8, 8]   output [2, 4, 8, 8]
 """
 
@@ -32,6 +33,7 @@ NAMES = (
     "mlp_plain",
     "mlp_appended",
     "mlp_beside",
+    "wide",
     "nested",
     "types",
     "derived",
@@ -225,6 +227,13 @@ def make_mlp_beside(out: Path) -> None:
         "aot_inductor.package_constants_on_disk_format": "binary_blob",
     }
     package(out / "mlp_beside.pt2", mlp(options))
+
+
+def make_wide(out: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Linear(1024, 1024).eval()
+    package(out / "wide.pt2", Model(module, (torch.randn(1, 1024),)))
+    write_bin(out / "wide.bin", module, torch.randn(1, 1024))
 
 
 def make_nested(out: Path) -> None:

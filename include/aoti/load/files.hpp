@@ -51,6 +51,14 @@ class Files {
   /// Sorted by name.
   const std::vector<Entry>& entries() const noexcept { return entries_; }
 
+  /// The mapping that holds an entry's bytes; an empty one for bytes that were given.
+  Mapping mapping_of(Bytes data) const noexcept {
+    for (const Mapping& mapping : mappings_) {
+      if (mapping.holds(data)) return mapping;
+    }
+    return {};
+  }
+
  private:
   // A directory that is not a package, "/" say, must not be walked to its end.
   static constexpr int max_depth = 16;

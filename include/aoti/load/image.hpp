@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -38,7 +39,7 @@ struct ElfSymbol {
   std::uint64_t value, size;
 };
 
-inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2;
+inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2, elf_writable = 2;
 inline constexpr std::uint16_t elf_shared_object = 3;
 inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf_symbols = 6,
                               elf_strings_size = 10, elf_gnu_hash = 0x6ffffef5;
@@ -102,6 +103,12 @@ class Image {
     std::size_t size;
   };
 
+  /// A part of the file.
+  struct Part {
+    std::uint64_t offset;
+    std::uint64_t size;
+  };
+
   /// Whether the bytes begin as an ELF file does.
   static bool recognises(Bytes bytes) noexcept {
     return detail::as_text(bytes).starts_with(
@@ -148,6 +155,45 @@ class Image {
     return edits;
   }
 
+  /// The parts of the file that a copy needs for loading: its segments, and what was appended to
+  /// the ELF file, but no symbol tables and debug information. With `without_weights`, not the
+  /// pages of the embedded weights either.
+  /// @allocates the list
+  std::vector<Part> parts(bool without_weights) const {
+    constexpr std::uint64_t page = 65536;  // no system's pages are larger
+    std::vector<Part> parts{{0, std::min<std::uint64_t>(bytes_.size(), page)}};  // the headers
+    std::uint64_t from = 0, to = 0;
+    if (without_weights && !weights_.empty()) {
+      const auto begin = static_cast<std::uint64_t>(weights_.data() - bytes_.data());
+      from = (begin + page - 1) / page * page;
+      to = (begin + weights_.size()) / page * page;
+    }
+    for (const auto& segment : segments_) {
+      const std::uint64_t begin = segment.offset, end = segment.offset + segment.file_size;
+      if (from >= begin && to <= end && from < to) {
+        parts.push_back({begin, from - begin});
+        parts.push_back({to, end - to});
+      } else {
+        parts.push_back({begin, segment.file_size});
+      }
+    }
+    parts.push_back({elf_end_, bytes_.size() - elf_end_});
+    return parts;
+  }
+
+  /// The weights inside the image, which a model copies when it is created; empty where there are
+  /// none to speak of, or where they are not read-only.
+  Bytes weights() const noexcept { return weights_; }
+
+  /// The changes with which the model finds its embedded weights at another address of this
+  /// process: the symbol of their start becomes absolute.
+  std::vector<Edit> move_weights(const std::byte* to) const {
+    constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
+    return {{weights_symbol_ + offsetof(detail::ElfSymbol, section), absolute, 2},
+            {weights_symbol_ + offsetof(detail::ElfSymbol, value),
+             reinterpret_cast<std::uintptr_t>(to), 8}};
+  }
+
  private:
   struct Unique {
     std::uint64_t offset;  // of the symbol's info byte
@@ -188,6 +234,12 @@ class Image {
         return damaged(origin, "is cut off");
       }
       segments_.push_back(segment);
+      elf_end_ = std::max(elf_end_, segment.offset + segment.file_size);
+    }
+    // Linkers put the section headers last; what comes behind them was appended to the ELF file.
+    const std::uint64_t sections_size = std::uint64_t{header.section_count} * header.section_size;
+    if (detail::within(header.sections, sections_size, bytes_.size())) {
+      elf_end_ = std::max(elf_end_, header.sections + sections_size);
     }
     if (dynamic.type == 0 || !detail::within(dynamic.offset, dynamic.file_size, bytes_.size())) {
       return damaged(origin, "has no dynamic section");
@@ -238,6 +290,7 @@ class Image {
     if (count > table.size() / sizeof(detail::ElfSymbol)) {
       return damaged(origin, "lacks its symbol table");
     }
+    std::uint64_t weights_begin = 0, weights_end = 0;
     for (std::uint64_t i = 1; i < count; ++i) {
       detail::ElfSymbol symbol{};
       if (!detail::read(table, i * sizeof symbol, symbol)) break;
@@ -253,14 +306,32 @@ class Image {
       } else {
         exports_.push_back(name);
       }
+      const auto symbol_at =
+          static_cast<std::uint64_t>(table.data() - bytes_.data()) + i * sizeof symbol;
+      if (name == "_binary_constants_bin_start" && symbol.section != 0) {
+        weights_symbol_ = symbol_at;
+        weights_begin = symbol.value;
+      }
+      if (name == "_binary_constants_bin_end" && symbol.section != 0) weights_end = symbol.value;
       if (binding == detail::elf_unique) {
-        const auto info_at = static_cast<std::uint64_t>(table.data() - bytes_.data()) +
-                             i * sizeof symbol + sizeof symbol.name;
+        const auto info_at = symbol_at + sizeof symbol.name;
         unique_.push_back({info_at, static_cast<unsigned char>(symbol.info & 0xf)});
       }
     }
     std::sort(exports_.begin(), exports_.end());
+    find_weights(weights_begin, weights_end);
     return success();
+  }
+
+  /// Notes where the weights lie, if there are some worth a special treatment.
+  void find_weights(std::uint64_t begin, std::uint64_t end) {
+    constexpr std::uint64_t few = 1 << 20;
+    const Bytes rest = at_address(begin);
+    if (begin == 0 || end < begin || end - begin < few || end - begin > rest.size()) return;
+    for (const auto& segment : segments_) {
+      const bool inside = begin >= segment.address && begin - segment.address < segment.file_size;
+      if (inside && (segment.flags & detail::elf_writable) == 0) weights_ = rest.first(end - begin);
+    }
   }
 
   /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
@@ -315,6 +386,9 @@ class Image {
   std::vector<Import> imports_;
   std::vector<std::string_view> exports_;
   std::vector<Unique> unique_;
+  std::uint64_t elf_end_ = 0;
+  Bytes weights_;
+  std::uint64_t weights_symbol_ = 0;
 };
 
 }  // namespace aoti

@@ -39,11 +39,15 @@ class Library {
  public:
   /// Loads a copy of `image` with `edits` made to it. Symbols stay private to the library.
   /// @param name what debuggers and error messages call it
+  /// @param parts what is copied of the image, see Image::parts; where it is empty, everything
   /// @errors library_load_failed, out_of_memory
   static Result<Library> load(Bytes image, std::span<const Image::Edit> edits,
-                              const std::string& name, Backing backing = default_backing) {
+                              const std::string& name, Backing backing = default_backing,
+                              std::span<const Image::Part> parts = {}) {
     Library library;
-    auto path = library.make_file(image, edits, name, backing);
+    const Image::Part whole{0, image.size()};
+    if (parts.empty()) parts = {&whole, 1};
+    auto path = library.make_file(image, parts, edits, name, backing);
     if (!path) return std::move(path).error();
     library.handle_ = ::dlopen(path.value().c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library.handle_ == nullptr) {
@@ -89,8 +93,9 @@ class Library {
 
  private:
   /// Makes file_ (and path_, where it has a name) and returns the path to load it by.
-  Result<std::string> make_file(Bytes image, std::span<const Image::Edit> edits,
-                                const std::string& name, Backing backing) {
+  Result<std::string> make_file(Bytes image, std::span<const Image::Part> parts,
+                                std::span<const Image::Edit> edits, const std::string& name,
+                                Backing backing) {
     if (backing == Backing::memory) {
 #if defined(__linux__)
       file_ = ::memfd_create(name.substr(name.rfind('/') + 1).substr(0, 200).c_str(), MFD_CLOEXEC);
@@ -109,11 +114,17 @@ class Library {
       }
       ::fcntl(file_, F_SETFD, FD_CLOEXEC);
     }
-    while (!image.empty()) {
-      const ssize_t written = ::write(file_, image.data(), image.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return failure(name, "writing the image");
-      image = image.subspan(static_cast<std::size_t>(written));
+    if (::ftruncate(file_, static_cast<off_t>(image.size())) != 0) {
+      return failure(name, "sizing the image");
+    }
+    for (const auto& [offset, size] : parts) {
+      for (std::uint64_t done = 0; done < size;) {
+        const ssize_t written = ::pwrite(file_, image.data() + offset + done, size - done,
+                                         static_cast<off_t>(offset + done));
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return failure(name, "writing the image");
+        done += static_cast<std::uint64_t>(written);
+      }
     }
     for (const Image::Edit& edit : edits) {
       if (::pwrite(file_, &edit.value, edit.size, static_cast<off_t>(edit.offset)) !=

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -16,8 +17,9 @@
 
 namespace aoti {
 
-/// Owns a private, read-only mapping of a whole file. Nothing is read until it is touched, and
-/// processes that map the same file share its pages. The file must not be cut short while mapped.
+/// A private, read-only mapping of a whole file, which its copies share and the last one ends.
+/// Nothing is read until it is touched, and processes that map the same file share its pages. The
+/// file must not be cut short while mapped.
 class Mapping {
  public:
   /// @errors not_found (absent, unreadable, or a directory)
@@ -34,29 +36,40 @@ class Mapping {
     Mapping mapping;
     if (size != 0) {
       void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+      const int code = errno;
       if (data == MAP_FAILED) {
-        const int code = errno;
         ::close(file);
         return failure(path, code);
       }
-      mapping.bytes_ = {static_cast<const std::byte*>(data), size};
+      mapping.shared_ = new Shared{{static_cast<const std::byte*>(data), size}};
     }
     ::close(file);
     return mapping;
   }
 
   Mapping() noexcept = default;
-  Mapping(Mapping&& other) noexcept : bytes_{std::exchange(other.bytes_, {})} {}
-  Mapping& operator=(Mapping&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
+  Mapping(const Mapping& other) noexcept : shared_{other.shared_} {
+    if (shared_ != nullptr) shared_->owners.fetch_add(1, std::memory_order_relaxed);
+  }
+  Mapping(Mapping&& other) noexcept : shared_{std::exchange(other.shared_, nullptr)} {}
+  Mapping& operator=(Mapping other) noexcept {
+    std::swap(shared_, other.shared_);
     return *this;
   }
   ~Mapping() {
-    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+    if (shared_ == nullptr || shared_->owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    ::munmap(const_cast<std::byte*>(shared_->bytes.data()), shared_->bytes.size());
+    delete shared_;
   }
 
-  /// Valid as long as this object, or the one it is moved to, lives.
-  Bytes bytes() const noexcept { return bytes_; }
+  /// Valid as long as this object or a copy of it lives; empty for an empty file.
+  Bytes bytes() const noexcept { return shared_ != nullptr ? shared_->bytes : Bytes{}; }
+
+  /// Whether the bytes are a part of this mapping.
+  bool holds(Bytes part) const noexcept {
+    const Bytes all = bytes();
+    return part.data() >= all.data() && part.data() + part.size() <= all.data() + all.size();
+  }
 
  private:
   static Error failure(const std::string& path, int code) {
@@ -64,7 +77,11 @@ class Mapping {
     return {memory ? Errc::out_of_memory : Errc::not_found, path, std::strerror(code), code};
   }
 
-  Bytes bytes_;
+  struct Shared {
+    Bytes bytes;
+    std::atomic<std::size_t> owners = 1;
+  };
+  Shared* shared_ = nullptr;
 };
 
 }  // namespace aoti

@@ -30,6 +30,7 @@ struct PackagedModel {
   std::string name;
   std::string origin;        ///< "digits.pt2 (model)": what errors call it.
   Bytes image;               ///< The shared object; empty in a package of sources only.
+  Mapping image_mapping;     ///< What keeps the image mapped; empty for bytes that were given.
   Bytes weights;             ///< The weights blob beside the image; empty where there is none.
   Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; mostly empty.
   std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
@@ -160,6 +161,7 @@ class Package {
     PackagedModel model{.name = std::string{name},
                         .origin = detail::concat(origin_, " (", name, ")"),
                         .image = {},
+                        .image_mapping = {},
                         .weights = {},
                         .extern_nodes = {},
                         .files = {},
@@ -182,6 +184,7 @@ class Package {
     if (several) {
       return Error{Errc::damaged_package, model.origin, "the model has more than one image"};
     }
+    model.image_mapping = files_.mapping_of(model.image);
     if (metadata.empty()) return model;
     auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
     if (!json) return std::move(json).error();

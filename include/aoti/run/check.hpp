@@ -99,6 +99,11 @@ template <class Runtime, class At>
     const Dimension& first = spec.inputs[first_input].shape[first_dimension];
     const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
     if (agrees(dimension, size, first, first_size)) continue;
+    if (&first == &dimension) {
+      text += concat(dimension.scale, " times a number");
+      if (dimension.offset != 0) text += concat(" plus ", dimension.offset);
+      return {Errc::input_shape, std::move(where), std::move(text)};
+    }
     append(text, (first_size - first.offset) / first.scale * dimension.scale + dimension.offset);
     text += concat(", since dimension ", first_dimension, " of input ", first_input, " '",
                    spec.inputs[first_input].name, "' is ", first_size);

@@ -1,6 +1,7 @@
 // A model's container: created, asked about itself, and deleted.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -51,10 +52,20 @@ class Container {
       return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
              !is_loaded(std::string{needed}.c_str());
     };
-    auto library = Library::load(model.image, image.edits(drop), model.origin, options.backing);
+    // A model copies embedded weights when it is created. As long as the package stays mapped, it
+    // can do so from there: they need not go into the copy of the image first.
+    const bool in_place = model.image_mapping.holds(image.weights()) && !image.weights().empty();
+    std::vector<Image::Edit> edits = image.edits(drop);
+    if (in_place) {
+      for (const Image::Edit& edit : image.move_weights(image.weights().data()))
+        edits.push_back(edit);
+    }
+    auto library =
+        Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
     if (!library) return std::move(library).error();
     Container container;
     container.library_ = std::move(library).value();
+    if (in_place) container.weights_ = model.image_mapping;
     auto exports =
         abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
     Result<void> done = success();
@@ -77,11 +88,14 @@ class Container {
   Container(Container&& other) noexcept
       : exports_{other.exports_},
         handle_{std::exchange(other.handle_, nullptr)},
-        library_{std::move(other.library_)} {}
+        library_{std::move(other.library_)},
+        weights_{std::move(other.weights_)} {}
   Container& operator=(Container&& other) noexcept {
-    std::swap(exports_, other.exports_);
-    std::swap(handle_, other.handle_);
-    std::swap(library_, other.library_);
+    if (this == &other) return *this;
+    destroy();
+    exports_ = other.exports_;
+    handle_ = std::exchange(other.handle_, nullptr);
+    library_ = std::move(other.library_);
     return *this;
   }
   ~Container() { destroy(); }
@@ -97,7 +111,12 @@ class Container {
   AOTInductorModelContainerHandle handle() const noexcept { return handle_; }
 
   /// Calls a function whose first parameter is the container.
+  /// @errors bad_state (it was moved from or unloaded), those of abi::call
   template <auto Member, class... Arguments> Result<void> call(Arguments... arguments) const {
+    if (handle_ == nullptr) {
+      return Error{Errc::bad_state, abi::export_row<Member>.symbol,
+                   "the container was moved from or unloaded"};
+    }
     return abi::call<Member>(exports_, handle_, arguments...);
   }
 
@@ -197,16 +216,23 @@ class Container {
       return done;
     }
     if (!model.weights.empty()) return load_weights(model);
-    auto loaded = get<&Exports::did_call_load_constants, bool>();
-    if (!loaded || loaded.value()) return success();  // older models always load them
+    // A model whose weights were left out of its image calls them loaded all the same, and reads
+    // through null when it runs; so what it holds is counted. Before torch 2.13 that is not told.
+    std::size_t held = 0;
+    if (auto loaded = get<&Exports::did_call_load_constants, bool>(); !loaded || loaded.value()) {
+      const AOTInductorConstantMapEntry* entries = nullptr;
+      if (!call<&Exports::extract_constants_map_entries>(&entries, &held, false)) return success();
+    }
+    auto total = get<&Exports::get_num_constants, std::size_t>();
+    if (!total) return std::move(total).error();
+    if (held >= total.value()) return success();
     auto list = constants();
     if (!list) return std::move(list).error();
-    for (const Constant& constant : list.value()) {
-      if (constant.folded) continue;
-      return Error{Errc::unsupported, model.origin,
-                   "the package carries no weights, or not in a form that this library reads"};
-    }
-    return success();
+    const auto given = [](const Constant& constant) { return !constant.folded; };
+    const auto expected = std::count_if(list.value().begin(), list.value().end(), given);
+    if (held >= static_cast<std::size_t>(expected)) return success();
+    return Error{Errc::unsupported, model.origin,
+                 "the package carries no weights, or not in a form that this library reads"};
   }
 
   /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
@@ -231,6 +257,7 @@ class Container {
   abi::ModelExports exports_;
   AOTInductorModelContainerHandle handle_ = nullptr;
   Library library_;
+  Mapping weights_;  // what the image takes for its embedded weights
 };
 
 }  // namespace aoti

@@ -27,6 +27,19 @@ template <std::size_t extent, class F>
   return done;
 }
 
+/// Destroys what the slots hold, each handle once: a model may have written one into several.
+template <class Runtime>
+[[gnu::cold, gnu::noinline]] void destroy_all(std::span<AtenTensorHandle> slots) noexcept {
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    AtenTensorHandle handle = slots[i];
+    if (handle == nullptr) continue;
+    for (AtenTensorHandle& slot : slots.subspan(i)) {
+      if (slot == handle) slot = nullptr;
+    }
+    Runtime::destroy(handle);
+  }
+}
+
 /// Slots for handles on the stack. Handles that are left over are destroyed.
 /// @tparam N the number of slots; dynamic_extent for one that is only known at run time
 template <class Runtime, std::size_t N> class Handles {
@@ -41,8 +54,10 @@ template <class Runtime, std::size_t N> class Handles {
   Handles& operator=(const Handles&) = delete;
   ~Handles() {
     for (std::size_t i = 0; i < size(); ++i) {
-      if (slots_[i] != nullptr) [[unlikely]]
-        Runtime::destroy(slots_[i]);
+      if (slots_[i] != nullptr) [[unlikely]] {
+        destroy_all<Runtime>({slots_, size()});
+        return;
+      }
     }
   }
 

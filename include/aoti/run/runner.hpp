@@ -46,7 +46,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
       if (auto mapping = Mapping::open(path);
           mapping && Image::recognises(mapping.value().bytes())) {
-        return open_image(mapping.value().bytes(), path, choice);
+        return open_image(mapping.value().bytes(), mapping.value(), path, choice);
       }
       auto package = Package::open(path);
       if (!package) return std::move(package).error();
@@ -66,7 +66,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
   static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {}) {
     return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
-      if (Image::recognises(bytes)) return open_image(bytes, "image in memory", choice);
+      if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory", choice);
       auto package = Package::from_bytes(bytes);
       if (!package) return std::move(package).error();
       return open(package.value(), choice);
@@ -77,21 +77,21 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   Runner(Runner&& other) noexcept
       : run_{other.run_},
         inputs_{std::exchange(other.inputs_, none)},
-        outputs_{other.outputs_},
+        outputs_{std::exchange(other.outputs_, 0)},
         device_{other.device_},
         container_{std::move(other.container_)},
         checks_{std::move(other.checks_)},
-        spec_{std::move(other.spec_)},
+        spec_{std::exchange(other.spec_, std::nullopt)},
         metadata_{std::move(other.metadata_)},
         origin_{std::move(other.origin_)} {}
   Runner& operator=(Runner&& other) noexcept {
     run_ = other.run_;
     inputs_ = std::exchange(other.inputs_, none);
-    outputs_ = other.outputs_;
+    outputs_ = std::exchange(other.outputs_, 0);
     device_ = other.device_;
     container_ = std::move(other.container_);
     checks_ = std::move(other.checks_);
-    spec_ = std::move(other.spec_);
+    spec_ = std::exchange(other.spec_, std::nullopt);
     metadata_ = std::move(other.metadata_);
     origin_ = std::move(other.origin_);
     return *this;
@@ -176,30 +176,25 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
       }
     }
     for (AtenTensorHandle& output : outputs) output = nullptr;
-    const auto destroy_rest = [](std::span<AtenTensorHandle> handles) {
-      for (AtenTensorHandle& handle : handles) {
-        if (handle != nullptr) Runtime::destroy(std::exchange(handle, nullptr));
-      }
-    };
     bool refused = true;
     auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&] {
       return execute(
           inputs, outputs, [&](std::size_t i) -> const Tensor& { return Runtime::peek(inputs[i]); },
           [&](std::size_t i) { return refused = false, inputs[i]; });
     });
-    if (!refused || done) destroy_rest(inputs);
-    if (!done) destroy_rest(outputs);
+    if (!refused || done) detail::destroy_all<Runtime>(inputs);
+    if (!done) detail::destroy_all<Runtime>(outputs);
     return done;
   }
 
   /// The numbers of tensors that a run takes and returns.
-  std::size_t input_count() const noexcept { return inputs_; }
+  std::size_t input_count() const noexcept { return inputs_ != none ? inputs_ : 0; }
   std::size_t output_count() const noexcept { return outputs_; }
 
   /// The name of an input or output: the spec's, else the one inside the compiled code.
   /// @errors invalid_argument (there is none of that index)
   Result<std::string> input_name(std::size_t i) const {
-    if (i >= inputs_) return no_such("input", i, inputs_);
+    if (i >= input_count()) return no_such("input", i, inputs_);
     return spec_ ? spec_->inputs[i].name : container_.input_name(i);
   }
   Result<std::string> output_name(std::size_t i) const {
@@ -228,7 +223,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// Deletes the model and unloads its image, which a runner's destructor leaves loaded. Only for
   /// those who know that no thread is inside it and nothing of it is used afterwards.
-  void unload() && noexcept { std::move(container_).unload(); }
+  void unload() && noexcept {
+    Runner rest{std::move(*this)};
+    std::move(rest.container_).unload();
+  }
 
  private:
   using RunFunction = decltype(abi::ModelExports::run);
@@ -239,7 +237,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   Runner() = default;
 
-  static Result<Runner> open_image(Bytes image, const std::string& path,
+  static Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path,
                                    const OpenOptions& choice) {
     if (!choice.model.empty()) {
       return Error{Errc::no_such_model, path,
@@ -248,6 +246,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     PackagedModel model;
     model.origin = path;
     model.image = image;
+    model.image_mapping = mapping;
     return open_model(model, choice);
   }
 
@@ -375,17 +374,23 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// handle twice, and one that returns None leaves the slot empty.
   template <std::size_t Out>
   [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
+    bool has_memory = true;
     const std::size_t good = detail::count_while<Out>(out.size(), [&](std::size_t i) {
       if (out[i] == nullptr) [[unlikely]]
         return spec_ && spec_->outputs[i].none;
       for (std::size_t k = 0; k < i; ++k) {
-        if (out[k] == out[i]) [[unlikely]]
+        if (out[k] == out[i]) [[unlikely]] {
           out[i] = Runtime::share(Runtime::peek(out[k]));
+          has_memory = out[i] != nullptr;
+          return has_memory;
+        }
       }
       return true;
     });
-    if (good != out.size()) [[unlikely]]
+    if (good != out.size()) [[unlikely]] {
+      if (!has_memory) return Error{Errc::out_of_memory};
       return missing_output(good);
+    }
     return success();
   }
 
@@ -413,13 +418,16 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
-    if (inputs_ == none) return {Errc::bad_state, "Runner", "the runner was moved from"};
+    if (inputs_ == none) return gone();
     if (inputs != inputs_) {
       return {Errc::input_count, origin_,
               detail::concat("found ", inputs, " inputs, expected ", inputs_)};
     }
     return {Errc::output_count, origin_,
             detail::concat("found room for ", outputs, " outputs, expected ", outputs_)};
+  }
+  [[gnu::cold, gnu::noinline]] static Error gone() {
+    return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
   }
   [[gnu::cold, gnu::noinline]] Error busy() const {
     return {
@@ -435,6 +443,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
   [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
                                              std::size_t count) const {
+    if (inputs_ == none) return gone();
     return {Errc::invalid_argument, origin_,
             detail::concat("there is no ", what, " ", i, "; the model has ", count)};
   }

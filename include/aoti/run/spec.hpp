@@ -17,14 +17,16 @@ namespace aoti {
 /// One dimension: a size in [min, max]. Dynamic ones may be tied to a symbol, such as a batch
 /// size that several inputs share: size = scale * symbol + offset.
 struct Dimension {
-  static constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max();
+  /// More than any tensor has, and little enough to calculate with.
+  static constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max() / 2;
 
   std::int64_t min = 0;
   std::int64_t max = unbounded;
   int symbol = -1;  ///< Index into ModelSpec::symbols, or -1.
   std::int64_t scale = 1;
   std::int64_t offset = 0;
-  /// The first dimension of the inputs with the same symbol, or -1 where that is this one.
+  /// The first dimension of the inputs with the same symbol, which can be this one; -1 where
+  /// every size in the range will do.
   int first_input = -1;
   int first_dimension = -1;
 };
@@ -94,7 +96,8 @@ struct SpecReader {
         }
       }
       for (const Json& index : item["order"].items) {
-        tensor.order.push_back(static_cast<int>(index.integer));
+        tensor.order.push_back(std::in_range<int>(index.integer) ? static_cast<int>(index.integer)
+                                                                 : -1);
       }
       for (const Json& stride : item["strides"].items) {
         tensor.strides.push_back(stride.is(Json::Kind::integer) ? stride.integer : -1);
@@ -109,15 +112,23 @@ struct SpecReader {
   }
 
   Dimension dimension(const Json& json) {
+    constexpr Dimension no_range{.min = 0, .max = -1};
     if (json.is(Json::Kind::integer)) return {.min = json.integer, .max = json.integer};
+    if (!json.is(Json::Kind::object)) return no_range;
     const auto number = [&json](std::string_view key, std::int64_t otherwise) {
       return json[key].is(Json::Kind::integer) ? json[key].integer : otherwise;
     };
     Dimension dimension{.min = number("min", 0),
-                        .max = number("max", Dimension::unbounded),
+                        .max = std::min(number("max", Dimension::unbounded), Dimension::unbounded),
                         .scale = number("scale", 1),
                         .offset = number("offset", 0)};
-    if (json["symbol"].is(Json::Kind::string) && dimension.scale != 0) {
+    // Sizes that tensors have must not overflow when they are scaled.
+    constexpr std::int64_t limit = std::int64_t{1} << 31;
+    if (dimension.scale == 0 || dimension.scale < -limit || dimension.scale > limit ||
+        dimension.offset < -limit || dimension.offset > limit) {
+      return no_range;
+    }
+    if (json["symbol"].is(Json::Kind::string)) {
       const std::string& name = json["symbol"].string;
       const auto found = std::find(spec.symbols.begin(), spec.symbols.end(), name);
       dimension.symbol = static_cast<int>(found - spec.symbols.begin());
@@ -144,13 +155,13 @@ struct SpecReader {
         auto& dimension = shape[static_cast<std::size_t>(d)];
         if (dimension.symbol < 0) continue;
         auto& [input, index] = first[static_cast<std::size_t>(dimension.symbol)];
-        if (input >= 0) {
-          dimension.first_input = input;
-          dimension.first_dimension = index;
-        } else {
+        if (input < 0) {
           input = i;
           index = d;
+          if (dimension.scale == 1) continue;
         }
+        dimension.first_input = input;
+        dimension.first_dimension = index;
       }
     }
   }
