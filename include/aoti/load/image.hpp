@@ -109,11 +109,11 @@ class Image {
     std::uint64_t size;
   };
 
-  /// Whether the bytes begin as an ELF file does.
+  /// Whether the bytes begin as a shared object of this system does: ELF, or Mach-O on macOS.
   static bool recognises(Bytes bytes) noexcept {
-    return detail::as_text(bytes).starts_with(
-        "\x7f"
-        "ELF");
+    const std::string_view text = detail::as_text(bytes);
+    return text.starts_with(elf_magic) ||
+           (detail::host_machine == 0 && text.starts_with("\xcf\xfa\xed\xfe"));
   }
 
   /// Reads headers and dynamic symbols; every offset is checked, since the file may be damaged.
@@ -158,8 +158,10 @@ class Image {
   /// The parts of the file that a copy needs for loading: its segments, and what was appended to
   /// the ELF file, but no symbol tables and debug information. With `without_weights`, not the
   /// pages of the embedded weights either.
+  /// Empty for an image that was not parsed.
   /// @allocates the list
   std::vector<Part> parts(bool without_weights) const {
+    if (segments_.empty()) return {};
     constexpr std::uint64_t page = 65536;  // no system's pages are larger
     std::vector<Part> parts{{0, std::min<std::uint64_t>(bytes_.size(), page)}};  // the headers
     std::uint64_t from = 0, to = 0;
@@ -195,6 +197,11 @@ class Image {
   }
 
  private:
+  // In two parts, since "\x7fE" would be one character.
+  static constexpr std::string_view elf_magic =
+      "\x7f"
+      "ELF";
+
   struct Unique {
     std::uint64_t offset;  // of the symbol's info byte
     unsigned char type;
@@ -207,7 +214,7 @@ class Image {
 
   Result<void> parse(const std::string& origin) {
     detail::ElfHeader header{};
-    if (!recognises(bytes_)) {
+    if (!detail::as_text(bytes_).starts_with(elf_magic)) {
       return Error{Errc::not_a_package, origin, "the image is not an ELF shared object"};
     }
     if (!detail::read(bytes_, 0, header)) return damaged(origin, "is cut off");

@@ -1,0 +1,37 @@
+"""Prints the medians of a benchmark run, and their ratios to what they are compared with: ratios.py FILE.json"""
+
+import json
+import sys
+from collections import defaultdict
+from statistics import median
+
+# What each benchmark is compared with, and the most that the ratio may be.
+LIMITS = {
+    "run/add/aoti_unchecked": [("run/add/raw_single_threaded", 1.05)],
+    "run/add/aoti": [("run/add/raw_single_threaded", 1.10), ("run/add/torch_loader", 0.60)],
+    "run/add/aoti_container": [("run/add/raw_container", 1.05)],
+    "load/vit/aoti": [("load/vit/torch_loader", 0.70)],
+    "load/add/aoti": [("load/add/torch_loader", 1.00)],
+    "load/mlp/aoti": [("load/mlp/torch_loader", 1.00)],
+}
+
+
+def main(path: str) -> None:
+    times = defaultdict(list)
+    with open(path) as file:
+        for run in json.load(file)["benchmarks"]:
+            if run["run_type"] == "iteration" and "error_occurred" not in run:
+                name = run["run_name"].removesuffix("/manual_time")
+                clock = "real_time" if name.startswith("load/") else "cpu_time"
+                times[name].append((run[clock], run["time_unit"]))
+    medians = {name: (median(time for time, _ in runs), runs[0][1]) for name, runs in times.items()}
+    for name, (time, unit) in sorted(medians.items()):
+        print(f"{name:32} {time:10.4g} {unit}")
+        for reference, limit in LIMITS.get(name, []):
+            if reference in medians:
+                ratio = time / medians[reference][0]
+                print(f"{'':34}{ratio:5.2f} of {reference}, at most {limit:.2f} is the aim")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
