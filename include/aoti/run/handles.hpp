@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <span>
 #include <type_traits>
@@ -10,6 +11,10 @@
 #include "aoti/abi/handles.hpp"
 
 namespace aoti::detail {
+
+/// An input as it is passed: a tensor, by reference or by std::move.
+template <class T, class Tensor>
+concept InputOf = std::same_as<std::remove_cvref_t<T>, Tensor>;
 
 /// Calls `f(i)` for each i below `count` until it returns false, and returns the number of calls
 /// that returned true. Where the count is known at compile time, i is a constant.
@@ -64,6 +69,8 @@ template <class Runtime, std::size_t N> class Handles {
   operator std::span<AtenTensorHandle, N>() noexcept {
     return std::span<AtenTensorHandle, N>{slots_, size()};
   }
+
+  AtenTensorHandle operator[](std::size_t i) const noexcept { return slots_[i]; }
 
   /// The tensor in a slot, which is emptied; an undefined one where the slot is empty.
   typename Runtime::Tensor take(std::size_t i) noexcept {

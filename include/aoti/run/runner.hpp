@@ -103,38 +103,40 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// over, unless the call is refused.
   /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
   ///         model_threw
-  template <std::size_t Outputs, class... Inputs>
-  requires(std::same_as<std::remove_cvref_t<Inputs>, Tensor>&&...)
-      [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
-    using Array = std::array<Tensor, Outputs>;
-    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<Array> {
-      constexpr std::size_t count = sizeof...(Inputs);
-      const std::array<const Tensor*, count> pointers{&inputs...};
-      constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
-      detail::Handles<Runtime, count> in;
-      detail::Handles<Runtime, Outputs> out;
-      auto done = execute<count, Outputs>(
-          in, out, [&](std::size_t i) -> const Tensor& { return *pointers[i]; },
-          [&](auto i) {
-            if constexpr (taken[i])
-              return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
-            else
-              return Runtime::share(*pointers[i]);
-          });
-      if (!done) [[unlikely]]
-        return std::move(done).error();
-      Array tensors;
-      for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
-      return tensors;
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
+    constexpr std::size_t count = sizeof...(Inputs);
+    const std::array<const Tensor*, count> pointers{&inputs...};
+    constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
+    detail::Handles<Runtime, count> in;
+    detail::Handles<Runtime, Outputs> out;
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run", [&] {
+      return execute<count, Outputs>(in, out, refused, [&](auto i) {
+        if constexpr (taken[i]) {
+          return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
+        } else {
+          return Runtime::share(*pointers[i]);
+        }
+      });
     });
+    if (!done) [[unlikely]] {
+      for (std::size_t i = 0; i < count && refused; ++i) {
+        if (taken[i] && in[i] != nullptr) const_cast<Tensor&>(*pointers[i]) = in.take(i);
+      }
+      return std::move(done).error();
+    }
+    std::array<Tensor, Outputs> tensors;
+    for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
+    return tensors;
   }
 
   /// Runs into slots of the caller's, without any allocation of this library.
   /// @errors as above; on any error the outputs are as they were
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
-    const auto at = [&](std::size_t i) -> const Tensor& { return inputs[i]; };
-    return run_spans(inputs.size(), outputs, at,
-                     [&](std::size_t i) { return Runtime::share(at(i)); });
+    return run_spans(
+        inputs.size(), outputs, [&](std::size_t i) { return Runtime::share(inputs[i]); },
+        [](std::size_t, Tensor&&) {});
   }
 
   /// Runs with counts known at run time.
@@ -153,15 +155,15 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// @errors as above
   /// @allocates the vector
   Result<std::vector<Tensor>> boxed_run(std::span<Tensor> inputs) const {
-    return detail::guard(
-        Errc::model_threw, "Runner::boxed_run", [&]() -> Result<std::vector<Tensor>> {
-          std::vector<Tensor> outputs(outputs_);
-          auto done = run_spans(
-              inputs.size(), outputs, [&](std::size_t i) -> const Tensor& { return inputs[i]; },
-              [&](std::size_t i) { return Runtime::give(std::exchange(inputs[i], Tensor{})); });
-          if (!done) return std::move(done).error();
-          return outputs;
-        });
+    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<std::vector<Tensor>> {
+      std::vector<Tensor> outputs(outputs_);
+      auto done = run_spans(
+          inputs.size(), outputs,
+          [&](std::size_t i) { return Runtime::give(std::exchange(inputs[i], Tensor{})); },
+          [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
+      if (!done) return std::move(done).error();
+      return outputs;
+    });
   }
 
   /// Runs on raw handles. Those of the inputs are taken over and their slots set to null, unless
@@ -178,11 +180,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     for (AtenTensorHandle& output : outputs) output = nullptr;
     bool refused = true;
     auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&] {
-      return execute(
-          inputs, outputs, [&](std::size_t i) -> const Tensor& { return Runtime::peek(inputs[i]); },
-          [&](std::size_t i) { return refused = false, inputs[i]; });
+      return execute<std::dynamic_extent, std::dynamic_extent>(
+          inputs, outputs, refused, [&](std::size_t i) { return inputs[i]; });
     });
-    if (!refused || done) detail::destroy_all<Runtime>(inputs);
+    if (!refused) detail::destroy_all<Runtime>(inputs);
     if (!done) detail::destroy_all<Runtime>(outputs);
     return done;
   }
@@ -310,27 +311,34 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return success();
   }
 
-  template <class At, class Make>
-  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, At at, Make make) const {
-    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<void> {
-      if (inputs != inputs_ || outputs.size() != outputs_)
-        return wrong_count(inputs, outputs.size());
-      constexpr std::size_t any = std::dynamic_extent;
-      detail::Handles<Runtime, any> in{inputs};
-      detail::Handles<Runtime, any> out{outputs.size()};
-      auto done = execute<any, any>(in, out, at, make);
-      if (!done) [[unlikely]]
-        return done;
-      for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
-      return success();
-    });
+  /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
+  template <class Make, class GiveBack>
+  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Make make,
+                         GiveBack give_back) const {
+    if (inputs != inputs_ || outputs.size() != outputs_) [[unlikely]] {
+      return wrong_count(inputs, outputs.size());
+    }
+    constexpr std::size_t any = std::dynamic_extent;
+    detail::Handles<Runtime, any> in{inputs};
+    detail::Handles<Runtime, any> out{outputs.size()};
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run",
+                              [&] { return execute<any, any>(in, out, refused, make); });
+    if (!done) [[unlikely]] {
+      for (std::size_t i = 0; i < inputs && refused; ++i) {
+        if (in[i] != nullptr) give_back(i, in.take(i));
+      }
+      return done;
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
+    return success();
   }
 
-  /// The run path: checks, makes the input handles, and calls the model. What the model leaves in
-  /// the slots is the caller's to destroy. `at(i)` gives input i, `make(i)` makes its handle.
-  template <std::size_t In, std::size_t Out, class At, class Make>
+  /// The run path: makes the input handles by `make(i)`, checks, and calls the model. What is left
+  /// in the slots is the caller's to destroy. `refused` stays true until the model is called.
+  template <std::size_t In, std::size_t Out, class Make>
   [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
-                                              std::span<AtenTensorHandle, Out> out, At&& at,
+                                              std::span<AtenTensorHandle, Out> out, bool& refused,
                                               Make&& make) const {
     if (in.size() != inputs_ || out.size() != outputs_) [[unlikely]] {
       return wrong_count(in.size(), out.size());
@@ -338,9 +346,16 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     const detail::Occupancy occupancy{detects_concurrent_use ? &busy_ : nullptr};
     if (!occupancy.entered()) [[unlikely]]
       return busy();
-    const detail::InputCheck* const checks = checks_.data();  // null without a spec
-    bool as_they_are = true;
+    const std::size_t made =
+        detail::count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
+    if (made != in.size()) [[unlikely]]
+      return Error{Errc::out_of_memory};
+    // The checks come after the handles: before, they would wait for the cache and then the
+    // handles' atomic operations for them, which costs twice as much.
     if constexpr (options.check_inputs) {
+      const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
+      const detail::InputCheck* const checks = checks_.data();  // null without a spec
+      bool as_they_are = true;
       const std::size_t good = detail::count_while<In>(in.size(), [&](auto i) {
         if (checks == nullptr) return Runtime::is_defined(at(i));
         const detail::Fit fit = checks[i].template fit<Runtime>(*spec_, at, i);
@@ -351,18 +366,15 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         return checks == nullptr ? undefined(good)
                                  : detail::describe_mismatch<Runtime>(*spec_, at, good);
       }
-    }
-    const std::size_t made =
-        detail::count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
-    if (made != in.size()) [[unlikely]]
-      return Error{Errc::out_of_memory};
-    if (!as_they_are) [[unlikely]] {
-      if (!reorder(in)) return Error{Errc::out_of_memory};
+      if (!as_they_are) [[unlikely]] {
+        if (!reorder(in)) return Error{Errc::out_of_memory};
+      }
     }
     const auto stream = Device::current_stream(device_);
     auto guard = Device::enter(device_, stream);
     if (!guard) [[unlikely]]
       return std::move(guard).error();
+    refused = false;
     const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
                                          out.size(), Device::native(stream), nullptr);
     if (native != 0) [[unlikely]]
