@@ -96,6 +96,7 @@ class Container {
     exports_ = other.exports_;
     handle_ = std::exchange(other.handle_, nullptr);
     library_ = std::move(other.library_);
+    weights_ = std::move(other.weights_);
     return *this;
   }
   ~Container() { destroy(); }

@@ -1,0 +1,91 @@
+// What the tests on libtorch share: the models that torch compiled, opened, and tensors to give
+// them.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <aoti/aoti.hpp>
+#include <aoti/runtime/libtorch.hpp>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "support/support.hpp"
+
+namespace aoti_test {
+
+using Runner = aoti::Runner<aoti::Cpu>;
+using SharedRunner =
+    aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.access = aoti::Access::shared}>;
+using UncheckedRunner =
+    aoti::Runner<aoti::Cpu, aoti::Libtorch,
+                 aoti::Options{.check_inputs = false, .detect_concurrent_use = false}>;
+
+using Tensors = std::vector<at::Tensor>;
+using Sizes = std::vector<std::int64_t>;
+
+inline std::string model_path(std::string_view name) {
+  return std::string{AOTI_TEST_MODELS_DIR "/"}.append(name).append(".pt2");
+}
+
+/// The value; without one the test fails and ends.
+template <class T> T value_of(aoti::Result<T> result) {
+  if (!result) throw std::runtime_error{result.error().message()};
+  return std::move(result).value();
+}
+
+template <class R = Runner>
+R opened(std::string_view model, const aoti::OpenOptions& options = {}) {
+  return value_of(R::open(model_path(model), options));
+}
+
+/// What eager PyTorch computed: the two tensors of NAME.bin.
+struct Recorded {
+  at::Tensor input;
+  at::Tensor output;
+};
+
+inline Recorded recorded(std::string_view name, const Sizes& input, const Sizes& output) {
+  const auto bytes = read_file(std::string{AOTI_TEST_MODELS_DIR "/"}.append(name).append(".bin"));
+  Recorded result{at::full(input, 0.0f), at::full(output, 0.0f)};
+  if (bytes.size() != result.input.nbytes() + result.output.nbytes()) {
+    throw std::runtime_error{"the recording has another size"};
+  }
+  std::memcpy(result.input.data_ptr(), bytes.data(), result.input.nbytes());
+  std::memcpy(result.output.data_ptr(), bytes.data() + result.input.nbytes(),
+              result.output.nbytes());
+  return result;
+}
+
+inline Recorded recorded_mlp() { return recorded("mlp", {4, 64}, {4, 8}); }
+inline Recorded recorded_wide() { return recorded("wide", {1, 1024}, {1, 1024}); }
+
+inline testing::AssertionResult same(const at::Tensor& found, const at::Tensor& expected) {
+  if (found.defined() && found.sizes() == expected.sizes() && found.dtype() == expected.dtype() &&
+      at::equal(found, expected)) {
+    return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << "found " << found << "\nexpected " << expected;
+}
+
+inline testing::AssertionResult close(const at::Tensor& found, const at::Tensor& expected) {
+  if (found.defined() && found.sizes() == expected.sizes() && found.dtype() == expected.dtype() &&
+      at::allclose(found, expected, 1e-4, 1e-5)) {
+    return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << "found " << found << "\nexpected " << expected;
+}
+
+inline at::Tensor longs(const std::vector<std::int64_t>& numbers) {
+  at::Tensor tensor = at::full({static_cast<std::int64_t>(numbers.size())}, 0, at::kLong);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    tensor.data_ptr<std::int64_t>()[i] = numbers[i];
+  }
+  return tensor;
+}
+
+}  // namespace aoti_test
