@@ -94,17 +94,25 @@ void print_model(const aoti::Package& package, const std::string& name) {
   if (auto image = aoti::Image::parse(model.value().image, model.value().origin)) {
     print_image(image.value());
   }
+  const auto text = model.value().metadata[aoti::ModelSpec::metadata_key];
+  if (!text.empty()) {
+    auto spec = aoti::ModelSpec::parse(text, model.value().origin);
+    if (!spec) return line("spec", spec.error().message());
+    for (const auto& input : spec.value().inputs) line("input", describe(input, spec.value()));
+    for (const auto& output : spec.value().outputs) line("output", describe(output, spec.value()));
+  }
+  // Up to here nothing of the package has been run; only a model that fits is loaded, for the rest.
+  auto fit = aoti::preflight<aoti::Cpu, aoti::Libtorch>(model.value());
+  if (!fit) return line("runs here", fit.error().message());
   auto runner = Runner::open(package, {.model = name});
   line("runs here", runner ? "yes" : runner.error().message());
   if (!runner) return;
   const Runner& opened = runner.value();
-  for (std::size_t i = 0; i < opened.input_count(); ++i) {
-    line("input", opened.spec() ? describe(opened.spec()->inputs[i], *opened.spec())
-                                : opened.input_name(i).value());
+  for (std::size_t i = 0; text.empty() && i < opened.input_count(); ++i) {
+    line("input", opened.input_name(i).value());
   }
-  for (std::size_t i = 0; i < opened.output_count(); ++i) {
-    line("output", opened.spec() ? describe(opened.spec()->outputs[i], *opened.spec())
-                                 : opened.output_name(i).value());
+  for (std::size_t i = 0; text.empty() && i < opened.output_count(); ++i) {
+    line("output", opened.output_name(i).value());
   }
   print_constants(opened);
 }

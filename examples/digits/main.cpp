@@ -11,6 +11,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -25,9 +26,8 @@ struct Digits {
 /// Reads what train.py wrote; the tensors share the mapping's bytes.
 Digits read(const aoti::Mapping& file) {
   std::uint32_t count = 0;
-  const auto* at = const_cast<std::byte*>(file.bytes().data());
-  std::memcpy(&count, at, sizeof count);
-  auto* images = const_cast<std::byte*>(at) + sizeof count;
+  std::memcpy(&count, file.bytes().data(), sizeof count);
+  auto* images = const_cast<std::byte*>(file.bytes().data()) + sizeof count;
   auto* labels = images + std::size_t{count} * 64 * sizeof(float);
   return {at::from_blob(images, {count, 1, 8, 8}, at::kFloat), at::from_blob(labels, {count}, at::kByte),
           at::from_blob(labels + count, {count}, at::kByte)};
@@ -56,9 +56,9 @@ template <class... Run>
 std::array<double, sizeof...(Run)> measure(Run&&... run) {
   using Clock = std::chrono::steady_clock;
   std::array<std::vector<double>, sizeof...(Run)> times;
-  const auto time = [](auto& run, int calls) {
+  const auto time = [](auto& one, int calls) {
     const auto start = Clock::now();
-    for (int i = 0; i < calls; ++i) run();
+    for (int i = 0; i < calls; ++i) one();
     return std::chrono::duration<double, std::nano>(Clock::now() - start).count() / calls;
   };
   for (int round = 0; round < 60; ++round) {

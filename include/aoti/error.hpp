@@ -128,7 +128,8 @@ class [[nodiscard]] Error {
     return *this;
   }
   ~Error() {
-    if (detail_ != nullptr) [[unlikely]] discard();
+    if (detail_ != nullptr) [[unlikely]]
+      discard();
   }
 
   Errc code() const noexcept { return code_; }

@@ -4,7 +4,9 @@
 #include <boost/outcome/basic_result.hpp>
 #include <boost/outcome/policy/terminate.hpp>
 #include <exception>
+#include <initializer_list>
 #include <new>
+#include <string_view>
 
 #include "aoti/error.hpp"
 
@@ -12,7 +14,8 @@ namespace aoti {
 
 /// What every fallible function returns. `if (!result)` tests it, `value()` and `error()` look in.
 /// Asking for what is not there, the value of a failed result or the error of a good one, is a
-/// bug in the caller and ends the process by std::terminate().
+/// bug in the caller and ends the process by std::terminate(). All files of a program that include
+/// aoti are compiled with exceptions, or all without.
 template <class T>
 using Result = boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::policy::terminate>;
 
@@ -21,17 +24,30 @@ inline auto success() { return boost::outcome_v2::success(); }
 
 namespace detail {
 
+/// Whether a text blames a lack of memory, of the host or of a device.
+[[gnu::cold]] inline bool tells_of_memory(std::string_view text) noexcept {
+  for (const std::string_view part :
+       {"out of memory", "bad_alloc", "not enough memory", "can't allocate memory"}) {
+    if (text.find(part) != text.npos) return true;
+  }
+  return false;
+}
+
 #if defined(__cpp_exceptions)
-/// The exception that is being handled, as an error: out_of_memory for std::bad_alloc, else `code`
-/// with the exception's text.
+/// The exception that is being handled, as an error with its text: out_of_memory where it is
+/// std::bad_alloc or says so, else `code`.
 [[gnu::cold, gnu::noinline]] inline Error caught(Errc code, const char* operation) noexcept {
   try {
     throw;
   } catch (const std::bad_alloc&) {
-    return Error{Errc::out_of_memory};
+    try {
+      return Error{Errc::out_of_memory, operation, "no memory could be had"};
+    } catch (...) {
+      return Error{Errc::out_of_memory};
+    }
   } catch (const std::exception& e) {
     try {
-      return Error{code, operation, e.what()};
+      return Error{tells_of_memory(e.what()) ? Errc::out_of_memory : code, operation, e.what()};
     } catch (...) {
       return Error{code};
     }

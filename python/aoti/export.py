@@ -110,14 +110,14 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
         tensors without dimensions, None as no tensor at all, which a null dtype and device say.
     tensor: {"name", "dtype", "device", "shape"} and, unless the memory is row-major contiguous, either
         "order": the dimensions from outermost to innermost, when the memory is dense but permuted; or
-        "strides": in elements, null where a stride is dynamic, when it is not dense.
+        "strides": in elements, null where an output's stride is dynamic, when it is not dense.
     shape: a list with an integer for a static dimension, and for a dynamic one
         {"symbol", "scale", "offset", "min", "max"}: its size is scale * symbol + offset (left out when 1
         and 0), and min and max, null if unbounded, are the range of this size. A size that is not linear
         in one symbol is {"text", "min", "max"}.
 
-    Raises ValueError if an argument is a number of variable value or a sparse tensor, or if a value is
-    returned that a compiled model cannot return.
+    Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
+    has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
     """
     signature = ep.graph_signature
     values = {node.name: node.meta["val"] for node in ep.graph.nodes if "val" in node.meta}
@@ -130,6 +130,11 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
         if isinstance(item.arg, TensorArgument):
             name = item.arg.name
             inputs.append(_tensor(f"input '{name}'", name, values[name], ep, symbols))
+            if None in inputs[-1].get("strides", ()):
+                raise ValueError(
+                    f"input '{name}': its memory has gaps whose size depends on a dynamic dimension, which cannot "
+                    "be checked; export with a contiguous example"
+                )
         elif not isinstance(item.arg, ConstantArgument):
             raise ValueError(
                 f"input '{item.arg.name}': a compiled model takes tensors only; pass the number as a tensor, "

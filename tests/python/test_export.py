@@ -255,3 +255,16 @@ def test_bad_arguments(tmp_path, name, models, extra, message):
     with pytest.raises(ValueError, match=message):
         package(tmp_path / name, models, extra=extra)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_of_dynamic_size_are_refused() -> None:
+    class Double(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+    gaps = torch.randn(6, 20)[:, ::2]
+    dynamic = torch.export.export(Double(), (gaps,), dynamic_shapes={"x": {0: Dim("n"), 1: Dim("m")}})
+    with pytest.raises(ValueError, match="gaps whose size depends on a dynamic dimension"):
+        spec(dynamic)
+    fixed = spec(torch.export.export(Double(), (gaps,), dynamic_shapes={"x": {0: Dim("n")}}))
+    assert fixed["inputs"][0]["strides"] == [20, 2]

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,21 +65,12 @@ namespace detail {
                                major, ".", minor, " or later do")};
 }
 
-/// Whether a text blames a lack of memory, of the host or of a device.
-[[gnu::cold]] inline bool tells_of_memory(std::string_view text) noexcept {
-  for (const std::string_view part :
-       {"out of memory", "bad_alloc", "not enough memory", "can't allocate memory"}) {
-    if (text.find(part) != text.npos) return true;
-  }
-  return false;
-}
-
 /// The model's own words on its last failure; empty before torch 2.13, which only prints them.
 [[gnu::cold]] inline Error model_error(const ModelExports& exports, const Row& row, int native) {
   const char* text = nullptr;
   if (exports.get_last_error != nullptr) exports.get_last_error(&text);
   std::string words = text != nullptr ? text : "";
-  const Errc code = tells_of_memory(words) ? Errc::out_of_memory : Errc::model_failed;
+  const Errc code = aoti::detail::tells_of_memory(words) ? Errc::out_of_memory : Errc::model_failed;
   if (words.empty()) words = "the model returned an error and gave no reason";
   return {code, row.symbol, std::move(words), native};
 }

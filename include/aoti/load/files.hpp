@@ -48,6 +48,9 @@ class Files {
     return Files{}.with_archive(bytes, origin);
   }
 
+  Files(Files&&) noexcept = default;
+  Files& operator=(Files&&) noexcept = default;
+
   /// Sorted by name.
   const std::vector<Entry>& entries() const noexcept { return entries_; }
 
@@ -63,6 +66,8 @@ class Files {
   // A directory that is not a package, "/" say, must not be walked to its end.
   static constexpr int max_depth = 16;
   static constexpr std::size_t max_files = 10'000;
+
+  Files() = default;
 
   Result<Files> with_archive(Bytes bytes, const std::string& origin) && {
     auto archive = Archive::parse(bytes, origin);
@@ -87,14 +92,16 @@ class Files {
 
   Result<void> add(const std::string& top, const std::string& path, std::string name, int depth) {
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return success();  // a dangling link
+    if (++visited_ > max_files) {
+      return Error{Errc::not_a_package, top, "the directory holds too many files for a package"};
+    }
+    // Links to files are followed, links to directories are not: they could lead anywhere.
+    if (::lstat(path.c_str(), &status) != 0) return success();
     if (S_ISDIR(status.st_mode) && depth < max_depth) {
       return add_directory(path, name + "/", depth + 1);
     }
+    if (S_ISLNK(status.st_mode) && ::stat(path.c_str(), &status) != 0) return success();
     if (!S_ISREG(status.st_mode)) return success();
-    if (entries_.size() == max_files) {
-      return Error{Errc::not_a_package, top, "the directory holds too many files for a package"};
-    }
     auto mapping = Mapping::open(path);
     if (!mapping) return std::move(mapping).error();
     mappings_.push_back(std::move(mapping).value());
@@ -103,6 +110,7 @@ class Files {
     return success();
   }
 
+  std::size_t visited_ = 0;
   std::vector<Entry> entries_;
   std::vector<Mapping> mappings_;
   std::deque<std::string> names_;  // a deque, because the entries view into it

@@ -42,25 +42,32 @@ struct ElfSymbol {
 inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2, elf_writable = 2;
 inline constexpr std::uint16_t elf_shared_object = 3;
 inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf_symbols = 6,
-                              elf_strings_size = 10, elf_gnu_hash = 0x6ffffef5;
+                              elf_rela = 7, elf_rela_size = 8, elf_strings_size = 10,
+                              elf_symbolic = 16, elf_flags = 30, elf_gnu_hash = 0x6ffffef5;
 inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10;
 
-/// The processor that this program was compiled for, as ELF numbers it; 0 for one without ELF.
+/// Whether this system's images are ELF files.
+inline constexpr bool host_has_elf =
+#if defined(__ELF__)
+    true;
+#else
+    false;
+#endif
+
+/// The processor that this program was compiled for, as ELF numbers it; 0 where it is not known.
 inline constexpr std::uint16_t host_machine =
 #if !defined(__ELF__)
     0;
 #elif defined(__x86_64__)
     62;
 #elif defined(__aarch64__)
-    183;
+        183;
 #elif defined(__riscv)
-    243;
+        243;
 #elif defined(__powerpc64__)
-    21;
-#elif defined(__s390x__)
-    22;
+        21;
 #else
-    0;
+        0;
 #endif
 
 }  // namespace detail
@@ -71,9 +78,7 @@ constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
     case 3:
       return "i386";
     case 21:
-      return "ppc64";
-    case 22:
-      return "s390x";
+      return "ppc64le";
     case 40:
       return "arm";
     case 62:
@@ -113,7 +118,7 @@ class Image {
   static bool recognises(Bytes bytes) noexcept {
     const std::string_view text = detail::as_text(bytes);
     return text.starts_with(elf_magic) ||
-           (detail::host_machine == 0 && text.starts_with("\xcf\xfa\xed\xfe"));
+           (!detail::host_has_elf && text.starts_with("\xcf\xfa\xed\xfe"));
   }
 
   /// Reads headers and dynamic symbols; every offset is checked, since the file may be damaged.
@@ -188,12 +193,16 @@ class Image {
   Bytes weights() const noexcept { return weights_; }
 
   /// The changes with which the model finds its embedded weights at another address of this
-  /// process: the symbol of their start becomes absolute.
+  /// process: the symbols of their start and end become absolute.
   std::vector<Edit> move_weights(const std::byte* to) const {
     constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
-    return {{weights_symbol_ + offsetof(detail::ElfSymbol, section), absolute, 2},
-            {weights_symbol_ + offsetof(detail::ElfSymbol, value),
-             reinterpret_cast<std::uintptr_t>(to), 8}};
+    const auto address = reinterpret_cast<std::uintptr_t>(to);
+    constexpr std::size_t section = offsetof(detail::ElfSymbol, section);
+    constexpr std::size_t value = offsetof(detail::ElfSymbol, value);
+    return {{weights_start_ + section, absolute, 2},
+            {weights_start_ + value, address, 8},
+            {weights_end_ + section, absolute, 2},
+            {weights_end_ + value, address + weights_.size(), 8}};
   }
 
  private:
@@ -201,6 +210,14 @@ class Image {
   static constexpr std::string_view elf_magic =
       "\x7f"
       "ELF";
+
+  /// The symbols around the embedded weights: index, place in the file, address.
+  struct Weights {
+    struct Symbol {
+      std::uint64_t index = 0, at = 0, value = 0;
+    };
+    Symbol start, end;
+  };
 
   struct Unique {
     std::uint64_t offset;  // of the symbol's info byte
@@ -256,6 +273,8 @@ class Image {
 
   Result<void> parse_dynamic(const detail::ElfSegment& dynamic, const std::string& origin) {
     std::uint64_t symbols = 0, strings = 0, strings_size = 0, hash = 0, gnu_hash = 0;
+    std::uint64_t relocations = 0, relocations_size = 0;
+    bool symbolic = false;  // the image binds its own symbols without asking the loader
     std::vector<std::uint64_t> needed_names;
     for (std::uint64_t at = 0; at < dynamic.file_size; at += sizeof(detail::ElfDynamic)) {
       detail::ElfDynamic item{};
@@ -280,6 +299,18 @@ class Image {
         case detail::elf_gnu_hash:
           gnu_hash = item.value;
           break;
+        case detail::elf_rela:
+          relocations = item.value;
+          break;
+        case detail::elf_rela_size:
+          relocations_size = item.value;
+          break;
+        case detail::elf_symbolic:
+          symbolic = true;
+          break;
+        case detail::elf_flags:
+          symbolic |= (item.value & 2) != 0;  // DF_SYMBOLIC
+          break;
         default:
           break;
       }
@@ -297,7 +328,7 @@ class Image {
     if (count > table.size() / sizeof(detail::ElfSymbol)) {
       return damaged(origin, "lacks its symbol table");
     }
-    std::uint64_t weights_begin = 0, weights_end = 0;
+    Weights weights;
     for (std::uint64_t i = 1; i < count; ++i) {
       detail::ElfSymbol symbol{};
       if (!detail::read(table, i * sizeof symbol, symbol)) break;
@@ -315,29 +346,42 @@ class Image {
       }
       const auto symbol_at =
           static_cast<std::uint64_t>(table.data() - bytes_.data()) + i * sizeof symbol;
-      if (name == "_binary_constants_bin_start" && symbol.section != 0) {
-        weights_symbol_ = symbol_at;
-        weights_begin = symbol.value;
-      }
-      if (name == "_binary_constants_bin_end" && symbol.section != 0) weights_end = symbol.value;
+      const bool own = symbol.section != 0 && (symbol.other & 3) == 0;  // STV_DEFAULT
+      if (own && name == "_binary_constants_bin_start")
+        weights.start = {i, symbol_at, symbol.value};
+      if (own && name == "_binary_constants_bin_end") weights.end = {i, symbol_at, symbol.value};
       if (binding == detail::elf_unique) {
         const auto info_at = symbol_at + sizeof symbol.name;
         unique_.push_back({info_at, static_cast<unsigned char>(symbol.info & 0xf)});
       }
     }
     std::sort(exports_.begin(), exports_.end());
-    find_weights(weights_begin, weights_end);
+    if (!symbolic) find_weights(weights, at_address(relocations), relocations_size);
     return success();
   }
 
-  /// Notes where the weights lie, if there are some worth a special treatment.
-  void find_weights(std::uint64_t begin, std::uint64_t end) {
+  /// Notes where the weights lie, if there are some worth a special treatment, in read-only memory,
+  /// and if the code asks the loader for their start: then the symbol can be moved.
+  void find_weights(const Weights& found, Bytes relocations, std::uint64_t relocations_size) {
     constexpr std::uint64_t few = 1 << 20;
+    const std::uint64_t begin = found.start.value, end = found.end.value;
     const Bytes rest = at_address(begin);
     if (begin == 0 || end < begin || end - begin < few || end - begin > rest.size()) return;
+    struct Relocation {
+      std::uint64_t offset, info, addend;
+    } relocation{};
+    bool asked = false;
+    for (std::uint64_t at = 0; at + sizeof relocation <= relocations_size;
+         at += sizeof relocation) {
+      if (!detail::read(relocations, at, relocation)) break;
+      asked |= relocation.info >> 32 == found.start.index;
+    }
     for (const auto& segment : segments_) {
       const bool inside = begin >= segment.address && begin - segment.address < segment.file_size;
-      if (inside && (segment.flags & detail::elf_writable) == 0) weights_ = rest.first(end - begin);
+      if (!asked || !inside || (segment.flags & detail::elf_writable) != 0) continue;
+      weights_ = rest.first(end - begin);
+      weights_start_ = found.start.at;
+      weights_end_ = found.end.at;
     }
   }
 
@@ -355,8 +399,10 @@ class Image {
   /// The string at an offset of the string table; empty where it is not a string.
   std::string_view text(std::uint64_t offset) const noexcept {
     if (offset >= strings_.size()) return {};
-    const std::size_t end = strings_.find('\0', offset);
-    return end == strings_.npos ? std::string_view{} : strings_.substr(offset, end - offset);
+    constexpr std::size_t longest = 8192;  // so that a file cannot make all names one endless one
+    const std::string_view rest = strings_.substr(offset, longest);
+    const std::size_t end = rest.find('\0');
+    return end == rest.npos ? std::string_view{} : rest.substr(0, end);
   }
 
   /// The number of symbols: a DT_HASH table states it.
@@ -395,7 +441,8 @@ class Image {
   std::vector<Unique> unique_;
   std::uint64_t elf_end_ = 0;
   Bytes weights_;
-  std::uint64_t weights_symbol_ = 0;
+  std::uint64_t weights_start_ = 0;  // where its symbol lies in the file
+  std::uint64_t weights_end_ = 0;
 };
 
 }  // namespace aoti

@@ -93,6 +93,12 @@ struct JsonBuilder {
 }  // namespace detail
 
 inline Result<Json> Json::parse(std::string_view text, std::string operation) {
+  constexpr std::size_t longest = 16 << 20;  // a value takes a hundred times what "1," does
+  if (text.size() > longest) {
+    return Error{
+        Errc::damaged_package, std::move(operation),
+        detail::concat("found ", text.size(), " bytes of JSON, expected at most ", longest)};
+  }
   detail::JsonBuilder builder;
   // In place on a copy, and recursively: the reader's own stack starts at a null pointer, on which
   // it calculates, to the displeasure of UBSan. The builder limits the depth.

@@ -33,6 +33,13 @@ inline constexpr Backing default_backing =
     Backing::temporary_file;
 #endif
 
+/// Whether a library is loaded in this process.
+inline bool is_loaded(const char* library) noexcept {
+  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle != nullptr) ::dlclose(handle);
+  return handle != nullptr;
+}
+
 /// Owns a shared object. It stays loaded after this object's death, since code that still runs
 /// (a pool's threads, thread-exit destructors) may be its own; unload() is for those who know.
 class Library {
@@ -51,8 +58,10 @@ class Library {
     if (!path) return std::move(path).error();
     library.handle_ = ::dlopen(path.value().c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library.handle_ == nullptr) {
-      const char* text = ::dlerror();
-      return Error{Errc::library_load_failed, name, text != nullptr ? text : "dlopen failed"};
+      const char* said = ::dlerror();
+      std::string text = said != nullptr ? said : "dlopen failed";
+      if (text.starts_with(path.value())) text.replace(0, path.value().size(), name);
+      return Error{Errc::library_load_failed, name, std::move(text)};
     }
     return library;
   }

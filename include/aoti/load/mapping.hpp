@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -41,7 +42,12 @@ class Mapping {
         ::close(file);
         return failure(path, code);
       }
-      mapping.shared_ = new Shared{{static_cast<const std::byte*>(data), size}};
+      mapping.shared_ = new (std::nothrow) Shared{{static_cast<const std::byte*>(data), size}};
+      if (mapping.shared_ == nullptr) {
+        ::munmap(data, size);
+        ::close(file);
+        return Error{Errc::out_of_memory};
+      }
     }
     ::close(file);
     return mapping;

@@ -133,12 +133,12 @@ class Package {
     }
     for (const Entry& entry : files_.entries()) {
       const std::string_view model = model_of(entry.name);
-      if (model.empty() || std::find(models_.begin(), models_.end(), model) != models_.end()) {
-        continue;
+      if (!model.empty() && (models_.empty() || models_.back() != model)) {
+        models_.emplace_back(model);
       }
-      models_.emplace_back(model);
     }
     std::sort(models_.begin(), models_.end());
+    models_.erase(std::unique(models_.begin(), models_.end()), models_.end());
     if (models_.empty()) {
       return Error{Errc::no_such_model, origin_,
                    "the package holds no compiled model (no data/aotinductor folder); one that "
@@ -166,23 +166,30 @@ class Package {
                         .extern_nodes = {},
                         .files = {},
                         .metadata = {}};
-    Bytes metadata;
-    bool several = false;
-    const auto take = [&several](Bytes& slot, Bytes data) {
-      several |= slot.data() != nullptr;
-      slot = data;
-    };
+    std::string_view image;
     for (const Entry& entry : files_.entries()) {
       if (model_of(entry.name) != name) continue;
       const std::string_view file = entry.name.substr(entry.name.rfind('/') + 1);
       model.files.push_back({file, entry.data});
-      if (file.ends_with(".so")) take(model.image, entry.data);
-      if (file.ends_with(".wrapper_metadata.json")) take(metadata, entry.data);
-      if (file.ends_with("_weights.blob")) take(model.weights, entry.data);
-      if (file.ends_with(".wrapper.json")) take(model.extern_nodes, entry.data);
+      if (!file.ends_with(".so")) continue;
+      if (!image.empty()) {
+        return Error{Errc::damaged_package, model.origin,
+                     detail::concat("the model has more than one image: ", image, ", ", file)};
+      }
+      image = file;
+      model.image = entry.data;
     }
-    if (several) {
-      return Error{Errc::damaged_package, model.origin, "the model has more than one image"};
+    // The other files are named after the image, or, in a package of sources, after the wrapper.
+    const std::string_view stem = image.substr(0, image.rfind('.'));
+    Bytes metadata;
+    for (const Entry& file : model.files) {
+      const auto is = [&](std::string_view ending) {
+        return image.empty() ? file.name.ends_with(".wrapper" + std::string{ending})
+                             : file.name == std::string{stem}.append(ending);
+      };
+      if (is("_metadata.json")) metadata = file.data;
+      if (is("_weights.blob")) model.weights = file.data;
+      if (is(".json")) model.extern_nodes = file.data;
     }
     model.image_mapping = files_.mapping_of(model.image);
     if (metadata.empty()) return model;
@@ -192,6 +199,10 @@ class Package {
       return Error{Errc::damaged_package, model.origin, "the metadata is not a JSON object"};
     }
     for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
+      if (!json.value().items[i].is(Json::Kind::string)) {
+        return Error{Errc::damaged_package, model.origin,
+                     detail::concat("the metadata's ", json.value().keys[i], " is not a text")};
+      }
       model.metadata.items.emplace_back(std::move(json.value().keys[i]),
                                         std::move(json.value().items[i].string));
     }

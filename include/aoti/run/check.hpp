@@ -21,6 +21,9 @@ template <class Runtime>
   const auto sizes = Runtime::sizes(tensor), strides = Runtime::strides(tensor);
   const std::size_t rank = sizes.size();
   if (!spec.strides.empty()) {
+    for (const std::int64_t size : sizes) {
+      if (size == 0) return true;
+    }
     for (std::size_t i = 0; i < rank; ++i) {
       if (spec.strides[i] >= 0 && sizes[i] != 1 && spec.strides[i] != strides[i]) {
         return false;
@@ -58,7 +61,8 @@ template <class Runtime, class At>
   }
   if (!Runtime::is_strided(tensor)) {
     return {Errc::input_layout, std::move(where),
-            "found a sparse, quantized or nested tensor, expected a strided one"};
+            "found a sparse, quantized, nested, or lazily conjugated or negated tensor, expected a "
+            "plain one"};
   }
   const auto sizes = Runtime::sizes(tensor);
   if (Runtime::dtype(tensor) != expected.dtype) {
@@ -104,7 +108,10 @@ template <class Runtime, class At>
       if (dimension.offset != 0) text += concat(" plus ", dimension.offset);
       return {Errc::input_shape, std::move(where), std::move(text)};
     }
-    append(text, (first_size - first.offset) / first.scale * dimension.scale + dimension.offset);
+    append(text, static_cast<std::int64_t>(
+                     static_cast<std::uint64_t>((first_size - first.offset) / first.scale) *
+                         static_cast<std::uint64_t>(dimension.scale) +
+                     static_cast<std::uint64_t>(dimension.offset)));
     text += concat(", since dimension ", first_dimension, " of input ", first_input, " '",
                    spec.inputs[first_input].name, "' is ", first_size);
     return {Errc::input_shape, std::move(where), std::move(text)};

@@ -46,7 +46,7 @@ class Container {
   ///         model_failed, model_threw
   static Result<Container> create(const PackagedModel& model, const Image& image,
                                   const std::string& device, const OpenOptions& options) {
-    if (auto done = check_operators(model); !done) return std::move(done).error();
+    if (auto done = check_operators(model, image); !done) return std::move(done).error();
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
     const auto drop = [](std::string_view needed) {
       return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
@@ -71,7 +71,8 @@ class Container {
     Result<void> done = success();
     if (exports) {
       container.exports_ = exports.value();
-      done = container.start(model, device, options.instances);
+      done = detail::guard(Errc::model_threw, "Container::create",
+                           [&] { return container.start(model, device, options.instances); });
     } else {
       done = std::move(exports).error();
     }
@@ -154,6 +155,10 @@ class Container {
     using Exports = abi::ModelExports;
     auto count = get<&Exports::get_num_constants, std::size_t>();
     if (!count) return std::move(count).error();
+    if (count.value() > 1 << 24) {
+      return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
+                   detail::concat("found ", count.value(), " constants")};
+    }
     std::vector<Constant> constants(count.value());
     for (std::size_t i = 0; i < constants.size(); ++i) {
       Constant& constant = constants[i];
@@ -195,8 +200,15 @@ class Container {
   }
 
   /// Refuses what would otherwise end in a null proxy executor inside the model.
-  static Result<void> check_operators(const PackagedModel& model) {
-    if (model.extern_nodes.empty()) return success();
+  static Result<void> check_operators(const PackagedModel& model, const Image& image) {
+    if (model.extern_nodes.empty()) {
+      for (const Image::Import& import : image.imports()) {
+        if (import.name != "aoti_torch_proxy_executor_call_function") continue;
+        return Error{Errc::unsupported, model.origin,
+                     "the model calls operators that need a proxy executor"};
+      }
+      return success();
+    }
     auto json = Json::parse(detail::as_text(model.extern_nodes), model.origin + " extern nodes");
     if (!json) return std::move(json).error();
     std::vector<std::string> operators;

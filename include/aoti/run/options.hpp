@@ -22,7 +22,8 @@ enum class Access {
 /// A runner's compile-time options. What is switched off is not compiled.
 struct Options {
   Access access = Access::exclusive;
-  /// Check inputs against the package's input spec before each call.
+  /// Check inputs against the package's input spec before each call, and copy those whose memory is
+  /// laid out otherwise than the compiled code assumes. Without this, both are the caller's duty.
   bool check_inputs = true;
   /// With exclusive access, answer a thread that comes while another is inside with
   /// Errc::bad_state. Without this, such a call is a data race.

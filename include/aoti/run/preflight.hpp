@@ -1,7 +1,9 @@
 // What can be known to go wrong before a model's image is loaded.
 #pragma once
 
-#include <dlfcn.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <string>
 #include <string_view>
@@ -28,6 +30,12 @@ inline bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
   }
   if (name == "AVX512_VNNI") return __builtin_cpu_supports("avx512vnni");
+  if (name == "AMX_TILE") {
+    constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, int8 = 1u << 25;  // of leaf 7's EDX
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+           (d & (bf16 | tile | int8)) == (bf16 | tile | int8);
+  }
 #endif
   return true;
 }
@@ -49,13 +57,6 @@ inline Error wrong_machine(const PackagedModel& model, std::string_view found,
 }
 
 }  // namespace detail
-
-/// Whether a library is loaded in this process.
-inline bool is_loaded(const char* library) noexcept {
-  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
-  if (handle != nullptr) ::dlclose(handle);
-  return handle != nullptr;
-}
 
 /// Checks the metadata against a device policy and this machine: device, system, processor,
 /// instruction set. What the metadata does not state passes.
@@ -92,7 +93,7 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
 /// it imports from the runtime. Missing ones are all listed.
 /// @errors wrong_machine, missing_export, missing_import
 template <class Runtime> Result<void> check_image(const Image& image, const PackagedModel& model) {
-  if (image.machine() != detail::host_machine) {
+  if (detail::host_machine != 0 && image.machine() != detail::host_machine) {
     return detail::wrong_machine(model, machine_name(image.machine()),
                                  machine_name(detail::host_machine));
   }
@@ -136,7 +137,7 @@ Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceI
     return Error{Errc::unsupported, model.origin,
                  "the model has sources only and must be compiled and linked first"};
   }
-  if (detail::host_machine == 0) return Image{};  // not a system of ELF images
+  if (!detail::host_has_elf) return Image{};  // not a system of ELF images
   auto image = Image::parse(model.image, model.origin);
   if (!image) return std::move(image).error();
   if (auto done = check_image<Runtime>(image.value(), model); !done) {

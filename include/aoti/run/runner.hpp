@@ -100,7 +100,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// Runs with counts known at compile time, without any allocation of this library:
   /// `auto result = runner.run<1>(a, b)`. Inputs keep their data; one passed by std::move is taken
-  /// over, unless the call is refused.
+  /// over, unless the call is refused (counts, inputs, bad_state).
   /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
   ///         model_threw
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
@@ -151,7 +151,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   /// Runs and takes the inputs over, so that the model can free or reuse each one as soon as it is
-  /// done with it; the slots are undefined tensors afterwards. A refused call takes nothing.
+  /// done with it; the slots are undefined tensors afterwards, also when the model fails. A call
+  /// that is refused (counts, inputs, bad_state) takes nothing.
   /// @errors as above
   /// @allocates the vector
   Result<std::vector<Tensor>> boxed_run(std::span<Tensor> inputs) const {
@@ -159,7 +160,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
       std::vector<Tensor> outputs(outputs_);
       auto done = run_spans(
           inputs.size(), outputs,
-          [&](std::size_t i) { return Runtime::give(std::exchange(inputs[i], Tensor{})); },
+          [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
           [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
       if (!done) return std::move(done).error();
       return outputs;
@@ -167,7 +168,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   /// Runs on raw handles. Those of the inputs are taken over and their slots set to null, unless
-  /// the call is refused; those of the outputs become the caller's, on success only.
+  /// the call is refused (counts, inputs, bad_state). The slots of the outputs are overwritten: by
+  /// handles that are the caller's, or by null on any error.
   /// Wraps AOTInductorModelContainerRunSingleThreaded, or …Run for shared access or older models.
   /// @errors as above
   Result<void> run_handles(std::span<AtenTensorHandle> inputs,
@@ -208,13 +210,19 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   const ModelSpec* spec() const noexcept { return spec_ ? &*spec_ : nullptr; }
 
   /// How the model is called from Python. @errors unsupported (it has no call spec)
-  Result<CallSpec> call_spec() const { return container_.call_spec(); }
+  Result<CallSpec> call_spec() const {
+    return detail::guard(Errc::model_threw, "Runner::call_spec",
+                         [&] { return container_.call_spec(); });
+  }
 
   /// The package's metadata; empty for a bare shared object.
   const Metadata& metadata() const noexcept { return metadata_; }
 
   /// The model's weights: names, dtypes, sizes.
-  Result<std::vector<Constant>> constants() const { return container_.constants(); }
+  Result<std::vector<Constant>> constants() const {
+    return detail::guard(Errc::model_threw, "Runner::constants",
+                         [&] { return container_.constants(); });
+  }
 
   /// The file and the model's name in it.
   const std::string& origin() const noexcept { return origin_; }
@@ -349,25 +357,22 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     const std::size_t made =
         detail::count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
     if (made != in.size()) [[unlikely]]
-      return Error{Errc::out_of_memory};
+      return out_of_memory("making the handle of an input");
+    [[maybe_unused]] bool copy = false;
     // The checks come after the handles: before, they would wait for the cache and then the
     // handles' atomic operations for them, which costs twice as much.
     if constexpr (options.check_inputs) {
       const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
       const detail::InputCheck* const checks = checks_.data();  // null without a spec
-      bool as_they_are = true;
       const std::size_t good = detail::count_while<In>(in.size(), [&](auto i) {
         if (checks == nullptr) return Runtime::is_defined(at(i));
         const detail::Fit fit = checks[i].template fit<Runtime>(*spec_, at, i);
-        as_they_are &= fit == detail::Fit::yes;
+        copy |= fit == detail::Fit::reordered;
         return fit != detail::Fit::no;
       });
       if (good != in.size()) [[unlikely]] {
         return checks == nullptr ? undefined(good)
                                  : detail::describe_mismatch<Runtime>(*spec_, at, good);
-      }
-      if (!as_they_are) [[unlikely]] {
-        if (!reorder(in)) return Error{Errc::out_of_memory};
       }
     }
     const auto stream = Device::current_stream(device_);
@@ -375,6 +380,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     if (!guard) [[unlikely]]
       return std::move(guard).error();
     refused = false;
+    if (copy && !reorder(in)) [[unlikely]]
+      return out_of_memory("copying an input");
     const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
                                          out.size(), Device::native(stream), nullptr);
     if (native != 0) [[unlikely]]
@@ -425,7 +432,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     const std::string reason = Runtime::last_error();
     if (reason.empty()) return error;
     std::string text = detail::concat(reason, " (", error.text(), ")");
-    const Errc code = abi::detail::tells_of_memory(text) ? Errc::out_of_memory : error.code();
+    const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : error.code();
     return {code, std::string{error.operation()}, std::move(text), error.native_code()};
   }
 
@@ -440,6 +447,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
   [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
+  }
+  [[gnu::cold, gnu::noinline]] Error out_of_memory(const char* while_doing) const {
+    return {Errc::out_of_memory, origin_, while_doing};
   }
   [[gnu::cold, gnu::noinline]] Error busy() const {
     return {

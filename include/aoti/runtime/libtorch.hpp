@@ -4,8 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <dlfcn.h>
 
+#include <array>
 #include <utility>
-#include <vector>
 
 #include "aoti/runtime/runtime.hpp"
 
@@ -67,12 +67,14 @@ struct Libtorch {
 
   static at::Tensor reordered(const at::Tensor& tensor, std::span<const int> order) {
     if (order.empty()) return tensor.contiguous();
-    const std::vector<std::int64_t> outer(order.begin(), order.end());
-    std::vector<std::int64_t> inverse(order.size());
+    std::array<std::int64_t, 64> outer, inverse;  // torch's most dimensions
     for (std::size_t i = 0; i < order.size(); ++i) {
+      outer[i] = order[i];
       inverse[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
     }
-    return tensor.permute(outer).contiguous().permute(inverse);
+    return tensor.permute({outer.data(), order.size()})
+        .contiguous()
+        .permute({inverse.data(), order.size()});
   }
 
   /// Looks among the process's global symbols, then in the libtorch that this code was linked to,
@@ -98,10 +100,14 @@ struct Libtorch {
 
  private:
   /// The keys that torch dispatches on tell in one load what a tensor is: a sparse, quantized,
-  /// nested or undefined one lacks the key Dense, and CPU stands for Dense on that device.
+  /// nested or undefined one lacks the key Dense, and CPU stands for Dense on that device. One that
+  /// is conjugated or negated lazily holds other numbers than it stands for.
   [[gnu::always_inline]] static bool has_key(const at::Tensor& tensor,
                                              c10::DispatchKey key) noexcept {
-    return tensor.key_set().isSupersetOf(c10::DispatchKeySet{key});
+    constexpr c10::DispatchKeySet lazy{c10::DispatchKey::Conjugate, c10::DispatchKey::Negative,
+                                       c10::DispatchKey::ZeroTensor};
+    const c10::DispatchKeySet wanted{key};
+    return (tensor.key_set() & (wanted | lazy)) == wanted;
   }
 };
 

@@ -18,7 +18,9 @@ namespace aoti {
 /// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; so is a
 ///   tensor without elements) of a strided tensor
 /// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
-///   tensor over. Either is owned by who holds it; null where memory ran out
+///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
+///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
+///   their handles, so undefined and not strided ones get handles too
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order

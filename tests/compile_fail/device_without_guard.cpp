@@ -1,0 +1,23 @@
+// A device policy must have all members.
+// expected: DevicePolicy
+#include <aoti/run/runner.hpp>
+
+#include "../support/fake_runtime.hpp"
+
+struct Device {
+  static constexpr std::string_view key = "mine";
+  static constexpr aoti::DeviceType type = aoti::DeviceType::privateuse1;
+  struct Stream {};
+  struct Guard {};
+  static aoti::Result<void> check(aoti::DeviceIndex) { return aoti::success(); }
+  static std::string device_string(aoti::DeviceIndex) { return "mine"; }
+  static Stream current_stream(aoti::DeviceIndex) { return {}; }
+  static AOTInductorStreamHandle native(Stream) { return nullptr; }
+#ifndef COMPILE_FAIL
+  static aoti::Result<Guard> enter(aoti::DeviceIndex, Stream) { return Guard{}; }
+#endif
+};
+
+using Runner = aoti::Runner<Device, aoti_test::FakeRuntime>;
+
+auto open() { return Runner::open("model.pt2"); }

@@ -1,0 +1,15 @@
+// A tensor runtime must have all members.
+// expected: name a complete TensorRuntime
+#include <aoti/aoti.hpp>
+
+#include "../support/fake_runtime.hpp"
+
+struct Runtime : aoti_test::FakeRuntime {
+#ifdef COMPILE_FAIL
+  static void reordered();
+#endif
+};
+
+using Runner = aoti::Runner<aoti::Cpu, Runtime>;
+
+auto open() { return Runner::open("model.pt2"); }

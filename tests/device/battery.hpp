@@ -1,0 +1,70 @@
+// What every device policy must do. A file for one policy specialises DeviceCase and says
+//   INSTANTIATE_TYPED_TEST_SUITE_P(Name, DeviceBattery, Policy);
+#pragma once
+
+#include <aoti/device/device.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "support/support.hpp"
+
+namespace aoti_test {
+
+/// What a test must know of a policy's machine:
+///   static DeviceIndex there();                 a device that is there
+///   static DeviceIndex absent();                one that is not
+///   static std::string expected_string();       what there() is called
+///   static auto state();                        the current device and stream, comparable
+///   static void disturb();                      changes what state() tells
+///   static AOTInductorStreamHandle default_handle();   the handle of what current_stream gives
+template <class Policy> struct DeviceCase;
+
+template <class Policy> class DeviceBattery : public testing::Test {};
+TYPED_TEST_SUITE_P(DeviceBattery);
+
+TYPED_TEST_P(DeviceBattery, IsAPolicyWithAName) {
+  static_assert(aoti::DevicePolicy<TypeParam>);
+  EXPECT_FALSE(std::string_view{TypeParam::key}.empty());
+  EXPECT_EQ(to_string(TypeParam::type), std::string_view{TypeParam::key});
+}
+
+TYPED_TEST_P(DeviceBattery, TellsWhichDevicesAreThere) {
+  using Case = DeviceCase<TypeParam>;
+  EXPECT_TRUE(good(TypeParam::check(Case::there())));
+  EXPECT_TRUE(good(TypeParam::check(aoti::DeviceIndex::current())));
+  expect_error(TypeParam::check(Case::absent()), aoti::Errc::device_unavailable,
+               {std::string{TypeParam::key} + ":" + std::to_string(Case::absent().value)});
+}
+
+TYPED_TEST_P(DeviceBattery, NamesDevicesAsModelsDo) {
+  using Case = DeviceCase<TypeParam>;
+  EXPECT_EQ(TypeParam::device_string(Case::there()), Case::expected_string());
+  EXPECT_TRUE(TypeParam::device_string(aoti::DeviceIndex::current()).starts_with(TypeParam::key));
+}
+
+TYPED_TEST_P(DeviceBattery, HandsOutTheCurrentStream) {
+  using Case = DeviceCase<TypeParam>;
+  const auto stream = TypeParam::current_stream(Case::there());
+  EXPECT_EQ(TypeParam::native(stream), Case::default_handle());
+}
+
+TYPED_TEST_P(DeviceBattery, RestoresWhatItEntered) {
+  using Case = DeviceCase<TypeParam>;
+  const auto before = Case::state();
+  {
+    auto guard = TypeParam::enter(Case::there(), TypeParam::current_stream(Case::there()));
+    ASSERT_TRUE(good(guard));
+    const auto moved = std::move(guard).value();  // the one that it moved to restores, once
+    Case::disturb();
+    static_cast<void>(moved);
+  }
+  EXPECT_TRUE(Case::state() == before);
+}
+
+REGISTER_TYPED_TEST_SUITE_P(DeviceBattery, IsAPolicyWithAName, TellsWhichDevicesAreThere,
+                            NamesDevicesAsModelsDo, HandsOutTheCurrentStream,
+                            RestoresWhatItEntered);
+
+}  // namespace aoti_test

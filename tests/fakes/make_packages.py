@@ -1,0 +1,269 @@
+"""Packs the fakes as torch packs models, well and in every wrong way: make_packages.py FAKES_DIR OUT_DIR
+
+The tests name the packages; what is peculiar about each stands here, at its entry in `packages`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import shutil
+import struct
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+FAKES, OUT = Path(sys.argv[1]), Path(sys.argv[2])
+
+# What the C++ tests expect of the spec of `add`: two float32 tensors [n, 3] with n of 0 to 64.
+ROWS = {"symbol": "n", "min": 0, "max": 64}
+SPEC = {
+    "version": 1,
+    "inputs": [
+        {"name": "a", "dtype": "float32", "device": "cpu", "shape": [ROWS, 3]},
+        {"name": "b", "dtype": "float32", "device": "cpu", "shape": [ROWS, 3]},
+    ],
+    "outputs": [{"name": "sum", "dtype": "float32", "device": "cpu", "shape": [ROWS, 3]}],
+}
+OUTPUT = SPEC["outputs"][0]
+NONE = {"name": "nothing", "dtype": None, "device": None, "shape": []}
+
+
+def spec(**changes: object) -> str:
+    """The spec of `add` with other values for some of its members."""
+    return json.dumps({**SPEC, **changes}, separators=(",", ":"))
+
+
+def second_input(**changes: object) -> str:
+    """The spec of `add` with changes to its second input."""
+    return spec(inputs=[SPEC["inputs"][0], {**SPEC["inputs"][1], **changes}])
+
+
+def image(name: str) -> bytes:
+    return (FAKES / f"libfake_{name}.so").read_bytes()
+
+
+Files = dict[str, bytes]
+
+
+def model(
+    so: bytes | None, name: str = "model", metadata: dict[str, str] | None = None, **more: bytes
+) -> Files:
+    """One model's files below the package's root. In `more`, "_" stands for "." before an extension."""
+    folder, stem = f"data/aotinductor/{name}/", "cabc1234"
+    keys = {
+        "AOTI_DEVICE_KEY": "cpu",
+        "AOTI_PLATFORM": sys.platform,
+        "AOTI_MACHINE": platform.machine(),
+        "AOTI_CPU_ISA": "",
+        **(metadata or {}),
+    }
+    files = {f"{folder}{stem}.wrapper.cpp": b"// generated\n"}
+    if so is not None:
+        files[f"{folder}{stem}.wrapper.so"] = so
+    files[f"{folder}{stem}.wrapper_metadata.json"] = json.dumps(keys).encode()
+    for ending, content in more.items():
+        files[folder + stem + {"weights": ".wrapper_weights.blob", "nodes": ".wrapper.json"}[ending]] = content
+    return files
+
+
+def top(files: Files) -> Files:
+    """With the files that stand at the top of every package."""
+    return {**files, "archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
+
+
+def rooted(files: Files, root: str) -> Files:
+    return {f"{root}/{name}": content for name, content in files.items()}
+
+
+def packed(
+    files: Files | list[tuple[str, bytes]],
+    *,
+    descriptors: bool = True,  # sizes behind the data instead of before it, as torch writes them
+    zip64: bool = False,  # sizes and offsets in zip64 fields, though they would fit
+    align: int = 64,
+    flags: int = 0,
+    comment: bytes = b"",
+) -> bytes:
+    """A zip of stored entries, as torch's writer (miniz) makes it."""
+    flags |= 0x808 if descriptors else 0x800
+    out, directory = bytearray(), bytearray()
+    items = list(files.items()) if isinstance(files, dict) else files
+    for name, content in items:
+        encoded, crc, size, offset = name.encode(), zlib.crc32(content), len(content), len(out)
+        extra = b""
+        if zip64 and not descriptors:
+            extra = struct.pack("<HHQQ", 1, 16, size, size)
+        padding = -(offset + 30 + len(encoded) + len(extra) + 4) % align
+        extra += struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+        known = (0, 0, 0) if descriptors else (crc,) + ((0xFFFFFFFF,) * 2 if zip64 else (size,) * 2)
+        out += struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, flags, 0, 0, 0, *known, len(encoded), len(extra))
+        out += encoded + extra + content
+        if descriptors:
+            out += struct.pack("<IIQQ" if zip64 else "<IIII", 0x08074B50, crc, size, size)
+        wide = struct.pack("<HHQQQ", 1, 24, size, size, offset) if zip64 else b""
+        place = (0xFFFFFFFF,) * 3 if zip64 else (size, size, offset)
+        directory += struct.pack(
+            "<IHHHHHHIIIHHHHHII", 0x02014B50, 0, 20, flags, 0, 0, 0, crc, *place[:2], len(encoded), len(wide), 0, 0, 0, 0, place[2]
+        )
+        directory += encoded + wide
+    start, size, count = len(out), len(directory), len(items)
+    out += directory
+    if zip64:
+        end = len(out)
+        out += struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, start)
+        out += struct.pack("<IIQI", 0x07064B50, 0, end, 1)
+        count, size, start = 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF
+    out += struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, size, start, len(comment)) + comment
+    return bytes(out)
+
+
+def by_zipfile(files: Files, method: int = zipfile.ZIP_STORED) -> bytes:
+    """As an implementation of zip that is not ours writes it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def package(so: bytes | str, metadata: dict[str, str] | None = None, **more: bytes) -> bytes:
+    """A package of one model, in the usual form."""
+    if isinstance(so, str):
+        so = image(so)
+    return packed(rooted(top(model(so, metadata=metadata, **more)), "root"))
+
+
+def with_spec(text: str, name: str = "add") -> bytes:
+    return package(name, {"aoti.spec": text})
+
+
+def patched(so: bytes, offset: int, value: bytes) -> bytes:
+    return so[:offset] + value + so[offset + len(value) :]
+
+
+def needing(so: bytes, library: str) -> bytes:
+    """The image with one more needed library, whose name is a symbol of the image.
+
+    The entry takes the place of DT_RELACOUNT, which loaders can do without.
+    """
+    segments, count = struct.unpack_from("<Q", so, 32)[0], struct.unpack_from("<H", so, 56)[0]
+    headers = [struct.unpack_from("<IIQQQQQQ", so, segments + i * 56) for i in range(count)]
+    offset, size = next((h[2], h[5]) for h in headers if h[0] == 2)
+    entries = [(at, *struct.unpack_from("<qQ", so, at)) for at in range(offset, offset + size, 16)]
+    tags = {tag: (at, value) for at, tag, value in entries if tag != 0}
+    strings, strings_size = tags[5][1], tags[10][1]  # the first segment maps addresses as offsets
+    name = so.index(b"\0" + library.encode() + b"\0", strings, strings + strings_size) + 1 - strings
+    return patched(so, tags[0x6FFFFFF9][0], struct.pack("<qQ", 1, name))
+
+
+def packages() -> dict[str, bytes]:
+    add = image("add")
+    plain = top(model(add))
+    described = {"aoti.spec": spec(), "author": "the tests"}
+    full = rooted(top(model(add, metadata=described)), "add")
+    extra = {"extra/notes.txt": b"notes", "extra/deep/er.bin": b"\0\1\2", "extra/none": b""}
+    nodes = {"nodes": [{"name": "n", "node": {"target": "mylib::twice"}}, {"node": {"target": "mylib::thrice"}}]}
+    weights = struct.pack("<8f", *range(8))
+    small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
+    other_machine = b"\xb7\0" if platform.machine() == "x86_64" else b"\x3e\0"
+
+    result = {
+        # Good ones.
+        "add.pt2": packed(full),
+        "add_plain.pt2": packed(rooted(plain, "add_plain")),
+        "no_root.pt2": packed(model(add)),
+        "zip64.pt2": packed(rooted(plain, "zip64"), zip64=True),
+        "zip64_no_descriptors.pt2": packed(rooted(plain, "zip64"), zip64=True, descriptors=False),
+        "no_descriptors.pt2": packed(rooted(plain, "r"), descriptors=False),
+        "unaligned.pt2": packed(rooted(plain, "r"), align=1),
+        "commented.pt2": packed(rooted(plain, "r"), comment=b"a comment"),
+        "by_zipfile.pt2": by_zipfile(rooted(plain, "r")),
+        "two.pt2": packed(rooted(top({**model(add, "model"), **model(image("many"), "model2")}), "two")),
+        "two_reversed.pt2": packed(rooted(top({**model(image("many"), "model2"), **model(add, "model")}), "two")),
+        "extra.pt2": packed(rooted(top({**model(add), **extra}), "extra")),
+        "no_metadata.pt2": packed(
+            {f"r/{n}": c for n, c in plain.items() if not n.endswith(".json")}
+        ),
+        "weights.pt2": package("weights", weights=weights),
+        "appended.pt2": package(image("appended") + b"\0" * 100 + b"weights!"),
+        "needs_torch.pt2": package(needing(image("needs"), "libtorch_fake.so")),
+        "no_nodes.pt2": package("add", nodes=b'{"nodes": []}'),
+        "ordered.pt2": with_spec(second_input(order=[1, 0])),
+        "strided.pt2": with_spec(second_input(strides=[None, 1])),
+        "repeated_none.pt2": package("repeated", {"aoti.spec": spec(outputs=[OUTPUT, NONE, OUTPUT])}),
+        "small.pt2": packed(rooted(small, "s"), align=1),
+        "small_zip64.pt2": packed(rooted(small, "s"), zip64=True, align=1),
+        # Not packages, or damaged ones.
+        "empty.pt2": b"",
+        "text.pt2": b"This is no package.\n" * 9,
+        "other.zip": packed({"readme.txt": b"a zip file that holds something else"}),
+        "exported.pt2": packed(
+            rooted(top({"models/model.json": b"{}", "data/weights/model_weights_config.json": b"{}"}), "exported")
+        ),
+        "cut.pt2": packed(full)[:-1000],
+        "compressed.pt2": by_zipfile(rooted(plain, "r"), zipfile.ZIP_DEFLATED),
+        "encrypted.pt2": packed(rooted(plain, "r"), flags=1),
+        "parent.pt2": packed({**rooted(plain, "r"), "r/../../etc/passwd": b"x"}),
+        "absolute.pt2": packed({**rooted(plain, "r"), "/etc/passwd": b"x"}),
+        "twice.pt2": packed([*rooted(plain, "r").items(), ("r/byteorder", b"little")]),
+        "two_images.pt2": packed(rooted({**plain, "data/aotinductor/model/second.wrapper.so": add}, "r")),
+        "bad_metadata.pt2": packed(
+            rooted({**plain, "data/aotinductor/model/cabc1234.wrapper_metadata.json": b'{"a": '}, "r")
+        ),
+        "list_metadata.pt2": packed(
+            rooted({**plain, "data/aotinductor/model/cabc1234.wrapper_metadata.json": b'["a"]'}, "r")
+        ),
+        # Packages whose model does not fit the machine, the process or the library.
+        "cuda.pt2": package("add", {"AOTI_DEVICE_KEY": "cuda"}),
+        "machine.pt2": package("add", {"AOTI_MACHINE": "sparc"}),
+        "platform.pt2": package("add", {"AOTI_PLATFORM": "win32"}),
+        "vnni.pt2": package("add", {"AOTI_CPU_ISA": "AVX512 AVX512_VNNI"}),
+        "unknown_isa.pt2": package("add", {"AOTI_CPU_ISA": "ISA_OF_THE_FUTURE"}),
+        "elf_machine.pt2": package(patched(add, 18, other_machine)),
+        "elf_32_bit.pt2": package(patched(add, 4, b"\1")),
+        "elf_big_endian.pt2": package(patched(add, 5, b"\2")),
+        "elf_executable.pt2": package(patched(add, 16, b"\2\0")),
+        "no_elf.pt2": package(b"MZ is how a library of Windows begins"),
+        "cut_image.pt2": package(add[:5000]),
+        "sources_only.pt2": packed(rooted(top(model(None)), "r")),
+        "operators.pt2": package("add", nodes=json.dumps(nodes).encode()),
+        "bad_nodes.pt2": package("add", nodes=b"["),
+        "needs_other.pt2": package(needing(image("needs"), "libother_fake.so")),
+        "no_weights.pt2": package("weights"),
+        "short_weights.pt2": package("weights", weights=weights[:-4]),
+        "unasked_weights.pt2": package("add", weights=weights),
+        "spec_no_json.pt2": with_spec("{"),
+        "spec_counts.pt2": with_spec(spec(inputs=SPEC["inputs"][:1])),
+        "spec_later.pt2": with_spec(spec(version=2)),
+        "spec_dtype.pt2": with_spec(second_input(dtype="float99")),
+    }
+    # Each fake as it is.
+    for so in FAKES.glob("libfake_*.so"):
+        name = so.stem.removeprefix("libfake_")
+        result.setdefault(f"{name}.pt2", package(name))
+    return result
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, content in packages().items():
+        (OUT / name).write_bytes(content)
+    for name, content in {
+        "unpacked": top(model(image("add"), metadata={"aoti.spec": spec()})),
+        "unpacked_embedded": top(model(image("embedded"))),
+        "unpacked_rooted": rooted(top(model(image("add"))), "root"),
+        "no_model": {"readme.txt": b"a directory that holds something else"},
+        "no_files": {},
+        "several": {**rooted(top(model(None)), "one"), **rooted(top(model(None)), "two")},
+    }.items():
+        shutil.rmtree(OUT / name, ignore_errors=True)
+        (OUT / name).mkdir()
+        for path, data in content.items():
+            (OUT / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (OUT / name / path).write_bytes(data)
+
+
+main()

@@ -1,0 +1,13 @@
+// A model as old as can be: the required functions, and no call spec.
+#include "fakes/fake_model.hpp"
+
+namespace {
+
+struct Minimal : Model {
+  static const char* call_spec_in() { return ""; }
+  static const char* call_spec_out() { return ""; }
+};
+
+}  // namespace
+
+FAKE_MODEL(Minimal)

@@ -1,0 +1,85 @@
+#include <aoti/result.hpp>
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "support/support.hpp"
+
+namespace {
+
+using aoti::Errc;
+using aoti::Error;
+using aoti::Result;
+
+Result<int> half(int number) {
+  if (number % 2 != 0) return Error{Errc::invalid_argument, "half", "odd", number};
+  return number / 2;
+}
+
+TEST(Result, HoldsAValueOrAnError) {
+  const Result<int> good = half(8);
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good.value(), 4);
+  const Result<int> bad = half(7);
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().message(), "half: invalid argument: odd");
+  EXPECT_EQ(bad.error().native_code(), 7);
+}
+
+TEST(Result, MovesWhatCannotBeCopied) {
+  Result<std::unique_ptr<int>> result = std::make_unique<int>(3);
+  Result<std::unique_ptr<int>> moved = std::move(result);
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(*moved.value(), 3);
+}
+
+TEST(Result, OfVoidIsASuccessOrAnError) {
+  const Result<void> good = aoti::success();
+  EXPECT_TRUE(good);
+  const Result<void> bad = Error{Errc::bad_state};
+  aoti_test::expect_error(bad, Errc::bad_state);
+}
+
+TEST(ResultDeathTest, EndsTheProcessWhereTheValueIsNotThere) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(static_cast<void>(half(7).value()), "");
+  EXPECT_EQ(half(8).value(), 4);
+}
+
+TEST(Guard, PassesOnWhatTheBodyReturns) {
+  const auto guarded = [](int number) {
+    return aoti::detail::guard(Errc::model_threw, "guarded", [&] { return half(number); });
+  };
+  EXPECT_EQ(guarded(8).value(), 4);
+  aoti_test::expect_error(guarded(7), Errc::invalid_argument, {"half", "odd"});
+}
+
+#if defined(__cpp_exceptions)
+TEST(Guard, TurnsExceptionsIntoErrors) {
+  const struct {
+    void (*act)();
+    Errc code;
+    const char* message;
+  } cases[] = {
+      {[] { throw std::runtime_error{"what"}; }, Errc::model_threw,
+       "guarded: the model threw: what"},
+      {[] { throw std::bad_alloc{}; }, Errc::out_of_memory, "out of memory"},
+      {[] { throw 3; }, Errc::model_threw, "the model threw"},
+  };
+  for (const auto& test : cases) {
+    const auto result = aoti::detail::guard(Errc::model_threw, "guarded", [&]() -> Result<int> {
+      test.act();
+      return 1;
+    });
+    aoti_test::expect_error(result, test.code);
+    EXPECT_EQ(result.error().message(), test.message);
+  }
+}
+#endif
+
+}  // namespace

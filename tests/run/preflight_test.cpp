@@ -1,0 +1,105 @@
+#include <aoti/device/cpu.hpp>
+#include <aoti/run/preflight.hpp>
+
+#include <string>
+#include <vector>
+
+#include "support/fake_runtime.hpp"
+#include "support/support.hpp"
+
+namespace {
+
+using aoti::Errc;
+using aoti_test::FakeRuntime;
+using aoti_test::package;
+
+struct OtherDevice : aoti::Cpu {
+  static constexpr std::string_view key = "other";
+};
+
+template <class Device> aoti::Result<void> check(const char* name, aoti::DeviceIndex index = {}) {
+  const auto opened = aoti::Package::open(package(name));
+  if (!opened) return aoti::Error{opened.error().code(), "opening", opened.error().message()};
+  const auto model = opened.value().model("");
+  if (!model) return aoti::Error{model.error().code(), "the model", model.error().message()};
+  auto image = aoti::preflight<Device, FakeRuntime>(model.value(), index);
+  if (!image) return std::move(image).error();
+  return aoti::success();
+}
+
+TEST(Preflight, PassesWhatCanRunHere) {
+  for (const char* name :
+       {"add.pt2", "no_metadata.pt2", "minimal.pt2", "unknown_isa.pt2", "weights.pt2"}) {
+    EXPECT_TRUE(aoti_test::good(check<aoti::Cpu>(name))) << name;
+  }
+  EXPECT_TRUE(aoti_test::good(check<aoti::Cpu>("add.pt2", {0})));
+  EXPECT_TRUE(aoti_test::good(check<OtherDevice>("no_metadata.pt2")));
+}
+
+TEST(Preflight, TellsWhyAModelCannotRunHere) {
+  const std::string host{aoti::machine_name(aoti::detail::host_machine)};
+  const struct {
+    const char* file;
+    Errc code;
+    std::vector<std::string> parts;
+  } cases[] = {
+      {"cuda.pt2", Errc::wrong_device, {"compiled for cuda", "for cpu"}},
+      {"machine.pt2", Errc::wrong_machine, {"compiled for sparc", host}},
+      {"platform.pt2", Errc::wrong_machine, {"compiled for win32", "linux"}},
+      {"elf_machine.pt2", Errc::wrong_machine, {"compiled for ", "this machine is " + host}},
+      {"elf_32_bit.pt2", Errc::wrong_machine, {"64-bit little-endian"}},
+      {"elf_big_endian.pt2", Errc::wrong_machine, {"64-bit little-endian"}},
+      {"elf_executable.pt2", Errc::damaged_package, {"not a shared object"}},
+      {"no_elf.pt2", Errc::not_a_package, {"not an ELF"}},
+      {"cut_image.pt2", Errc::damaged_package, {"cut off"}},
+      {"sources_only.pt2", Errc::unsupported, {"sources only"}},
+      {"lacks_required.pt2",
+       Errc::missing_export,
+       {"AOTInductorModelContainerRun", "AOTInductorModelContainerGetNumOutputs"}},
+      {"lacks_import.pt2",
+       Errc::missing_import,
+       {"aoti_torch_no_such_function", "aoti_torch_cpu_addmm_out (torch 2.3)"}},
+  };
+  for (const auto& [file, code, parts] : cases) {
+    SCOPED_TRACE(file);
+    aoti_test::expect_error(check<aoti::Cpu>(file), code, parts);
+    aoti_test::expect_error(check<aoti::Cpu>(file), code, {package(file) + " (model)"});
+  }
+  aoti_test::expect_error(check<aoti::Cpu>("add.pt2", {1}), Errc::device_unavailable, {"cpu:1"});
+  aoti_test::expect_error(check<OtherDevice>("add.pt2"), Errc::wrong_device,
+                          {"compiled for cpu", "for other"});
+}
+
+// Only what is missing is named.
+TEST(Preflight, NamesNothingThatIsThere) {
+  for (const char* file : {"lacks_required.pt2", "lacks_import.pt2"}) {
+    const auto result = check<aoti::Cpu>(file);
+    ASSERT_FALSE(result);
+    for (const char* there :
+         {"RunSingleThreaded", "GetNumInputs", "aoti_torch_get_dim", "aoti_torch_empty_strided"}) {
+      EXPECT_THAT(result.error().message(), testing::Not(testing::HasSubstr(there))) << file;
+    }
+  }
+}
+
+TEST(Preflight, KnowsThisProcessorsInstructionSets) {
+  EXPECT_TRUE(aoti::detail::has_instruction_set("ISA_OF_THE_FUTURE"));
+#if defined(__x86_64__)
+  EXPECT_EQ(aoti::detail::has_instruction_set("AVX2"),
+            __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+  if (aoti::detail::has_instruction_set("AVX512") &&
+      aoti::detail::has_instruction_set("AVX512_VNNI")) {
+    EXPECT_TRUE(aoti_test::good(check<aoti::Cpu>("vnni.pt2")));
+  } else {
+    aoti_test::expect_error(check<aoti::Cpu>("vnni.pt2"), Errc::wrong_machine,
+                            {"compiled for AVX512", "does not have"});
+  }
+#endif
+}
+
+TEST(IsLoaded, TellsWhetherTheProcessHasALibrary) {
+  EXPECT_TRUE(aoti::is_loaded("libc.so.6"));
+  EXPECT_FALSE(aoti::is_loaded("libno_such_library.so"));
+}
+
+}  // namespace

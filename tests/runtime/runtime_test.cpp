@@ -1,0 +1,56 @@
+#include <aoti/runtime/runtime.hpp>
+
+#include "runtime/battery.hpp"
+#include "support/fake_runtime.hpp"
+
+namespace aoti_test {
+
+template <> struct RuntimeCase<FakeRuntime> {
+  static FakeTensor make(Sizes sizes, const std::vector<float>& elements, Sizes strides) {
+    return tensor<float>(std::move(sizes), elements, std::move(strides));
+  }
+  static std::vector<float> elements(const FakeTensor& tensor) {
+    return aoti_test::elements<float>(tensor);
+  }
+  static const void* data(const FakeTensor& tensor) { return tensor.data(); }
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Fake, RuntimeBattery, FakeRuntime);
+
+TEST(FakeRuntime, CountsWhatIsAlive) {
+  EXPECT_EQ(live_storages, 0);
+  {
+    const auto one = tensor<float>({2}, {1, 2});
+    EXPECT_EQ(live_storages, 1);
+    const AtenTensorHandle handle = FakeRuntime::share(one);
+    EXPECT_EQ(live_handles, 1);
+    EXPECT_EQ(live_storages, 1);
+    FakeRuntime::destroy(handle);
+  }
+  EXPECT_EQ(live_handles, 0);
+  EXPECT_EQ(live_storages, 0);
+}
+
+TEST(FakeRuntime, FailsTheAllocationThatItIsToldTo) {
+  const auto one = tensor<float>({1}, {1});
+  allocations_left = 1;
+  const AtenTensorHandle first = FakeRuntime::share(one), second = FakeRuntime::share(one);
+  const AtenTensorHandle third = FakeRuntime::share(one);
+  EXPECT_NE(first, nullptr);
+  EXPECT_EQ(second, nullptr);
+  EXPECT_NE(third, nullptr);
+  FakeRuntime::destroy(first);
+  FakeRuntime::destroy(third);
+}
+
+// A runtime that lacks a member is none; an incomplete one is not looked at.
+struct LacksPeek : FakeRuntime {
+  static void peek();
+};
+struct TakesWithExceptions : FakeRuntime {
+  static FakeTensor take(AtenTensorHandle);
+};
+static_assert(!aoti::TensorRuntime<LacksPeek>);
+static_assert(!aoti::TensorRuntime<TakesWithExceptions>);
+
+}  // namespace aoti_test
