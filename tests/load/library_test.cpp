@@ -126,4 +126,9 @@ TEST(Library, SaysWhereATemporaryFileCannotBeMade) {
   EXPECT_TRUE(aoti_test::good(library));
 }
 
+TEST(IsLoaded, TellsWhetherTheProcessHasALibrary) {
+  EXPECT_TRUE(aoti::is_loaded("libc.so.6"));
+  EXPECT_FALSE(aoti::is_loaded("libno_such_library.so"));
+}
+
 }  // namespace

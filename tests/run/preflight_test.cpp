@@ -97,9 +97,4 @@ TEST(Preflight, KnowsThisProcessorsInstructionSets) {
 #endif
 }
 
-TEST(IsLoaded, TellsWhetherTheProcessHasALibrary) {
-  EXPECT_TRUE(aoti::is_loaded("libc.so.6"));
-  EXPECT_FALSE(aoti::is_loaded("libno_such_library.so"));
-}
-
 }  // namespace
