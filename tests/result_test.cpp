@@ -68,8 +68,12 @@ TEST(Guard, TurnsExceptionsIntoErrors) {
   } cases[] = {
       {[] { throw std::runtime_error{"what"}; }, Errc::model_threw,
        "guarded: the model threw: what"},
-      {[] { throw std::bad_alloc{}; }, Errc::out_of_memory, "out of memory"},
-      {[] { throw 3; }, Errc::model_threw, "the model threw"},
+      {[] { throw std::runtime_error{"DefaultCPUAllocator: can't allocate memory"}; },
+       Errc::out_of_memory, "guarded: out of memory: DefaultCPUAllocator: can't allocate memory"},
+      {[] { throw std::bad_alloc{}; }, Errc::out_of_memory,
+       "guarded: out of memory: no memory could be had"},
+      {[] { throw 3; }, Errc::model_threw,
+       "guarded: the model threw: an exception that is no std::exception"},
   };
   for (const auto& test : cases) {
     const auto result = aoti::detail::guard(Errc::model_threw, "guarded", [&]() -> Result<int> {

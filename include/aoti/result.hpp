@@ -38,21 +38,19 @@ namespace detail {
 /// std::bad_alloc or says so, else `code`.
 [[gnu::cold, gnu::noinline]] inline Error caught(Errc code, const char* operation) noexcept {
   try {
-    throw;
-  } catch (const std::bad_alloc&) {
     try {
-      return Error{Errc::out_of_memory, operation, "no memory could be had"};
+      throw;
+    } catch (const std::bad_alloc&) {
+      code = Errc::out_of_memory;
+      return Error{code, operation, "no memory could be had"};
+    } catch (const std::exception& e) {
+      if (tells_of_memory(e.what())) code = Errc::out_of_memory;
+      return Error{code, operation, e.what()};
     } catch (...) {
-      return Error{Errc::out_of_memory};
-    }
-  } catch (const std::exception& e) {
-    try {
-      return Error{tells_of_memory(e.what()) ? Errc::out_of_memory : code, operation, e.what()};
-    } catch (...) {
-      return Error{code};
+      return Error{code, operation, "an exception that is no std::exception"};
     }
   } catch (...) {
-    return Error{code};
+    return Error{code};  // there is no memory for the text
   }
 }
 #endif

@@ -139,11 +139,13 @@ TEST_F(Inputs, MustBeThereStridedAndOnTheDevice) {
   const at::Tensor x = good.input;
   expect_refused(at::Tensor{}, Errc::undefined_tensor, {where, "undefined"});
   expect_refused(x.to_sparse(), Errc::input_layout,
-                 {where, "found a sparse", "expected a strided"});
+                 {where, "found a sparse", "expected a plain strided"});
   expect_refused(x.to_sparse_csr(), Errc::input_layout, {where, "sparse", "strided"});
   expect_refused(at::quantize_per_tensor(x, 0.1, 0, at::kQInt8), Errc::input_layout,
                  {where, "quantized", "strided"});
   expect_refused(x.to_mkldnn(), Errc::input_layout, {where, "strided"});
+  expect_refused(at::_neg_view(x), Errc::input_layout, {where, "lazily", "negated"});
+  EXPECT_TRUE(aoti_test::good(runner.run<1>(at::_neg_view(x).resolve_neg())));
   expect_refused(at::empty({4, 64}, at::device(at::kMeta)), Errc::input_device,
                  {where, "found a tensor on meta", "expected one on cpu"});
 }

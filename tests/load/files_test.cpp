@@ -47,10 +47,7 @@ TEST(Files, OfADirectoryAreRegularFilesOnly) {
   const auto files = Files::open(directory.path());
   ASSERT_TRUE(good(files));
   const auto found = names(files.value());
-  EXPECT_THAT(found, testing::IsSupersetOf({"file", "link", "loop/file"}));
-  EXPECT_THAT(found, testing::Not(testing::Contains("pipe")));
-  EXPECT_THAT(found, testing::Not(testing::Contains("dangling")));
-  EXPECT_LT(found.size(), 100u);
+  EXPECT_THAT(found, testing::ElementsAre("file", "link"));
 }
 
 TEST(Files, TellsWhatCannotBeRead) {

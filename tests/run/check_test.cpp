@@ -88,8 +88,8 @@ TEST(Check, ComparesKindRankAndSizes) {
                  {{sparse},
                   no,
                   Errc::input_layout,
-                  "input 0 'x': wrong input layout: found a sparse, quantized or nested tensor, "
-                  "expected a strided one"},
+                  "input 0 'x': wrong input layout: found a sparse, quantized, nested, or lazily "
+                  "conjugated or negated tensor, expected a plain strided one"},
                  {{doubles},
                   no,
                   Errc::input_dtype,

@@ -62,7 +62,7 @@ template <class Runtime, class At>
   if (!Runtime::is_strided(tensor)) {
     return {Errc::input_layout, std::move(where),
             "found a sparse, quantized, nested, or lazily conjugated or negated tensor, expected a "
-            "plain one"};
+            "plain strided one"};
   }
   const auto sizes = Runtime::sizes(tensor);
   if (Runtime::dtype(tensor) != expected.dtype) {
