@@ -1,9 +1,9 @@
 // What it costs to open a package, for torch's loader and for this library. Closing is not timed.
 #include <benchmark/benchmark.h>
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "bench.hpp"
 
@@ -15,11 +15,10 @@ using Runner = aoti::Runner<aoti::Cpu>;
 template <class Open, class Close>
 void measure(benchmark::State& state, Open&& open, Close&& close) {
   for (auto _ : state) {
-    const auto start = std::chrono::steady_clock::now();
     auto opened = open();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    state.SetIterationTime(time.count());
+    state.PauseTiming();
     close(std::move(opened));
+    state.ResumeTiming();
   }
 }
 
@@ -43,8 +42,7 @@ const bool registered = [] {
     const auto add = [&](const char* who, auto function) {
       benchmark::RegisterBenchmark((name + who).c_str(),
                                    [=](benchmark::State& state) { function(state, model); })
-          ->Unit(benchmark::kMillisecond)
-          ->UseManualTime();
+          ->Unit(benchmark::kMillisecond);
     };
     add("torch_loader", torch_load);
     add("aoti", aoti_load);

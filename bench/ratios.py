@@ -21,7 +21,7 @@ def main(path: str) -> None:
     with open(path) as file:
         for run in json.load(file)["benchmarks"]:
             if run["run_type"] == "iteration" and "error_occurred" not in run:
-                name = run["run_name"].removesuffix("/manual_time")
+                name = run["run_name"]
                 clock = "real_time" if name.startswith("load/") else "cpu_time"
                 times[name].append((run[clock], run["time_unit"]))
     medians = {name: (median(time for time, _ in runs), runs[0][1]) for name, runs in times.items()}

@@ -11,8 +11,7 @@ using Runner = aoti::Runner<aoti::Cpu>;
 namespace {
 
 /// Prints a result's error; false if there is none, or not the one that is expected.
-template <class T>
-bool expect(const aoti::Result<T>& result, aoti::Errc code) {
+template <class T> bool expect(const aoti::Result<T>& result, aoti::Errc code) {
   if (result) return false;
   std::printf("%s\n\n", result.error().message().c_str());
   return result.error().code() == code;

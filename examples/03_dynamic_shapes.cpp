@@ -15,14 +15,16 @@ int main(int argc, char** argv) {
   }
   const auto& runner = opened.value();
 
-  const aoti::ModelSpec& spec = *runner.spec();  // null for a package that aoti.export did not write
+  const aoti::ModelSpec& spec =
+      *runner.spec();  // null for a package that aoti.export did not write
   for (const aoti::TensorSpec& input : spec.inputs) {
     std::printf("%s: %s", input.name.c_str(), std::string{aoti::to_string(input.dtype)}.c_str());
     for (const aoti::Dimension& size : input.shape) {
       if (size.min == size.max) {
         std::printf("  %ld", static_cast<long>(size.min));
       } else {
-        std::printf("  %s from %ld to %ld", spec.symbols[static_cast<std::size_t>(size.symbol)].c_str(),
+        std::printf("  %s from %ld to %ld",
+                    spec.symbols[static_cast<std::size_t>(size.symbol)].c_str(),
                     static_cast<long>(size.min), static_cast<long>(size.max));
       }
     }
@@ -30,7 +32,8 @@ int main(int argc, char** argv) {
   }
 
   for (const long batch : {1, 7, 1024, 1025}) {
-    // An input whose memory is not row-major is copied for the model: this one is a transposed view.
+    // An input whose memory is not row-major is copied for the model: this one is a transposed
+    // view.
     const at::Tensor input = at::rand({64, batch}).t();
     auto outputs = runner.run<1>(input);
     if (!outputs) {

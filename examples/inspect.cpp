@@ -48,7 +48,8 @@ void print_constants(const Runner& runner) {
   if (!constants) return line("constants", constants.error().message());
   std::size_t bytes = 0;
   for (const aoti::Constant& constant : constants.value()) bytes += constant.bytes;
-  line("constants", std::to_string(constants.value().size()) + ", " + std::to_string(bytes) + " bytes");
+  line("constants",
+       std::to_string(constants.value().size()) + ", " + std::to_string(bytes) + " bytes");
   for (const aoti::Constant& constant : constants.value()) {
     line("", (constant.fqn.empty() ? constant.name : constant.fqn) + ": " +
                  std::string{to_string(constant.dtype)} + ", " + std::to_string(constant.bytes) +
@@ -70,9 +71,10 @@ void print_image(const aoti::Image& image) {
       latest = row.since;
     }
   }
-  line("exports", std::to_string(exports) + " of " + std::to_string(std::size(aoti::abi::export_rows)) +
-                      " known functions; the latest came with torch " + std::to_string(latest.major) +
-                      "." + std::to_string(latest.minor));
+  line("exports", std::to_string(exports) + " of " +
+                      std::to_string(std::size(aoti::abi::export_rows)) +
+                      " known functions; the latest came with torch " +
+                      std::to_string(latest.major) + "." + std::to_string(latest.minor));
   for (const aoti::abi::Row& row : aoti::abi::export_rows) {
     line("", std::string{image.has_export(row.symbol) ? "has    " : "lacks  "} + row.symbol + " (" +
                  std::to_string(row.since.major) + "." + std::to_string(row.since.minor) + ")");

@@ -29,7 +29,8 @@ Digits read(const aoti::Mapping& file) {
   std::memcpy(&count, file.bytes().data(), sizeof count);
   auto* images = const_cast<std::byte*>(file.bytes().data()) + sizeof count;
   auto* labels = images + std::size_t{count} * 64 * sizeof(float);
-  return {at::from_blob(images, {count, 1, 8, 8}, at::kFloat), at::from_blob(labels, {count}, at::kByte),
+  return {at::from_blob(images, {count, 1, 8, 8}, at::kFloat),
+          at::from_blob(labels, {count}, at::kByte),
           at::from_blob(labels + count, {count}, at::kByte)};
 }
 
@@ -52,8 +53,7 @@ void draw(const Digits& digits, const at::Tensor& predictions, int count) {
 }
 
 /// Nanoseconds per call of each of the functions, measured in turns: the median of many rounds.
-template <class... Run>
-std::array<double, sizeof...(Run)> measure(Run&&... run) {
+template <class... Run> std::array<double, sizeof...(Run)> measure(Run&&... run) {
   using Clock = std::chrono::steady_clock;
   std::array<std::vector<double>, sizeof...(Run)> times;
   const auto time = [](auto& one, int calls) {
@@ -92,7 +92,9 @@ int main(int argc, char** argv) {
   if (!file) return fail(file.error());
   const auto text = aoti::Mapping::open(folder + "/digits.json");
   if (!text) return fail(text.error());
-  const auto report = aoti::Json::parse(aoti::detail::as_text(text.value().bytes()), "digits.json");
+  const auto report = aoti::Json::parse(
+      {reinterpret_cast<const char*>(text.value().bytes().data()), text.value().bytes().size()},
+      "digits.json");
   if (!report) return fail(report.error());
 
   const Digits digits = read(file.value());
