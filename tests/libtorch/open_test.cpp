@@ -186,19 +186,16 @@ TEST(Open, GivesRunnersThatDoNotTouchEachOther) {
   }
 }
 
-// A model keeps the text of its last error in a thread-local string, and the system's loader keeps
-// an image until the threads that have such an object of it are gone: it goes with the next one.
+// On one thread that lives on: a model keeps the text of its last error in a thread-local string,
+// which would keep its image loaded if it registered the string's destructor.
 TEST(Open, LeavesNothingOnceUnloaded) {
   for (const char* name : models) {
     SCOPED_TRACE(name);
     for (const Backing backing : backings) {
       const auto once = [&] {
-        std::thread{[&] {
-          at::set_num_threads(1);  // no pool for each of the many threads
-          auto runner = opened(name, {.backing = backing});
-          expect_works(runner, name);
-          std::move(runner).unload();
-        }}.join();
+        auto runner = opened(name, {.backing = backing});
+        expect_works(runner, name);
+        std::move(runner).unload();
       };
       once();
       const Footprint before;
@@ -223,10 +220,8 @@ TEST(Open, GivesRunnersThatMayMove) {
 
 TEST(Open, LeavesTheImageLoadedUnlessToldOtherwise) {
   const auto open = [](bool unloads) {
-    std::thread{[&] {
-      auto runner = opened("add");
-      if (unloads) std::move(runner).unload();
-    }}.join();
+    auto runner = opened("add");
+    if (unloads) std::move(runner).unload();
   };
   open(true);
   const Footprint before;
@@ -257,9 +252,7 @@ TEST(Open, LeavesNothingWhenItFails) {
 
   const auto once_loaded = [&] {
     for (const Backing backing : backings) {
-      std::thread{[&] {
-        expect_error(Runner::open(image, {.backing = backing}), Errc::unsupported, {"no weights"});
-      }}.join();
+      expect_error(Runner::open(image, {.backing = backing}), Errc::unsupported, {"no weights"});
     }
   };
   once_loaded();

@@ -32,6 +32,11 @@ struct ElfDynamic {
   std::int64_t tag;
   std::uint64_t value;
 };
+struct ElfRelocation {
+  std::uint64_t offset;
+  std::uint32_t type, symbol;
+  std::int64_t addend;
+};
 struct ElfSymbol {
   std::uint32_t name;
   unsigned char info, other;
@@ -43,7 +48,8 @@ inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2, elf_writable = 2;
 inline constexpr std::uint16_t elf_shared_object = 3;
 inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf_symbols = 6,
                               elf_rela = 7, elf_rela_size = 8, elf_strings_size = 10,
-                              elf_symbolic = 16, elf_flags = 30, elf_gnu_hash = 0x6ffffef5;
+                              elf_plt_rela_size = 2, elf_plt_rela = 23, elf_symbolic = 16,
+                              elf_flags = 30, elf_gnu_hash = 0x6ffffef5;
 inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10;
 
 /// Whether this system's images are ELF files.
@@ -148,11 +154,17 @@ class Image {
   /// The changes with which the image loads on its own terms: without the libraries for which
   /// `drop(name)` holds, and with its STB_GNU_UNIQUE symbols, which the loader would share with
   /// other images of the process and which keep an image from ever being unloaded, made ordinary.
+  /// Nor does it register destructors of thread-local objects, a model's last error, since a thread
+  /// that once called the model would keep it loaded as long as the thread lives: the call goes to
+  /// a function without effect that every model imports.
   template <class Drop> std::vector<Edit> edits(Drop&& drop) const {
     constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
     std::vector<Edit> edits;
     for (std::size_t i = 0; i < needed_.size(); ++i) {
       if (drop(needed_[i])) edits.push_back({needed_at_[i], ignored_tag, sizeof ignored_tag});
+    }
+    for (const std::uint64_t offset : thread_exits_) {
+      if (harmless_ != 0) edits.push_back({offset, harmless_, sizeof harmless_});
     }
     for (const auto& [offset, type] : unique_) {
       edits.push_back({offset, static_cast<std::uint64_t>(detail::elf_weak << 4 | type), 1});
@@ -273,7 +285,7 @@ class Image {
 
   Result<void> parse_dynamic(const detail::ElfSegment& dynamic, const std::string& origin) {
     std::uint64_t symbols = 0, strings = 0, strings_size = 0, hash = 0, gnu_hash = 0;
-    std::uint64_t relocations = 0, relocations_size = 0;
+    std::uint64_t rela = 0, rela_size = 0, plt_rela = 0, plt_rela_size = 0;
     bool symbolic = false;  // the image binds its own symbols without asking the loader
     std::vector<std::uint64_t> needed_names;
     for (std::uint64_t at = 0; at < dynamic.file_size; at += sizeof(detail::ElfDynamic)) {
@@ -300,10 +312,16 @@ class Image {
           gnu_hash = item.value;
           break;
         case detail::elf_rela:
-          relocations = item.value;
+          rela = item.value;
           break;
         case detail::elf_rela_size:
-          relocations_size = item.value;
+          rela_size = item.value;
+          break;
+        case detail::elf_plt_rela:
+          plt_rela = item.value;
+          break;
+        case detail::elf_plt_rela_size:
+          plt_rela_size = item.value;
           break;
         case detail::elf_symbolic:
           symbolic = true;
@@ -329,6 +347,7 @@ class Image {
       return damaged(origin, "lacks its symbol table");
     }
     Weights weights;
+    std::uint64_t thread_exit = 0;
     for (std::uint64_t i = 1; i < count; ++i) {
       detail::ElfSymbol symbol{};
       if (!detail::read(table, i * sizeof symbol, symbol)) break;
@@ -340,6 +359,8 @@ class Image {
       const std::string_view name = text(symbol.name);
       if (name.empty()) return damaged(origin, "names a symbol badly");
       if (symbol.section == 0) {
+        if (name == "__cxa_thread_atexit") thread_exit = i;
+        if (name == "aoti_torch_device_type_cpu") harmless_ = static_cast<std::uint32_t>(i);
         imports_.push_back({name, binding == detail::elf_weak});
       } else {
         exports_.push_back(name);
@@ -356,29 +377,33 @@ class Image {
       }
     }
     std::sort(exports_.begin(), exports_.end());
-    if (!symbolic) find_weights(weights, at_address(relocations), relocations_size);
+    bool asked = false;  // whether the code asks the loader where the weights are
+    const auto visit = [&](Bytes relocations, std::uint64_t size) {
+      detail::ElfRelocation relocation{};
+      const auto begin = static_cast<std::uint64_t>(relocations.data() - bytes_.data());
+      for (std::uint64_t at = 0; at < size; at += sizeof relocation) {
+        if (!detail::read(relocations, at, relocation)) break;
+        asked |= relocation.symbol == weights.start.index;
+        if (thread_exit != 0 && relocation.symbol == thread_exit) {
+          thread_exits_.push_back(begin + at + offsetof(detail::ElfRelocation, symbol));
+        }
+      }
+    };
+    visit(at_address(rela), rela_size);
+    visit(at_address(plt_rela), plt_rela_size);
+    if (asked && !symbolic) find_weights(weights);
     return success();
   }
 
-  /// Notes where the weights lie, if there are some worth a special treatment, in read-only memory,
-  /// and if the code asks the loader for their start: then the symbol can be moved.
-  void find_weights(const Weights& found, Bytes relocations, std::uint64_t relocations_size) {
+  /// Notes where the weights lie, if there are some worth a special treatment in read-only memory.
+  void find_weights(const Weights& found) {
     constexpr std::uint64_t few = 1 << 20;
     const std::uint64_t begin = found.start.value, end = found.end.value;
     const Bytes rest = at_address(begin);
     if (begin == 0 || end < begin || end - begin < few || end - begin > rest.size()) return;
-    struct Relocation {
-      std::uint64_t offset, info, addend;
-    } relocation{};
-    bool asked = false;
-    for (std::uint64_t at = 0; at + sizeof relocation <= relocations_size;
-         at += sizeof relocation) {
-      if (!detail::read(relocations, at, relocation)) break;
-      asked |= relocation.info >> 32 == found.start.index;
-    }
     for (const auto& segment : segments_) {
       const bool inside = begin >= segment.address && begin - segment.address < segment.file_size;
-      if (!asked || !inside || (segment.flags & detail::elf_writable) != 0) continue;
+      if (!inside || (segment.flags & detail::elf_writable) != 0) continue;
       weights_ = rest.first(end - begin);
       weights_start_ = found.start.at;
       weights_end_ = found.end.at;
@@ -439,6 +464,8 @@ class Image {
   std::vector<Import> imports_;
   std::vector<std::string_view> exports_;
   std::vector<Unique> unique_;
+  std::vector<std::uint64_t> thread_exits_;  // where relocations name __cxa_thread_atexit
+  std::uint32_t harmless_ = 0;               // the symbol that they name instead
   std::uint64_t elf_end_ = 0;
   Bytes weights_;
   std::uint64_t weights_start_ = 0;  // where its symbol lies in the file

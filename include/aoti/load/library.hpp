@@ -93,8 +93,7 @@ class Library {
     file_ = -1;
   }
 
-  /// Unloads the shared object: none of its code may be running or be called again. The system
-  /// keeps the mapping of a model that a thread has called until that thread ends.
+  /// Unloads the shared object: none of its code may be running or be called again.
   void unload() noexcept {
     close_file();
     if (handle_ != nullptr) ::dlclose(handle_);
