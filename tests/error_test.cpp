@@ -63,9 +63,9 @@ TEST(Error, Moves) {
 }
 
 TEST(Texts, AreJoined) {
-  EXPECT_EQ(aoti::detail::concat("found ", 3, " of ", std::string{"4"}, ' ' - ' '),
+  EXPECT_EQ(aoti::detail::concat({"found ", 3, " of ", std::string{"4"}, ' ' - ' '}),
             "found 3 of 40");
-  EXPECT_EQ(aoti::detail::concat(), "");
+  EXPECT_EQ(aoti::detail::concat({}), "");
   EXPECT_EQ(aoti::detail::join(std::vector<std::string>{"a", "b", "c"}), "a, b, c");
   EXPECT_EQ(aoti::detail::join(std::vector<int>{1, -2}), "1, -2");
   EXPECT_EQ(aoti::detail::join(std::vector<int>{}), "");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <new>
 #include <string>
 #include <string_view>
@@ -164,24 +165,34 @@ class [[nodiscard]] Error {
 
 namespace detail {
 
-inline void append(std::string& out, std::string_view piece) { out += piece; }
-template <class Number>
-requires requires(Number n) { std::to_string(n); }
-void append(std::string& out, Number number) { out += std::to_string(number); }
+/// A text or a number, as a text.
+struct Piece {
+  std::string text;
 
-/// Joins texts and numbers: concat("found ", 3, " inputs").
-template <class... Pieces> [[gnu::cold]] std::string concat(const Pieces&... pieces) {
+  Piece(std::string_view piece) : text{piece} {}
+  Piece(const char* piece) : text{piece} {}
+  Piece(const std::string& piece) : text{piece} {}
+  Piece(int number) : text{std::to_string(number)} {}
+  Piece(unsigned number) : text{std::to_string(number)} {}
+  Piece(long number) : text{std::to_string(number)} {}
+  Piece(unsigned long number) : text{std::to_string(number)} {}
+  Piece(long long number) : text{std::to_string(number)} {}
+  Piece(unsigned long long number) : text{std::to_string(number)} {}
+};
+
+/// Joins texts and numbers: concat({"found ", 3, " inputs"}).
+[[gnu::cold]] inline std::string concat(std::initializer_list<Piece> pieces) {
   std::string out;
-  (append(out, pieces), ...);
+  for (const Piece& piece : pieces) out += piece.text;
   return out;
 }
 
-/// "a, b, c"; `range` holds things that append() takes.
+/// "a, b, c"; `range` holds texts or numbers.
 template <class Range> [[gnu::cold]] std::string join(const Range& range) {
   std::string out;
   for (const auto& item : range) {
     if (!out.empty()) out += ", ";
-    append(out, item);
+    out += Piece{item}.text;
   }
   return out;
 }

@@ -14,27 +14,27 @@ using aoti::Errc;
 constexpr std::string_view leaf = R"({"type": null, "context": null, "children_spec": []})";
 
 std::string tree(std::string_view type, std::string_view context, std::string_view children) {
-  return aoti::detail::concat(R"({"type": ")", type, R"(", "context": )", context,
-                              R"(, "children_spec": [)", children, "]}");
+  return aoti::detail::concat({R"({"type": ")", type, R"(", "context": )", context,
+                              R"(, "children_spec": [)", children, "]}"});
 }
 std::string tuple(std::string_view children) {
   return tree("builtins.tuple", R"("null")", children);
 }
-std::string version_1(std::string_view spec) { return aoti::detail::concat("[1, ", spec, "]"); }
+std::string version_1(std::string_view spec) { return aoti::detail::concat({"[1, ", spec, "]"}); }
 std::string inputs(std::string_view args, std::string_view kwargs) {
-  return version_1(tuple(aoti::detail::concat(args, ", ", kwargs)));
+  return version_1(tuple(aoti::detail::concat({args, ", ", kwargs})));
 }
 const std::string no_kwargs = tree("builtins.dict", R"("[]")", "");
 
 TEST(CallSpec, ReadsPositionalAndKeywordArgumentsAndNestedOutputs) {
   using aoti::detail::concat;
   const std::string nested =
-      tree("builtins.list", R"("null")", concat(leaf, ", ", tuple(concat(leaf, ", ", leaf))));
+      tree("builtins.list", R"("null")", concat({leaf, ", ", tuple(concat(leaf, ", ", leaf))}));
   const std::string kwargs =
-      tree("builtins.dict", R"("[\"mask\", \"scale\"]")", concat(leaf, ", ", tuple(leaf)));
-  const std::string out = tree("builtins.dict", R"("[\"y\", \"z\"]")", concat(leaf, ", ", nested));
+      tree("builtins.dict", R"("[\"mask\", \"scale\"]")", concat({leaf, ", ", tuple(leaf)}));
+  const std::string out = tree("builtins.dict", R"("[\"y\", \"z\"]")", concat({leaf, ", ", nested}));
   const auto spec =
-      CallSpec::parse(inputs(tuple(concat(leaf, ", ", nested)), kwargs), version_1(out));
+      CallSpec::parse(inputs(tuple(concat({leaf, ", ", nested})), kwargs), version_1(out));
   ASSERT_TRUE(aoti_test::good(spec));
   const CallSpec& call = spec.value();
   EXPECT_EQ(call.args.type, "builtins.tuple");
@@ -64,7 +64,7 @@ TEST(CallSpec, ReadsTheSmallestOnes) {
 TEST(CallSpec, GivesKeysOnlyWhereTheyFit) {
   for (const char* context :
        {R"("[\"a\"]")", R"("not json")", R"("{}")", R"("[1, 2]")", "null", "3"}) {
-    const auto out = version_1(tree("some.Type", context, aoti::detail::concat(leaf, ", ", leaf)));
+    const auto out = version_1(tree("some.Type", context, aoti::detail::concat({leaf, ", ", leaf})));
     const auto spec = CallSpec::parse(inputs(tuple(""), no_kwargs), out);
     ASSERT_TRUE(aoti_test::good(spec)) << context;
     EXPECT_TRUE(spec.value().result.keys.empty()) << context;
@@ -87,7 +87,7 @@ TEST(CallSpec, RefusesWhatItCannotRead) {
       {in, "{}", Errc::damaged_package},
       {in, "[1]", Errc::damaged_package},
       {in, "[2, {}]", Errc::damaged_package},
-      {in, aoti::detail::concat("[2, ", leaf, "]"), Errc::damaged_package},
+      {in, aoti::detail::concat({"[2, ", leaf, "]"}), Errc::damaged_package},
       {in, "[1, []]", Errc::damaged_package},
       {in, R"([1, {"type": null}])", Errc::damaged_package},
       {in, version_1(tuple("3")), Errc::damaged_package},

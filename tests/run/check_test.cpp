@@ -20,14 +20,14 @@ using aoti_test::FakeTensor;
 using aoti_test::Sizes;
 
 std::string input(std::string_view name, std::string_view shape, std::string_view layout = {}) {
-  return aoti::detail::concat(R"({"name":")", name,
-                              R"(","dtype":"float32","device":"cpu","shape":[)", shape, "]", layout,
-                              "}");
+  return aoti::detail::concat({R"({"name":")", name,
+                               R"(","dtype":"float32","device":"cpu","shape":[)", shape, "]",
+                               layout, "}"});
 }
 
 ModelSpec spec(std::string_view inputs) {
   auto parsed = ModelSpec::parse(
-      aoti::detail::concat(R"({"version":1,"inputs":[)", inputs, R"(],"outputs":[]})"), "spec");
+      aoti::detail::concat({R"({"version":1,"inputs":[)", inputs, R"(],"outputs":[]})"}), "spec");
   EXPECT_TRUE(aoti_test::good(parsed)) << inputs;
   return parsed ? std::move(parsed).value() : ModelSpec{};
 }
@@ -134,8 +134,8 @@ TEST(Check, ComparesKindRankAndSizes) {
 
 TEST(Check, TellsEveryDtypeFromEveryOther) {
   for (const auto& wanted : aoti::abi::dtype_rows) {
-    const ModelSpec model = spec(aoti::detail::concat(R"({"name":"x","dtype":")", wanted.name,
-                                                      R"(","device":"cpu","shape":[1]})"));
+    const ModelSpec model = spec(aoti::detail::concat(
+        {R"({"name":"x","dtype":")", wanted.name, R"(","device":"cpu","shape":[1]})"}));
     for (const auto& given : aoti::abi::dtype_rows) {
       const Outcome outcome = check(model, {aoti_test::empty(given.dtype, {1})});
       EXPECT_EQ(outcome.fit == Fit::yes, given.dtype == wanted.dtype)

@@ -20,7 +20,7 @@ aoti::Result<ModelSpec> parse(std::string_view text) {
 
 /// A spec with one input of that text and no outputs.
 std::string with_input(std::string_view input) {
-  return aoti::detail::concat(R"({"version":1,"inputs":[)", input, R"(],"outputs":[]})");
+  return aoti::detail::concat({R"({"version":1,"inputs":[)", input, R"(],"outputs":[]})"});
 }
 
 TEST(ModelSpec, ReadsWhatTheExporterWrites) {
@@ -79,13 +79,13 @@ TEST(ModelSpec, ReadsWhatTheExporterWrites) {
 TEST(ModelSpec, KnowsEveryDtypeAndDevice) {
   for (const auto& row : aoti::abi::dtype_rows) {
     const auto spec = parse(with_input(aoti::detail::concat(
-        R"({"name":"x","device":"cpu","shape":[],"dtype":")", row.name, R"("})")));
+        {R"({"name":"x","device":"cpu","shape":[],"dtype":")", row.name, R"("})"})));
     ASSERT_TRUE(aoti_test::good(spec)) << row.name;
     EXPECT_EQ(spec.value().inputs[0].dtype, row.dtype);
   }
   for (const auto& row : aoti::abi::device_type_rows) {
     const auto spec = parse(with_input(aoti::detail::concat(
-        R"({"name":"x","dtype":"int8","shape":[],"device":")", row.name, R"("})")));
+        {R"({"name":"x","dtype":"int8","shape":[],"device":")", row.name, R"("})"})));
     ASSERT_TRUE(aoti_test::good(spec)) << row.name;
     EXPECT_EQ(spec.value().inputs[0].device, row.type);
   }
@@ -137,7 +137,7 @@ TEST(ModelSpec, RefusesWhatItCannotRead) {
 TEST(ModelSpec, RefusesLayoutsThatAreNone) {
   const auto input = [](std::string_view layout) {
     return with_input(aoti::detail::concat(
-        R"({"name":"x","dtype":"float32","device":"cpu","shape":[2,3,4],)", layout, "}"));
+        {R"({"name":"x","dtype":"float32","device":"cpu","shape":[2,3,4],)", layout, "}"}));
   };
   for (const char* good : {R"("order":[0,1,2])", R"("order":[2,0,1])", R"("order":[])",
                            R"("strides":[null,null,1])", R"("strides":[])"}) {
@@ -156,7 +156,7 @@ TEST(ModelSpec, RefusesLayoutsThatAreNone) {
 TEST(ModelSpec, RefusesDimensionsThatAreNone) {
   const auto input = [](std::string_view dimension) {
     return with_input(aoti::detail::concat(
-        R"({"name":"x","dtype":"float32","device":"cpu","shape":[)", dimension, "]}"));
+        {R"({"name":"x","dtype":"float32","device":"cpu","shape":[)", dimension, "]}"}));
   };
   for (const char* good :
        {"0", "7", R"({"min":0,"max":9})", R"({"symbol":"s"})",

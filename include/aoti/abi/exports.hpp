@@ -61,8 +61,8 @@ namespace detail {
 [[gnu::cold]] inline Error unsupported(const Row& row) {
   const auto [major, minor] = row.since;
   return {Errc::unsupported, row.symbol,
-          aoti::detail::concat("the model does not have this function; models compiled by torch ",
-                               major, ".", minor, " or later do")};
+          aoti::detail::concat({"the model does not have this function; models compiled by torch ",
+                                major, ".", minor, " or later do"})};
 }
 
 /// The model's own words on its last failure; empty before torch 2.13, which only prints them.

@@ -14,7 +14,7 @@ struct Cpu {
 
   static Result<void> check(DeviceIndex index) {
     if (index.value > 0) {
-      return Error{Errc::device_unavailable, detail::concat("cpu:", index.value),
+      return Error{Errc::device_unavailable, detail::concat({"cpu:", index.value}),
                    "there is one CPU device; its index is 0"};
     }
     return success();

@@ -100,13 +100,13 @@ class Archive {
       if (!entry.value().name.ends_with('/')) archive.entries_.push_back(entry.value());
     }
     if (at != directory.offset + directory.size) {
-      return reader.damaged("its directory has another size than it states");
+      return reader.damaged({"its directory has another size than it states"});
     }
     std::sort(archive.entries_.begin(), archive.entries_.end(),
               [](const Entry& a, const Entry& b) { return a.name < b.name; });
     for (std::size_t i = 1; i < archive.entries_.size(); ++i) {
       if (archive.entries_[i].name == archive.entries_[i - 1].name) {
-        return reader.damaged("two entries are named ", archive.entries_[i].name);
+        return reader.damaged({"two entries are named ", archive.entries_[i].name});
       }
     }
     return archive;
@@ -131,8 +131,8 @@ class Archive {
     Bytes bytes;
     const std::string& origin;
 
-    template <class... Pieces> [[gnu::cold]] Error damaged(const Pieces&... pieces) const {
-      return {Errc::damaged_package, origin, detail::concat(pieces...)};
+    [[gnu::cold]] Error damaged(std::initializer_list<detail::Piece> pieces) const {
+      return {Errc::damaged_package, origin, detail::concat(pieces)};
     }
 
     Result<Directory> directory() const {
@@ -147,7 +147,8 @@ class Archive {
       const std::uint64_t first = last - std::min<std::uint64_t>(last, 0xffff);
       std::uint64_t at = last + 1;
       do {
-        if (at-- == first) return damaged("the end of the zip file is missing: it may be cut off");
+        if (at-- == first)
+          return damaged({"the end of the zip file is missing: it may be cut off"});
       } while (!detail::read(bytes, at, end) || end.signature != detail::zip_end ||
                at + sizeof end + end.comment != bytes.size());
       Directory found{end.entries, end.size, end.offset};
@@ -157,7 +158,7 @@ class Archive {
           locator.signature == detail::zip64_locator) {
         detail::Zip64End wide{};
         if (!detail::read(bytes, locator.end, wide) || wide.signature != detail::zip64_end) {
-          return damaged("the zip64 end record is not where it should be");
+          return damaged({"the zip64 end record is not where it should be"});
         }
         found = {wide.entries, wide.size, wide.offset};
         one_disk = wide.disk == 0 && wide.central_disk == 0 && wide.entries_here == wide.entries;
@@ -166,7 +167,7 @@ class Archive {
       if (!one_disk) return Error{Errc::unsupported, origin, "the zip file is split over several"};
       if (!detail::within(found.offset, found.size, at) || found.offset + found.size != at ||
           found.entries > found.size / sizeof(detail::ZipCentral)) {
-        return damaged("its directory does not lie where the end record says");
+        return damaged({"its directory does not lie where the end record says"});
       }
       return found;
     }
@@ -175,40 +176,40 @@ class Archive {
     Result<Entry> entry(std::uint64_t& at) const {
       detail::ZipCentral central{};
       if (!detail::read(bytes, at, central) || central.signature != detail::zip_central) {
-        return damaged("an entry of its directory is missing");
+        return damaged({"an entry of its directory is missing"});
       }
       const std::uint64_t name_at = at + sizeof central;
       const std::uint64_t extra_at = name_at + central.name;
       at = extra_at + central.extra + central.comment;
-      if (at > bytes.size()) return damaged("an entry of its directory is cut off");
+      if (at > bytes.size()) return damaged({"an entry of its directory is cut off"});
       const std::string_view name = detail::as_text(bytes.subspan(name_at, central.name));
       if (!detail::is_safe_name(name)) {
-        return damaged("the entry name '", name, "' is not a path inside the package");
+        return damaged({"the entry name '", name, "' is not a path inside the package"});
       }
       std::uint64_t size = central.size, packed = central.packed, offset = central.offset;
       if (!widen(bytes.subspan(extra_at, central.extra), size, packed, offset)) {
-        return damaged("the zip64 sizes of ", name, " are missing");
+        return damaged({"the zip64 sizes of ", name, " are missing"});
       }
       if ((central.flags & 1) != 0 || central.method != 0) {
         return Error{Errc::unsupported, origin,
-                     detail::concat(name, " is ", central.method != 0 ? "compressed" : "encrypted",
-                                    "; a package's entries must be stored as they are")};
+                     detail::concat({name, " is ", central.method != 0 ? "compressed" : "encrypted",
+                                     "; a package's entries must be stored as they are"})};
       }
       detail::ZipLocal local{};
       if (!detail::read(bytes, offset, local) || local.signature != detail::zip_local) {
-        return damaged(name, " does not lie where the directory says");
+        return damaged({name, " does not lie where the directory says"});
       }
       const std::uint64_t data_at = offset + sizeof local + local.name + local.extra;
       if (local.method != central.method || local.name != central.name ||
           !detail::within(offset + sizeof local, local.name, bytes.size()) ||
           detail::as_text(bytes.subspan(offset + sizeof local, local.name)) != name) {
-        return damaged("the header of ", name, " contradicts the directory");
+        return damaged({"the header of ", name, " contradicts the directory"});
       }
       if (size != packed || !detail::within(data_at, size, bytes.size())) {
-        return damaged(name, " is cut off");
+        return damaged({name, " is cut off"});
       }
       if (!sizes_agree(local, central, size, data_at + size)) {
-        return damaged("the size or checksum of ", name, " contradicts its header");
+        return damaged({"the size or checksum of ", name, " contradicts its header"});
       }
       return Entry{name, bytes.subspan(data_at, size)};
     }

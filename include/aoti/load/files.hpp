@@ -83,7 +83,7 @@ class Files {
     while (const dirent* item = ::readdir(directory)) {
       const std::string_view name = item->d_name;
       if (name == "." || name == "..") continue;
-      result = add(path, detail::concat(path, "/", name), detail::concat(prefix, name), depth);
+      result = add(path, detail::concat({path, "/", name}), detail::concat({prefix, name}), depth);
       if (!result) break;
     }
     ::closedir(directory);

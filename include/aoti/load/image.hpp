@@ -236,9 +236,8 @@ class Image {
     unsigned char type;
   };
 
-  template <class... Pieces>
-  [[gnu::cold]] static Error damaged(const std::string& origin, const Pieces&... pieces) {
-    return {Errc::damaged_package, origin, detail::concat("the image ", pieces...)};
+  [[gnu::cold]] static Error damaged(const std::string& origin, std::string_view what) {
+    return {Errc::damaged_package, origin, detail::concat({"the image ", what})};
   }
 
   Result<void> parse(const std::string& origin) {

@@ -97,7 +97,7 @@ inline Result<Json> Json::parse(std::string_view text, std::string operation) {
   if (text.size() > longest) {
     return Error{
         Errc::damaged_package, std::move(operation),
-        detail::concat("found ", text.size(), " bytes of JSON, expected at most ", longest)};
+        detail::concat({"found ", text.size(), " bytes of JSON, expected at most ", longest})};
   }
   detail::JsonBuilder builder;
   // In place on a copy, and recursively: the reader's own stack starts at a null pointer, on which
@@ -109,7 +109,7 @@ inline Result<Json> Json::parse(std::string_view text, std::string operation) {
   if (reader.HasParseError() || stream.Tell() != text.size()) {  // the reader stops at a null byte
     const std::size_t at = reader.HasParseError() ? reader.GetErrorOffset() : stream.Tell();
     return Error{Errc::damaged_package, std::move(operation),
-                 detail::concat("not readable as JSON at byte ", at, " of ", text.size())};
+                 detail::concat({"not readable as JSON at byte ", at, " of ", text.size()})};
   }
   return std::move(builder.root);
 }

@@ -115,7 +115,7 @@ class Library {
     } else {
       const char* folder = std::getenv("TMPDIR");
       path_ =
-          detail::concat(folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX");
+          detail::concat({folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX"});
       file_ = ::mkstemp(path_.data());
       if (file_ < 0) {
         const std::string path = std::exchange(path_, {});
@@ -161,7 +161,7 @@ class Library {
     const int code = errno;
     const bool memory = code == ENOMEM || code == ENOSPC;
     return {memory ? Errc::out_of_memory : Errc::library_load_failed, name,
-            detail::concat(what, ": ", std::strerror(code)), code};
+            detail::concat({what, ": ", std::strerror(code)}), code};
   }
 
   void* handle_ = nullptr;

@@ -81,7 +81,7 @@ class Package {
     for (const Entry& entry : files_.entries()) {
       if (below_root(entry.name) == path) return entry.data;
     }
-    return Error{Errc::not_found, origin_, detail::concat("the package has no file ", path)};
+    return Error{Errc::not_found, origin_, detail::concat({"the package has no file ", path})};
   }
 
   /// All files, by their paths below the archive's top.
@@ -121,7 +121,7 @@ class Package {
       const std::string_view root = entry.name.substr(0, at);
       if (is_package && root != root_ && at != 0) {
         return Error{Errc::not_a_package, origin_,
-                     detail::concat("it holds several packages, such as ", root_, " and ", root)};
+                     detail::concat({"it holds several packages, such as ", root_, " and ", root})};
       }
       root_ = root;
       is_package = true;
@@ -150,16 +150,16 @@ class Package {
   Result<PackagedModel> find(std::string_view name) const {
     if (name.empty() && models_.size() > 1) {
       return Error{Errc::ambiguous_model, origin_,
-                   detail::concat("name one of the models: ", detail::join(models_))};
+                   detail::concat({"name one of the models: ", detail::join(models_)})};
     }
     if (name.empty()) name = models_.front();
     if (std::find(models_.begin(), models_.end(), name) == models_.end()) {
       return Error{Errc::no_such_model, origin_,
-                   detail::concat("no model is named '", name, "'; the package holds ",
-                                  detail::join(models_))};
+                   detail::concat({"no model is named '", name, "'; the package holds ",
+                                   detail::join(models_)})};
     }
     PackagedModel model{.name = std::string{name},
-                        .origin = detail::concat(origin_, " (", name, ")"),
+                        .origin = detail::concat({origin_, " (", name, ")"}),
                         .image = {},
                         .image_mapping = {},
                         .weights = {},
@@ -174,7 +174,7 @@ class Package {
       if (!file.ends_with(".so")) continue;
       if (!image.empty()) {
         return Error{Errc::damaged_package, model.origin,
-                     detail::concat("the model has more than one image: ", image, ", ", file)};
+                     detail::concat({"the model has more than one image: ", image, ", ", file})};
       }
       image = file;
       model.image = entry.data;
@@ -201,7 +201,7 @@ class Package {
     for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
       if (!json.value().items[i].is(Json::Kind::string)) {
         return Error{Errc::damaged_package, model.origin,
-                     detail::concat("the metadata's ", json.value().keys[i], " is not a text")};
+                     detail::concat({"the metadata's ", json.value().keys[i], " is not a text"})};
       }
       model.metadata.items.emplace_back(std::move(json.value().keys[i]),
                                         std::move(json.value().items[i].string));

@@ -55,7 +55,7 @@ template <class Runtime, class At>
                                                      std::size_t i) {
   const TensorSpec& expected = spec.inputs[i];
   const typename Runtime::Tensor& tensor = at(i);
-  std::string where = concat("input ", i, " '", expected.name, "'");
+  std::string where = concat({"input ", i, " '", expected.name, "'"});
   if (!Runtime::is_defined(tensor)) {
     return {Errc::undefined_tensor, std::move(where), "the tensor is undefined"};
   }
@@ -67,17 +67,17 @@ template <class Runtime, class At>
   const auto sizes = Runtime::sizes(tensor);
   if (Runtime::dtype(tensor) != expected.dtype) {
     return {Errc::input_dtype, std::move(where),
-            concat("found ", to_string(Runtime::dtype(tensor)), ", expected ",
-                   to_string(expected.dtype))};
+            concat({"found ", to_string(Runtime::dtype(tensor)), ", expected ",
+                    to_string(expected.dtype)})};
   }
   if (Runtime::device(tensor) != expected.device) {
     return {Errc::input_device, std::move(where),
-            concat("found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",
-                   to_string(expected.device))};
+            concat({"found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",
+                    to_string(expected.device)})};
   }
   if (sizes.size() != expected.shape.size()) {
     return {Errc::input_rank, std::move(where),
-            concat("found ", sizes.size(), " dimensions, expected ", expected.shape.size())};
+            concat({"found ", sizes.size(), " dimensions, expected ", expected.shape.size()})};
   }
   for (std::size_t d = 0; d < expected.shape.size(); ++d) {
     const Dimension& dimension = expected.shape[d];
@@ -85,15 +85,15 @@ template <class Runtime, class At>
     const std::string name =
         dimension.symbol < 0
             ? std::string{}
-            : concat(" (", spec.symbols[static_cast<std::size_t>(dimension.symbol)], ")");
-    std::string text = concat("dimension ", d, name, ": found ", size, ", expected ");
+            : concat({" (", spec.symbols[static_cast<std::size_t>(dimension.symbol)], ")"});
+    std::string text = concat({"dimension ", d, name, ": found ", size, ", expected "});
     if (size < dimension.min || size > dimension.max) {
       if (dimension.min == dimension.max) {
-        append(text, dimension.min);
+        text += std::to_string(dimension.min);
       } else if (dimension.max == Dimension::unbounded) {
-        text += concat(dimension.min, " or more");
+        text += concat({dimension.min, " or more"});
       } else {
-        text += concat(dimension.min, " to ", dimension.max);
+        text += concat({dimension.min, " to ", dimension.max});
       }
       return {Errc::input_shape, std::move(where), std::move(text)};
     }
@@ -104,21 +104,21 @@ template <class Runtime, class At>
     const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
     if (agrees(dimension, size, first, first_size)) continue;
     if (&first == &dimension) {
-      text += concat(dimension.scale, " times a number");
-      if (dimension.offset != 0) text += concat(" plus ", dimension.offset);
+      text += concat({dimension.scale, " times a number"});
+      if (dimension.offset != 0) text += concat({" plus ", dimension.offset});
       return {Errc::input_shape, std::move(where), std::move(text)};
     }
-    append(text, static_cast<std::int64_t>(
-                     static_cast<std::uint64_t>((first_size - first.offset) / first.scale) *
-                         static_cast<std::uint64_t>(dimension.scale) +
-                     static_cast<std::uint64_t>(dimension.offset)));
-    text += concat(", since dimension ", first_dimension, " of input ", first_input, " '",
-                   spec.inputs[first_input].name, "' is ", first_size);
+    text += std::to_string(static_cast<std::int64_t>(
+        static_cast<std::uint64_t>((first_size - first.offset) / first.scale) *
+            static_cast<std::uint64_t>(dimension.scale) +
+        static_cast<std::uint64_t>(dimension.offset)));
+    text += concat({", since dimension ", first_dimension, " of input ", first_input, " '",
+                    spec.inputs[first_input].name, "' is ", first_size});
     return {Errc::input_shape, std::move(where), std::move(text)};
   }
   return {Errc::input_layout, std::move(where),
-          concat("found strides ", join(Runtime::strides(tensor)), ", expected ",
-                 join(expected.strides), " (-1 for any)")};
+          concat({"found strides ", join(Runtime::strides(tensor)), ", expected ",
+                  join(expected.strides), " (-1 for any)"})};
 }
 
 /// Whether the dimensions that are tied to others agree with them. `at(i)` gives input i.

@@ -157,7 +157,7 @@ class Container {
     if (!count) return std::move(count).error();
     if (count.value() > 1 << 24) {
       return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
-                   detail::concat("found ", count.value(), " constants")};
+                   detail::concat({"found ", count.value(), " constants"})};
     }
     std::vector<Constant> constants(count.value());
     for (std::size_t i = 0; i < constants.size(); ++i) {
@@ -217,8 +217,8 @@ class Container {
     }
     if (operators.empty()) return success();
     return Error{Errc::unsupported, model.origin,
-                 detail::concat("the model calls operators that need a proxy executor: ",
-                                detail::join(operators))};
+                 detail::concat({"the model calls operators that need a proxy executor: ",
+                                 detail::join(operators)})};
   }
 
   Result<void> start(const PackagedModel& model, const std::string& device, std::size_t instances) {
@@ -255,8 +255,8 @@ class Container {
     if (!expected) return std::move(expected).error();
     if (expected.value() != model.weights.size()) {
       return Error{Errc::damaged_package, model.origin,
-                   detail::concat("the weights beside the image have ", model.weights.size(),
-                                  " bytes, expected ", expected.value())};
+                   detail::concat({"the weights beside the image have ", model.weights.size(),
+                                   " bytes, expected ", expected.value()})};
     }
     return call<&Exports::model_update_constants_from_blob>(
         reinterpret_cast<const std::uint8_t*>(model.weights.data()));

@@ -53,7 +53,7 @@ inline constexpr std::string_view host_platform =
 inline Error wrong_machine(const PackagedModel& model, std::string_view found,
                            std::string_view expected) {
   return {Errc::wrong_machine, model.origin,
-          concat("compiled for ", found, "; this machine is ", expected)};
+          concat({"compiled for ", found, "; this machine is ", expected})};
 }
 
 }  // namespace detail
@@ -65,8 +65,8 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
   const std::string_view device = model.metadata["AOTI_DEVICE_KEY"];
   if (!device.empty() && device != Device::key) {
     return Error{Errc::wrong_device, model.origin,
-                 detail::concat("compiled for ", device, "; this runner is for ",
-                                std::string_view{Device::key})};
+                 detail::concat({"compiled for ", device, "; this runner is for ",
+                                 std::string_view{Device::key}})};
   }
   const std::string_view platform = model.metadata["AOTI_PLATFORM"];
   if (!platform.empty() && platform != detail::host_platform) {
@@ -83,7 +83,7 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
     isa.remove_prefix(std::min(isa.size(), name.size() + 1));
     if (!detail::has_instruction_set(name)) {
       return Error{Errc::wrong_machine, model.origin,
-                   detail::concat("compiled for ", name, ", which this processor does not have")};
+                   detail::concat({"compiled for ", name, ", which this processor does not have"})};
     }
   }
   return success();
@@ -105,7 +105,7 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
   }
   if (!missing.empty()) {
     return Error{Errc::missing_export, model.origin,
-                 detail::concat("the image is not a model: it lacks ", detail::join(missing))};
+                 detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
   std::vector<std::string> unprovided;
   for (const Image::Import& import : image.imports()) {
@@ -114,13 +114,13 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
     if (Runtime::import(name.c_str()) != nullptr) continue;
     const abi::Row* row = abi::find_import(import.name);
     if (row != nullptr && row->since.major != 0) {
-      name += detail::concat(" (torch ", row->since.major, ".", row->since.minor, ")");
+      name += detail::concat({" (torch ", row->since.major, ".", row->since.minor, ")"});
     }
     unprovided.push_back(std::move(name));
   }
   if (!unprovided.empty()) {
     return Error{Errc::missing_import, model.origin,
-                 detail::concat("this process does not provide ", detail::join(unprovided))};
+                 detail::concat({"this process does not provide ", detail::join(unprovided)})};
   }
   return success();
 }

@@ -176,7 +176,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
                            std::span<AtenTensorHandle> outputs) const {
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) {
-        return Error{Errc::undefined_tensor, detail::concat("input ", i), "the handle is null"};
+        return Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"};
       }
     }
     for (AtenTensorHandle& output : outputs) output = nullptr;
@@ -249,8 +249,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   static Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path,
                                    const OpenOptions& choice) {
     if (!choice.model.empty()) {
-      return Error{Errc::no_such_model, path,
-                   detail::concat("a bare shared object has no model named '", choice.model, "'")};
+      return Error{
+          Errc::no_such_model, path,
+          detail::concat({"a bare shared object has no model named '", choice.model, "'"})};
     }
     PackagedModel model;
     model.origin = path;
@@ -262,10 +263,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   static Result<Runner> open_model(const PackagedModel& model, const OpenOptions& choice) {
     if (choice.instances == 0 || (options.access == Access::exclusive && choice.instances > 1)) {
       return Error{Errc::invalid_argument, model.origin,
-                   detail::concat("found ", choice.instances, " instances, expected ",
-                                  options.access == Access::exclusive
-                                      ? "1, since the runner's access is exclusive"
-                                      : "1 or more")};
+                   detail::concat({"found ", choice.instances, " instances, expected ",
+                                   options.access == Access::exclusive
+                                       ? "1, since the runner's access is exclusive"
+                                       : "1 or more"})};
     }
     auto image = preflight<Device, Runtime>(model, choice.device);
     if (!image) return std::move(image).error();
@@ -301,8 +302,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     outputs_ = outputs.value();
     if (inputs_ > max_tensors || outputs_ > max_tensors) {
       return Error{Errc::unsupported, origin_,
-                   detail::concat("found ", inputs_, " inputs and ", outputs_,
-                                  " outputs, expected at most ", max_tensors, " of each")};
+                   detail::concat({"found ", inputs_, " inputs and ", outputs_,
+                                   " outputs, expected at most ", max_tensors, " of each"})};
     }
     const std::string_view text = metadata_[ModelSpec::metadata_key];
     if (text.empty()) return success();
@@ -310,9 +311,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     if (!spec) return std::move(spec).error();
     if (spec.value().inputs.size() != inputs_ || spec.value().outputs.size() != outputs_) {
       return Error{Errc::damaged_package, origin_,
-                   detail::concat("the input spec tells of ", spec.value().inputs.size(),
-                                  " inputs and ", spec.value().outputs.size(),
-                                  " outputs, the model of ", inputs_, " and ", outputs_)};
+                   detail::concat({"the input spec tells of ", spec.value().inputs.size(),
+                                   " inputs and ", spec.value().outputs.size(),
+                                   " outputs, the model of ", inputs_, " and ", outputs_})};
     }
     spec_ = std::move(spec).value();
     for (std::size_t i = 0; i < inputs_; ++i) checks_.emplace_back(*spec_, i);
@@ -431,7 +432,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     if (error.text().find("API call failed") == std::string_view::npos) return error;
     const std::string reason = Runtime::last_error();
     if (reason.empty()) return error;
-    std::string text = detail::concat(reason, " (", error.text(), ")");
+    std::string text = detail::concat({reason, " (", error.text(), ")"});
     const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : error.code();
     return {code, std::string{error.operation()}, std::move(text), error.native_code()};
   }
@@ -440,10 +441,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     if (inputs_ == none) return gone();
     if (inputs != inputs_) {
       return {Errc::input_count, origin_,
-              detail::concat("found ", inputs, " inputs, expected ", inputs_)};
+              detail::concat({"found ", inputs, " inputs, expected ", inputs_})};
     }
     return {Errc::output_count, origin_,
-            detail::concat("found room for ", outputs, " outputs, expected ", outputs_)};
+            detail::concat({"found room for ", outputs, " outputs, expected ", outputs_})};
   }
   [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
@@ -457,17 +458,17 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         "another thread is inside this runner; open one for each thread, or use Access::shared"};
   }
   [[gnu::cold, gnu::noinline]] Error undefined(std::size_t i) const {
-    return {Errc::undefined_tensor, detail::concat("input ", i), "the tensor is undefined"};
+    return {Errc::undefined_tensor, detail::concat({"input ", i}), "the tensor is undefined"};
   }
   [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
     return {Errc::model_failed, origin_,
-            detail::concat("the model returned success but no output ", i, " of ", outputs_)};
+            detail::concat({"the model returned success but no output ", i, " of ", outputs_})};
   }
   [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
                                              std::size_t count) const {
     if (inputs_ == none) return gone();
     return {Errc::invalid_argument, origin_,
-            detail::concat("there is no ", what, " ", i, "; the model has ", count)};
+            detail::concat({"there is no ", what, " ", i, "; the model has ", count})};
   }
   [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
     const bool single = run_ == container_.exports().run_single_threaded;

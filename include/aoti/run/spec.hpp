@@ -65,7 +65,7 @@ struct SpecReader {
   ModelSpec spec;
 
   [[gnu::cold]] Error bad(std::string_view what) const {
-    return {Errc::damaged_package, origin, concat("the input spec ", what)};
+    return {Errc::damaged_package, origin, concat({"the input spec ", what})};
   }
 
   Result<void> tensors(const Json& list, std::vector<TensorSpec>& out) {
@@ -177,8 +177,8 @@ inline Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::stri
   if (!json["version"].is(Json::Kind::integer)) return reader.bad("has no version");
   if (json["version"].integer != 1) {
     return Error{Errc::unsupported, origin,
-                 detail::concat("the input spec has version ", json["version"].integer,
-                                "; this library reads version 1")};
+                 detail::concat({"the input spec has version ", json["version"].integer,
+                                 "; this library reads version 1"})};
   }
   if (auto done = reader.tensors(json["inputs"], reader.spec.inputs); !done) {
     return std::move(done).error();
