@@ -29,7 +29,7 @@ const std::string no_kwargs = tree("builtins.dict", R"("[]")", "");
 TEST(CallSpec, ReadsPositionalAndKeywordArgumentsAndNestedOutputs) {
   using aoti::detail::concat;
   const std::string nested =
-      tree("builtins.list", R"("null")", concat({leaf, ", ", tuple(concat(leaf, ", ", leaf))}));
+      tree("builtins.list", R"("null")", concat({leaf, ", ", tuple(concat({leaf, ", ", leaf}))}));
   const std::string kwargs =
       tree("builtins.dict", R"("[\"mask\", \"scale\"]")", concat({leaf, ", ", tuple(leaf)}));
   const std::string out = tree("builtins.dict", R"("[\"y\", \"z\"]")", concat({leaf, ", ", nested}));
