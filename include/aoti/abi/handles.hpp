@@ -11,9 +11,6 @@
 struct AtenTensorOpaque;
 using AtenTensorHandle = AtenTensorOpaque*;
 
-struct AtenGeneratorOpaque;
-using AtenGeneratorHandle = AtenGeneratorOpaque*;
-
 struct AOTIProxyExecutorOpaque;
 using AOTIProxyExecutorHandle = AOTIProxyExecutorOpaque*;
 

@@ -62,6 +62,11 @@ inline constexpr std::uint32_t zip64_locator = 0x07064b50;
 inline constexpr std::uint32_t zip64_end = 0x06064b50;
 inline constexpr std::uint32_t zip_descriptor = 0x08074b50;
 
+inline void sort_by_name(std::vector<Entry>& entries) {
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.name < b.name; });
+}
+
 /// A relative path that stays below its root, without empty, "." or ".." parts.
 inline bool is_safe_name(std::string_view name) noexcept {
   if (name.empty() || name.find('\0') != name.npos || name.find('\\') != name.npos) return false;
@@ -102,8 +107,7 @@ class Archive {
     if (at != directory.offset + directory.size) {
       return reader.damaged({"its directory has another size than it states"});
     }
-    std::sort(archive.entries_.begin(), archive.entries_.end(),
-              [](const Entry& a, const Entry& b) { return a.name < b.name; });
+    detail::sort_by_name(archive.entries_);
     for (std::size_t i = 1; i < archive.entries_.size(); ++i) {
       if (archive.entries_[i].name == archive.entries_[i - 1].name) {
         return reader.damaged({"two entries are named ", archive.entries_[i].name});

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -32,8 +31,7 @@ class Files {
     Files files;
     if (S_ISDIR(status.st_mode)) {
       if (auto done = files.add_directory(path, "", 0); !done) return std::move(done).error();
-      std::sort(files.entries_.begin(), files.entries_.end(),
-                [](const Entry& a, const Entry& b) { return a.name < b.name; });
+      detail::sort_by_name(files.entries_);
       return files;
     }
     auto mapping = Mapping::open(path);

@@ -48,18 +48,14 @@ struct JsonBuilder {
   std::vector<Json*> open;  // the arrays and objects that are not closed yet
   Json root;
 
-  bool add(Json&& value) {
-    if (open.empty()) {
-      root = std::move(value);
-      return true;
-    }
-    open.back()->items.push_back(std::move(value));
-    return true;
-  }
+  /// Where the next value goes.
+  Json& next() { return open.empty() ? root : open.back()->items.emplace_back(); }
+  bool add(Json&& value) { return next() = std::move(value), true; }
   bool begin(Json::Kind kind) {
     if (open.size() == 64) return false;
-    add(Json{.kind = kind});
-    open.push_back(open.empty() ? &root : &open.back()->items.back());
+    Json& value = next();
+    value.kind = kind;
+    open.push_back(&value);
     return true;
   }
   bool end() { return open.pop_back(), true; }

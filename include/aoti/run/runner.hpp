@@ -408,7 +408,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
       return true;
     });
     if (good != out.size()) [[unlikely]] {
-      if (!has_memory) return Error{Errc::out_of_memory};
+      if (!has_memory) return out_of_memory("sharing an output that is returned twice");
       return missing_output(good);
     }
     return success();
