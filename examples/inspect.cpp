@@ -79,7 +79,7 @@ void print_image(const aoti::Image& image) {
     line("", std::string{image.has_export(row.symbol) ? "has    " : "lacks  "} + row.symbol + " (" +
                  std::to_string(row.since.major) + "." + std::to_string(row.since.minor) + ")");
   }
-  for (const aoti::Image::Import& import : image.imports()) {
+  for (const aoti::ImageImport& import : image.imports()) {
     if (aoti::abi::is_runtime_symbol(import.name)) line("imports", import.name);
   }
 }

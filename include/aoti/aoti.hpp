@@ -1,4 +1,8 @@
 // All of aoti that needs no libtorch. Programs on libtorch include aoti/runtime/libtorch.hpp too.
+//
+// Classes that do not depend on a device or a runtime, Package say, are templates all the same,
+// with a parameter of no meaning (Package is BasicPackage<>): so a file that includes them compiles
+// only what it calls of them.
 #pragma once
 
 #include "aoti/device/cpu.hpp"

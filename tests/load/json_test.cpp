@@ -10,7 +10,7 @@ namespace {
 
 using aoti::Errc;
 using aoti::Json;
-using Kind = aoti::Json::Kind;
+using Kind = aoti::JsonKind;
 
 Json parsed(std::string_view text) {
   auto json = Json::parse(text, "text");

@@ -109,6 +109,26 @@ constexpr std::string_view to_string(DeviceType type) noexcept {
   return "unknown device";
 }
 
+/// The element type of that name; false where none is called so.
+constexpr bool parse_dtype(std::string_view name, DType& out) noexcept {
+  for (const auto& row : abi::dtype_rows) {
+    if (row.name != name) continue;
+    out = row.dtype;
+    return true;
+  }
+  return false;
+}
+
+/// The device type of that name; false where none is called so.
+constexpr bool parse_device_type(std::string_view name, DeviceType& out) noexcept {
+  for (const auto& row : abi::device_type_rows) {
+    if (row.name != name) continue;
+    out = row.type;
+    return true;
+  }
+  return false;
+}
+
 /// The bytes of one element; 0 for numbers that have no name here.
 constexpr std::size_t element_size(DType dtype) noexcept {
   for (const auto& row : abi::dtype_rows) {

@@ -1,8 +1,8 @@
 // The entries of a zip file, where they lie: a package's archive, read without extraction.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,20 +62,25 @@ inline constexpr std::uint32_t zip64_locator = 0x07064b50;
 inline constexpr std::uint32_t zip64_end = 0x06064b50;
 inline constexpr std::uint32_t zip_descriptor = 0x08074b50;
 
+/// The C function, because <algorithm> takes longer to compile than all that would use it here.
 inline void sort_by_name(std::vector<Entry>& entries) {
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return a.name < b.name; });
+  static_assert(std::is_trivially_copyable_v<Entry>);
+  if (entries.empty()) return;
+  std::qsort(entries.data(), entries.size(), sizeof(Entry), [](const void* a, const void* b) {
+    return static_cast<const Entry*>(a)->name.compare(static_cast<const Entry*>(b)->name);
+  });
 }
 
 /// A relative path that stays below its root, without empty, "." or ".." parts.
 inline bool is_safe_name(std::string_view name) noexcept {
   if (name.empty() || name.find('\0') != name.npos || name.find('\\') != name.npos) return false;
   for (std::size_t begin = 0; begin <= name.size();) {
-    const std::size_t end = std::min(name.find('/', begin), name.size());
-    const std::string_view part = name.substr(begin, end - begin);
-    const bool last = end == name.size();
+    const std::size_t slash = name.find('/', begin);
+    const bool last = slash == name.npos;
+    const std::string_view part = name.substr(begin, last ? slash : slash - begin);
     if (part == "." || part == ".." || (part.empty() && !(last && begin > 0))) return false;
-    begin = end + 1;
+    if (last) break;
+    begin = slash + 1;
   }
   return true;
 }
@@ -84,7 +89,7 @@ inline bool is_safe_name(std::string_view name) noexcept {
 
 /// The directory of a zip file whose entries are stored uncompressed, as torch writes packages.
 /// Owns the list of entries, not the bytes. Immutable, so threads may share it.
-class Archive {
+template <class = void> class BasicArchive {
  public:
   /// Reads the directory and checks every entry against its local header. Zip64 is understood;
   /// contents are neither read nor checksummed.
@@ -92,17 +97,16 @@ class Archive {
   /// @errors not_a_package (no zip at all), damaged_package, unsupported (compressed, encrypted or
   ///         split over several files)
   /// @allocates the list of entries
-  static Result<Archive> parse(Bytes bytes, const std::string& origin) {
+  static Result<BasicArchive> parse(Bytes bytes, const std::string& origin) {
     Reader reader{bytes, origin};
-    auto found = reader.directory();
-    if (!found) return std::move(found).error();
-    const Directory directory = found.value();
-    Archive archive;
+    Directory directory{};
+    if (auto done = reader.directory(directory); !done) return std::move(done).error();
+    BasicArchive archive;
     std::uint64_t at = directory.offset;
     for (std::uint64_t i = 0; i < directory.entries; ++i) {
-      auto entry = reader.entry(at);
-      if (!entry) return std::move(entry).error();
-      if (!entry.value().name.ends_with('/')) archive.entries_.push_back(entry.value());
+      Entry entry;
+      if (auto done = reader.entry(at, entry); !done) return std::move(done).error();
+      if (!entry.name.ends_with('/')) archive.entries_.push_back(entry);
     }
     if (at != directory.offset + directory.size) {
       return reader.damaged({"its directory has another size than it states"});
@@ -139,7 +143,7 @@ class Archive {
       return {Errc::damaged_package, origin, detail::concat(pieces)};
     }
 
-    Result<Directory> directory() const {
+    Result<void> directory(Directory& found) const {
       if (!recognises(bytes)) {
         return Error{
             Errc::not_a_package, origin,
@@ -147,15 +151,15 @@ class Archive {
       }
       // The end record lies within the last 64 KiB and is followed by its comment only.
       detail::ZipEnd end{};
-      const std::uint64_t last = bytes.size() - std::min(bytes.size(), sizeof end);
-      const std::uint64_t first = last - std::min<std::uint64_t>(last, 0xffff);
+      const std::uint64_t last = bytes.size() < sizeof end ? 0 : bytes.size() - sizeof end;
+      const std::uint64_t first = last < 0xffff ? 0 : last - 0xffff;
       std::uint64_t at = last + 1;
       do {
         if (at-- == first)
           return damaged({"the end of the zip file is missing: it may be cut off"});
       } while (!detail::read(bytes, at, end) || end.signature != detail::zip_end ||
                at + sizeof end + end.comment != bytes.size());
-      Directory found{end.entries, end.size, end.offset};
+      found = {end.entries, end.size, end.offset};
       bool one_disk = end.disk == 0 && end.central_disk == 0 && end.entries_here == end.entries;
       detail::Zip64Locator locator{};
       if (at >= sizeof locator && detail::read(bytes, at - sizeof locator, locator) &&
@@ -173,11 +177,11 @@ class Archive {
           found.entries > found.size / sizeof(detail::ZipCentral)) {
         return damaged({"its directory does not lie where the end record says"});
       }
-      return found;
+      return success();
     }
 
     /// Reads the entry at `at` and moves `at` behind it.
-    Result<Entry> entry(std::uint64_t& at) const {
+    Result<void> entry(std::uint64_t& at, Entry& out) const {
       detail::ZipCentral central{};
       if (!detail::read(bytes, at, central) || central.signature != detail::zip_central) {
         return damaged({"an entry of its directory is missing"});
@@ -215,7 +219,8 @@ class Archive {
       if (!sizes_agree(local, central, size, data_at + size)) {
         return damaged({"the size or checksum of ", name, " contradicts its header"});
       }
-      return Entry{name, bytes.subspan(data_at, size)};
+      out = {name, bytes.subspan(data_at, size)};
+      return success();
     }
 
     /// Takes those numbers from the zip64 extra field that did not fit the header (4.5.3).
@@ -260,5 +265,7 @@ class Archive {
 
   std::vector<Entry> entries_;
 };
+
+using Archive = BasicArchive<>;
 
 }  // namespace aoti

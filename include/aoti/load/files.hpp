@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,18 +18,23 @@ namespace aoti {
 
 /// Named read-only files. Owns the mappings behind them; bytes that were given stay the caller's.
 /// Immutable, so threads may share it.
-class Files {
+template <class T = void> class BasicFiles {
+  using Archive = BasicArchive<T>;
+
  public:
   /// Maps a zip file, or every regular file below a directory.
   /// @errors not_found, not_a_package, damaged_package, unsupported, out_of_memory
-  static Result<Files> open(const std::string& path) {
+  static Result<BasicFiles> open(const std::string& path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
       return Error{Errc::not_found, path, std::strerror(errno), errno};
     }
-    Files files;
+    BasicFiles files;
     if (S_ISDIR(status.st_mode)) {
       if (auto done = files.add_directory(path, "", 0); !done) return std::move(done).error();
+      for (std::size_t i = 0; i < files.entries_.size(); ++i) {
+        files.entries_[i].name = files.names_[i];
+      }
       detail::sort_by_name(files.entries_);
       return files;
     }
@@ -42,12 +46,12 @@ class Files {
 
   /// The entries of a zip file in memory, which must outlive the result.
   /// @errors not_a_package, damaged_package, unsupported
-  static Result<Files> from_bytes(Bytes bytes, const std::string& origin) {
-    return Files{}.with_archive(bytes, origin);
+  static Result<BasicFiles> from_bytes(Bytes bytes, const std::string& origin) {
+    return BasicFiles{}.with_archive(bytes, origin);
   }
 
-  Files(Files&&) noexcept = default;
-  Files& operator=(Files&&) noexcept = default;
+  BasicFiles(BasicFiles&&) noexcept = default;
+  BasicFiles& operator=(BasicFiles&&) noexcept = default;
 
   /// Sorted by name.
   const std::vector<Entry>& entries() const noexcept { return entries_; }
@@ -65,9 +69,9 @@ class Files {
   static constexpr int max_depth = 16;
   static constexpr std::size_t max_files = 10'000;
 
-  Files() = default;
+  BasicFiles() = default;
 
-  Result<Files> with_archive(Bytes bytes, const std::string& origin) && {
+  Result<BasicFiles> with_archive(Bytes bytes, const std::string& origin) && {
     auto archive = Archive::parse(bytes, origin);
     if (!archive) return std::move(archive).error();
     entries_ = archive.value().entries();
@@ -104,14 +108,16 @@ class Files {
     if (!mapping) return std::move(mapping).error();
     mappings_.push_back(std::move(mapping).value());
     names_.push_back(std::move(name));
-    entries_.push_back({names_.back(), mappings_.back().bytes()});
+    entries_.push_back({{}, mappings_.back().bytes()});
     return success();
   }
 
   std::size_t visited_ = 0;
   std::vector<Entry> entries_;
   std::vector<Mapping> mappings_;
-  std::deque<std::string> names_;  // a deque, because the entries view into it
+  std::vector<std::string> names_;  // of a directory's files; the entries view into it
 };
+
+using Files = BasicFiles<>;
 
 }  // namespace aoti

@@ -1,7 +1,6 @@
 // A model's image, an ELF shared object, read before anything of it is loaded.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -98,28 +97,29 @@ constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
   }
 }
 
+/// A symbol that an image expects others to provide; the name is a view into the image.
+struct ImageImport {
+  std::string_view name;
+  bool weak;  ///< The image loads without it.
+};
+
+/// A change to be made to a copy of an image before it is loaded: the low `size` bytes of
+/// `value`, little-endian, at `offset`.
+struct ImageEdit {
+  std::uint64_t offset;
+  std::uint64_t value;
+  std::size_t size;
+};
+
+/// A part of an image's file.
+struct ImagePart {
+  std::uint64_t offset;
+  std::uint64_t size;
+};
+
 /// What an image states about itself. The names are views into the image's bytes.
-class Image {
+template <class = void> class BasicImage {
  public:
-  struct Import {
-    std::string_view name;
-    bool weak;  ///< The image loads without it.
-  };
-
-  /// A change to be made to a copy of the image before it is loaded: the low `size` bytes of
-  /// `value`, little-endian, at `offset`.
-  struct Edit {
-    std::uint64_t offset;
-    std::uint64_t value;
-    std::size_t size;
-  };
-
-  /// A part of the file.
-  struct Part {
-    std::uint64_t offset;
-    std::uint64_t size;
-  };
-
   /// Whether the bytes begin as a shared object of this system does: ELF, or Mach-O on macOS.
   static bool recognises(Bytes bytes) noexcept {
     const std::string_view text = detail::as_text(bytes);
@@ -132,8 +132,8 @@ class Image {
   /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one),
   ///         damaged_package
   /// @allocates the lists of names
-  static Result<Image> parse(Bytes bytes, const std::string& origin) {
-    Image image;
+  static Result<BasicImage> parse(Bytes bytes, const std::string& origin) {
+    BasicImage image;
     image.bytes_ = bytes;
     if (auto done = image.parse(origin); !done) return std::move(done).error();
     return image;
@@ -143,12 +143,15 @@ class Image {
   std::uint16_t machine() const noexcept { return machine_; }
   /// The libraries that the image asks for.
   const std::vector<std::string_view>& needed() const noexcept { return needed_; }
-  /// The symbols that others must provide, and those that it provides (sorted).
-  const std::vector<Import>& imports() const noexcept { return imports_; }
+  /// The symbols that others must provide, and those that it provides.
+  const std::vector<ImageImport>& imports() const noexcept { return imports_; }
   const std::vector<std::string_view>& exports() const noexcept { return exports_; }
 
   bool has_export(std::string_view name) const noexcept {
-    return std::binary_search(exports_.begin(), exports_.end(), name);
+    for (const std::string_view symbol : exports_) {
+      if (symbol == name) return true;
+    }
+    return false;
   }
 
   /// The changes with which the image loads on its own terms: without the libraries for which
@@ -157,9 +160,9 @@ class Image {
   /// Nor does it register destructors of thread-local objects, a model's last error, since a thread
   /// that once called the model would keep it loaded as long as the thread lives: the call goes to
   /// a function without effect that every model imports.
-  template <class Drop> std::vector<Edit> edits(Drop&& drop) const {
+  template <class Drop> std::vector<ImageEdit> edits(Drop&& drop) const {
     constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
-    std::vector<Edit> edits;
+    std::vector<ImageEdit> edits;
     for (std::size_t i = 0; i < needed_.size(); ++i) {
       if (drop(needed_[i])) edits.push_back({needed_at_[i], ignored_tag, sizeof ignored_tag});
     }
@@ -177,10 +180,10 @@ class Image {
   /// pages of the embedded weights either.
   /// Empty for an image that was not parsed.
   /// @allocates the list
-  std::vector<Part> parts(bool without_weights) const {
+  std::vector<ImagePart> parts(bool without_weights) const {
     if (segments_.empty()) return {};
     constexpr std::uint64_t page = 65536;  // no system's pages are larger
-    std::vector<Part> parts{{0, std::min<std::uint64_t>(bytes_.size(), page)}};  // the headers
+    std::vector<ImagePart> parts{{0, bytes_.size() < page ? bytes_.size() : page}};  // the headers
     std::uint64_t from = 0, to = 0;
     if (without_weights && !weights_.empty()) {
       const auto begin = static_cast<std::uint64_t>(weights_.data() - bytes_.data());
@@ -206,7 +209,7 @@ class Image {
 
   /// The changes with which the model finds its embedded weights at another address of this
   /// process: the symbols of their start and end become absolute.
-  std::vector<Edit> move_weights(const std::byte* to) const {
+  std::vector<ImageEdit> move_weights(const std::byte* to) const {
     constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
     const auto address = reinterpret_cast<std::uintptr_t>(to);
     constexpr std::size_t section = offsetof(detail::ElfSymbol, section);
@@ -269,17 +272,21 @@ class Image {
         return damaged(origin, "is cut off");
       }
       segments_.push_back(segment);
-      elf_end_ = std::max(elf_end_, segment.offset + segment.file_size);
+      reach(segment.offset + segment.file_size);
     }
     // Linkers put the section headers last; what comes behind them was appended to the ELF file.
     const std::uint64_t sections_size = std::uint64_t{header.section_count} * header.section_size;
     if (detail::within(header.sections, sections_size, bytes_.size())) {
-      elf_end_ = std::max(elf_end_, header.sections + sections_size);
+      reach(header.sections + sections_size);
     }
     if (dynamic.type == 0 || !detail::within(dynamic.offset, dynamic.file_size, bytes_.size())) {
       return damaged(origin, "has no dynamic section");
     }
     return parse_dynamic(dynamic, origin);
+  }
+
+  void reach(std::uint64_t end) noexcept {
+    if (end > elf_end_) elf_end_ = end;
   }
 
   Result<void> parse_dynamic(const detail::ElfSegment& dynamic, const std::string& origin) {
@@ -375,7 +382,6 @@ class Image {
         unique_.push_back({info_at, static_cast<unsigned char>(symbol.info & 0xf)});
       }
     }
-    std::sort(exports_.begin(), exports_.end());
     bool asked = false;  // whether the code asks the loader where the weights are
     const auto visit = [&](Bytes relocations, std::uint64_t size) {
       detail::ElfRelocation relocation{};
@@ -445,7 +451,7 @@ class Image {
     std::uint32_t last = 0, value = 0;
     for (std::uint64_t i = 0; i < header[0]; ++i) {
       if (!detail::read(table, buckets_at + i * 4, value)) return 0;
-      last = std::max(last, value);
+      if (value > last) last = value;
     }
     if (last < header[1]) return header[1];
     for (std::uint64_t i = last;; ++i) {
@@ -460,7 +466,7 @@ class Image {
   std::string_view strings_;
   std::vector<std::string_view> needed_;
   std::vector<std::uint64_t> needed_at_;
-  std::vector<Import> imports_;
+  std::vector<ImageImport> imports_;
   std::vector<std::string_view> exports_;
   std::vector<Unique> unique_;
   std::vector<std::uint64_t> thread_exits_;  // where relocations name __cxa_thread_atexit
@@ -470,5 +476,7 @@ class Image {
   std::uint64_t weights_start_ = 0;  // where its symbol lies in the file
   std::uint64_t weights_end_ = 0;
 };
+
+using Image = BasicImage<>;
 
 }  // namespace aoti

@@ -13,30 +13,30 @@
 
 namespace aoti {
 
-/// A JSON value. Objects keep the order of their members.
-struct Json {
-  enum class Kind : std::uint8_t { null, boolean, integer, number, string, array, object };
+enum class JsonKind : std::uint8_t { null, boolean, integer, number, string, array, object };
 
-  Kind kind = Kind::null;
+/// A JSON value. Objects keep the order of their members.
+template <class = void> struct BasicJson {
+  JsonKind kind = JsonKind::null;
   std::int64_t integer = 0;         ///< Of an integer, and 0 or 1 of a boolean.
   double number = 0;                ///< Of a number that is not an integer.
   std::string string{};             ///< Of a string.
   std::vector<std::string> keys{};  ///< Of an object, one for each item.
-  std::vector<Json> items{};        ///< Of an array or an object.
+  std::vector<BasicJson> items{};   ///< Of an array or an object.
 
   /// Parses one JSON document; a document may not be nested deeper than 64 levels.
   /// @param operation what is parsed, for errors
   /// @errors damaged_package
-  static Result<Json> parse(std::string_view text, std::string operation);
+  static Result<BasicJson> parse(std::string_view text, std::string operation);
 
-  bool is(Kind wanted) const noexcept { return kind == wanted; }
+  bool is(JsonKind wanted) const noexcept { return kind == wanted; }
 
   /// The member of that key, or a null value.
-  const Json& operator[](std::string_view key) const noexcept {
+  const BasicJson& operator[](std::string_view key) const noexcept {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (keys[i] == key) return items[i];
     }
-    static const Json null;
+    static const BasicJson null;
     return null;
   }
 };
@@ -44,14 +44,14 @@ struct Json {
 namespace detail {
 
 /// Builds the tree from RapidJSON's events.
-struct JsonBuilder {
+template <class Json> struct JsonBuilder {
   std::vector<Json*> open;  // the arrays and objects that are not closed yet
   Json root;
 
   /// Where the next value goes.
   Json& next() { return open.empty() ? root : open.back()->items.emplace_back(); }
   bool add(Json&& value) { return next() = std::move(value), true; }
-  bool begin(Json::Kind kind) {
+  bool begin(JsonKind kind) {
     if (open.size() == 64) return false;
     Json& value = next();
     value.kind = kind;
@@ -60,11 +60,11 @@ struct JsonBuilder {
   }
   bool end() { return open.pop_back(), true; }
   bool integer(std::int64_t value) {
-    return add(Json{.kind = Json::Kind::integer, .integer = value});
+    return add(Json{.kind = JsonKind::integer, .integer = value});
   }
 
   bool Null() { return add(Json{}); }
-  bool Bool(bool value) { return add(Json{.kind = Json::Kind::boolean, .integer = value}); }
+  bool Bool(bool value) { return add(Json{.kind = JsonKind::boolean, .integer = value}); }
   bool Int(int value) { return integer(value); }
   bool Uint(unsigned value) { return integer(value); }
   bool Int64(std::int64_t value) { return integer(value); }
@@ -72,30 +72,31 @@ struct JsonBuilder {
     return std::in_range<std::int64_t>(value) ? integer(static_cast<std::int64_t>(value))
                                               : Double(static_cast<double>(value));
   }
-  bool Double(double value) { return add(Json{.kind = Json::Kind::number, .number = value}); }
+  bool Double(double value) { return add(Json{.kind = JsonKind::number, .number = value}); }
   bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }
   bool String(const char* text, rapidjson::SizeType size, bool) {
-    return add(Json{.kind = Json::Kind::string, .string = std::string(text, size)});
+    return add(Json{.kind = JsonKind::string, .string = std::string(text, size)});
   }
   bool Key(const char* text, rapidjson::SizeType size, bool) {
     return open.back()->keys.emplace_back(text, size), true;
   }
-  bool StartObject() { return begin(Json::Kind::object); }
+  bool StartObject() { return begin(JsonKind::object); }
   bool EndObject(rapidjson::SizeType) { return end(); }
-  bool StartArray() { return begin(Json::Kind::array); }
+  bool StartArray() { return begin(JsonKind::array); }
   bool EndArray(rapidjson::SizeType) { return end(); }
 };
 
 }  // namespace detail
 
-inline Result<Json> Json::parse(std::string_view text, std::string operation) {
+template <class T>
+Result<BasicJson<T>> BasicJson<T>::parse(std::string_view text, std::string operation) {
   constexpr std::size_t longest = 16 << 20;  // a value takes a hundred times what "1," does
   if (text.size() > longest) {
     return Error{
         Errc::damaged_package, std::move(operation),
         detail::concat({"found ", text.size(), " bytes of JSON, expected at most ", longest})};
   }
-  detail::JsonBuilder builder;
+  detail::JsonBuilder<BasicJson> builder;
   // In place on a copy, and recursively: the reader's own stack starts at a null pointer, on which
   // it calculates, to the displeasure of UBSan. The builder limits the depth.
   std::string copy{text};
@@ -109,5 +110,7 @@ inline Result<Json> Json::parse(std::string_view text, std::string operation) {
   }
   return std::move(builder.root);
 }
+
+using Json = BasicJson<>;
 
 }  // namespace aoti

@@ -42,17 +42,17 @@ inline bool is_loaded(const char* library) noexcept {
 
 /// Owns a shared object. It stays loaded after this object's death, since code that still runs
 /// (a pool's threads, thread-exit destructors) may be its own; unload() is for those who know.
-class Library {
+template <class = void> class BasicLibrary {
  public:
   /// Loads a copy of `image` with `edits` made to it. Symbols stay private to the library.
   /// @param name what debuggers and error messages call it
   /// @param parts what is copied of the image, see Image::parts; where it is empty, everything
   /// @errors library_load_failed, out_of_memory
-  static Result<Library> load(Bytes image, std::span<const Image::Edit> edits,
-                              const std::string& name, Backing backing = default_backing,
-                              std::span<const Image::Part> parts = {}) {
-    Library library;
-    const Image::Part whole{0, image.size()};
+  static Result<BasicLibrary> load(Bytes image, std::span<const ImageEdit> edits,
+                                   const std::string& name, Backing backing = default_backing,
+                                   std::span<const ImagePart> parts = {}) {
+    BasicLibrary library;
+    const ImagePart whole{0, image.size()};
     if (parts.empty()) parts = {&whole, 1};
     auto path = library.make_file(image, parts, edits, name, backing);
     if (!path) return std::move(path).error();
@@ -66,18 +66,18 @@ class Library {
     return library;
   }
 
-  Library() noexcept = default;
-  Library(Library&& other) noexcept
+  BasicLibrary() noexcept = default;
+  BasicLibrary(BasicLibrary&& other) noexcept
       : handle_{std::exchange(other.handle_, nullptr)},
         file_{std::exchange(other.file_, -1)},
         path_{std::exchange(other.path_, {})} {}
-  Library& operator=(Library&& other) noexcept {
+  BasicLibrary& operator=(BasicLibrary&& other) noexcept {
     std::swap(handle_, other.handle_);
     std::swap(file_, other.file_);
     std::swap(path_, other.path_);
     return *this;
   }
-  ~Library() { close_file(); }
+  ~BasicLibrary() { close_file(); }
 
   /// A symbol's address, or null.
   void* symbol(const char* name) const noexcept {
@@ -102,8 +102,8 @@ class Library {
 
  private:
   /// Makes file_ (and path_, where it has a name) and returns the path to load it by.
-  Result<std::string> make_file(Bytes image, std::span<const Image::Part> parts,
-                                std::span<const Image::Edit> edits, const std::string& name,
+  Result<std::string> make_file(Bytes image, std::span<const ImagePart> parts,
+                                std::span<const ImageEdit> edits, const std::string& name,
                                 Backing backing) {
     if (backing == Backing::memory) {
 #if defined(__linux__)
@@ -135,7 +135,7 @@ class Library {
         done += static_cast<std::uint64_t>(written);
       }
     }
-    for (const Image::Edit& edit : edits) {
+    for (const ImageEdit& edit : edits) {
       if (::pwrite(file_, &edit.value, edit.size, static_cast<off_t>(edit.offset)) !=
           static_cast<ssize_t>(edit.size)) {
         return failure(name, "editing the image");
@@ -168,5 +168,7 @@ class Library {
   int file_ = -1;
   std::string path_;
 };
+
+using Library = BasicLibrary<>;
 
 }  // namespace aoti

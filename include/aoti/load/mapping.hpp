@@ -24,7 +24,7 @@ namespace aoti {
 class Mapping {
  public:
   /// @errors not_found (absent, unreadable, or a directory)
-  static Result<Mapping> open(const std::string& path) {
+  template <class = void> static Result<Mapping> open(const std::string& path) {
     // Without O_NONBLOCK, opening a pipe waits for a writer.
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) return failure(path, errno);

@@ -1,7 +1,6 @@
 // A .pt2 package: which models it holds, and each one's image, metadata and weights.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,28 +38,32 @@ struct PackagedModel {
 
 /// An open package. Owns what it maps, extracts nothing, and is immutable, so threads may share
 /// it. It may be closed once its models have been opened.
-class Package {
+template <class T = void> class BasicPackage {
+  using Files = BasicFiles<T>;
+  using Json = BasicJson<T>;
+
  public:
   /// Opens a .pt2 file, or a directory into which one was unpacked.
   /// @errors not_found, not_a_package, damaged_package, no_such_model (it holds none at all),
   ///         unsupported (compressed entries), out_of_memory
-  static Result<Package> open(const std::string& path) {
-    return detail::guard(Errc::damaged_package, "Package::open", [&]() -> Result<Package> {
+  static Result<BasicPackage> open(const std::string& path) {
+    return detail::guard(Errc::damaged_package, "Package::open", [&]() -> Result<BasicPackage> {
       auto files = Files::open(path);
       if (!files) return std::move(files).error();
-      return Package{std::move(files).value(), path}.checked();
+      return BasicPackage{std::move(files).value(), path}.checked();
     });
   }
 
   /// Opens a package that lies in memory; the bytes must outlive the package.
   /// @param origin what the bytes are called in errors
   /// @errors as open
-  static Result<Package> from_bytes(Bytes bytes, std::string origin = "package in memory") {
-    return detail::guard(Errc::damaged_package, "Package::from_bytes", [&]() -> Result<Package> {
-      auto files = Files::from_bytes(bytes, origin);
-      if (!files) return std::move(files).error();
-      return Package{std::move(files).value(), std::move(origin)}.checked();
-    });
+  static Result<BasicPackage> from_bytes(Bytes bytes, std::string origin = "package in memory") {
+    return detail::guard(
+        Errc::damaged_package, "Package::from_bytes", [&]() -> Result<BasicPackage> {
+          auto files = Files::from_bytes(bytes, origin);
+          if (!files) return std::move(files).error();
+          return BasicPackage{std::move(files).value(), std::move(origin)}.checked();
+        });
   }
 
   /// The path, or the name that was given to bytes in memory.
@@ -90,7 +93,8 @@ class Package {
  private:
   static constexpr std::string_view models_folder = "data/aotinductor/";
 
-  Package(Files files, std::string origin) : files_{std::move(files)}, origin_{std::move(origin)} {}
+  BasicPackage(Files files, std::string origin)
+      : files_{std::move(files)}, origin_{std::move(origin)} {}
 
   /// The path without the root folder, or empty for what lies outside of it.
   std::string_view below_root(std::string_view name) const noexcept {
@@ -108,7 +112,7 @@ class Package {
   }
 
   /// Finds the root folder and the models' names.
-  Result<Package> checked() && {
+  Result<BasicPackage> checked() && {
     bool is_package = false;
     for (const Entry& entry : files_.entries()) {
       // Either file tells the root: archives made before 2.6 have no root folder and no format.
@@ -133,12 +137,8 @@ class Package {
     }
     for (const Entry& entry : files_.entries()) {
       const std::string_view model = model_of(entry.name);
-      if (!model.empty() && (models_.empty() || models_.back() != model)) {
-        models_.emplace_back(model);
-      }
+      if (!model.empty()) add_model(model);
     }
-    std::sort(models_.begin(), models_.end());
-    models_.erase(std::unique(models_.begin(), models_.end()), models_.end());
     if (models_.empty()) {
       return Error{Errc::no_such_model, origin_,
                    "the package holds no compiled model (no data/aotinductor folder); one that "
@@ -147,13 +147,21 @@ class Package {
     return std::move(*this);
   }
 
+  void add_model(std::string_view name) {
+    auto at = models_.end();
+    while (at != models_.begin() && at[-1].compare(name) >= 0) --at;
+    if (at == models_.end() || *at != name) models_.emplace(at, name);
+  }
+
   Result<PackagedModel> find(std::string_view name) const {
     if (name.empty() && models_.size() > 1) {
       return Error{Errc::ambiguous_model, origin_,
                    detail::concat({"name one of the models: ", detail::join(models_)})};
     }
     if (name.empty()) name = models_.front();
-    if (std::find(models_.begin(), models_.end(), name) == models_.end()) {
+    bool known = false;
+    for (const std::string& model : models_) known |= model == name;
+    if (!known) {
       return Error{Errc::no_such_model, origin_,
                    detail::concat({"no model is named '", name, "'; the package holds ",
                                    detail::join(models_)})};
@@ -195,11 +203,11 @@ class Package {
     if (metadata.empty()) return model;
     auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
     if (!json) return std::move(json).error();
-    if (!json.value().is(Json::Kind::object)) {
+    if (!json.value().is(JsonKind::object)) {
       return Error{Errc::damaged_package, model.origin, "the metadata is not a JSON object"};
     }
     for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
-      if (!json.value().items[i].is(Json::Kind::string)) {
+      if (!json.value().items[i].is(JsonKind::string)) {
         return Error{Errc::damaged_package, model.origin,
                      detail::concat({"the metadata's ", json.value().keys[i], " is not a text"})};
       }
@@ -214,5 +222,7 @@ class Package {
   std::string root_;
   std::vector<std::string> models_;
 };
+
+using Package = BasicPackage<>;
 
 }  // namespace aoti

@@ -37,6 +37,7 @@ struct CallSpec {
 
   /// Parses the two texts that AOTInductorModelContainerGetCallSpec gives.
   /// @errors damaged_package; unsupported (empty texts: the model has no call spec)
+  template <class = void>
   static Result<CallSpec> parse(std::string_view inputs, std::string_view outputs);
 };
 
@@ -47,46 +48,45 @@ inline Error bad_call_spec(std::string_view text) {
 }
 
 /// {"type": …, "context": …, "children_spec": […]}, as torch.utils._pytree writes it.
-inline bool read_tree(const Json& json, TreeSpec& out) {
-  if (!json.is(Json::Kind::object) || !json["children_spec"].is(Json::Kind::array)) return false;
+template <class T> bool read_tree(const BasicJson<T>& json, TreeSpec& out) {
+  if (!json.is(JsonKind::object) || !json["children_spec"].is(JsonKind::array)) return false;
   out.type = json["type"].string;
   out.context = json["context"].string;
-  if (auto keys = Json::parse(out.context, "context"); keys && keys.value().is(Json::Kind::array)) {
-    for (Json& key : keys.value().items) {
-      if (key.is(Json::Kind::string)) out.keys.push_back(std::move(key.string));
+  if (auto keys = BasicJson<T>::parse(out.context, "context");
+      keys && keys.value().is(JsonKind::array)) {
+    for (BasicJson<T>& key : keys.value().items) {
+      if (key.is(JsonKind::string)) out.keys.push_back(std::move(key.string));
     }
   }
-  for (const Json& child : json["children_spec"].items) {
+  for (const BasicJson<T>& child : json["children_spec"].items) {
     if (!read_tree(child, out.children.emplace_back())) return false;
   }
   if (out.keys.size() != out.children.size()) out.keys.clear();
   return true;
 }
 
-inline Result<TreeSpec> parse_tree(std::string_view text) {
-  auto json = Json::parse(text, "call spec");
+template <class T> Result<void> parse_tree(std::string_view text, TreeSpec& out) {
+  auto json = BasicJson<T>::parse(text, "call spec");
   if (!json) return std::move(json).error();
-  TreeSpec tree;
   const auto& items = json.value().items;
-  if (items.size() != 2 || items[0].integer != 1 || !read_tree(items[1], tree)) {
+  if (items.size() != 2 || items[0].integer != 1 || !read_tree(items[1], out)) {
     return bad_call_spec(text);
   }
-  return tree;
+  return success();
 }
 
 }  // namespace detail
 
-inline Result<CallSpec> CallSpec::parse(std::string_view inputs, std::string_view outputs) {
+template <class T>
+Result<CallSpec> CallSpec::parse(std::string_view inputs, std::string_view outputs) {
   if (inputs.empty() || outputs.empty()) {
     return Error{Errc::unsupported, "call spec", "the model was compiled without one"};
   }
-  auto in = detail::parse_tree(inputs);
-  if (!in) return std::move(in).error();
-  auto out = detail::parse_tree(outputs);
-  if (!out) return std::move(out).error();
-  if (in.value().children.size() != 2) return detail::bad_call_spec(inputs);
-  return CallSpec{std::move(in.value().children[0]), std::move(in.value().children[1]),
-                  std::move(out).value()};
+  TreeSpec in, out;
+  if (auto done = detail::parse_tree<T>(inputs, in); !done) return std::move(done).error();
+  if (auto done = detail::parse_tree<T>(outputs, out); !done) return std::move(done).error();
+  if (in.children.size() != 2) return detail::bad_call_spec(inputs);
+  return CallSpec{std::move(in.children[0]), std::move(in.children[1]), std::move(out)};
 }
 
 }  // namespace aoti

@@ -1,7 +1,6 @@
 // A model's container: created, asked about itself, and deleted.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -37,15 +36,19 @@ struct Constant {
 
 /// Owns a model's container and the library that it lives in. The functions are those of the
 /// model; calls are as thread-safe as the model makes them.
-class Container {
+template <class T = void> class BasicContainer {
+  using Image = BasicImage<T>;
+  using Library = BasicLibrary<T>;
+  using Json = BasicJson<T>;
+
  public:
   /// Loads an image that passed its pre-flight, creates the container on `device`, and loads the
   /// weights that lie beside the image.
   /// @errors library_load_failed, missing_export, unsupported (operators that need a proxy
   ///         executor, weights in a form that is not read), damaged_package, out_of_memory,
   ///         model_failed, model_threw
-  static Result<Container> create(const PackagedModel& model, const Image& image,
-                                  const std::string& device, const OpenOptions& options) {
+  static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
+                                       const std::string& device, const OpenOptions& options) {
     if (auto done = check_operators(model, image); !done) return std::move(done).error();
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
     const auto drop = [](std::string_view needed) {
@@ -55,15 +58,15 @@ class Container {
     // A model copies embedded weights when it is created. As long as the package stays mapped, it
     // can do so from there: they need not go into the copy of the image first.
     const bool in_place = model.image_mapping.holds(image.weights()) && !image.weights().empty();
-    std::vector<Image::Edit> edits = image.edits(drop);
+    std::vector<ImageEdit> edits = image.edits(drop);
     if (in_place) {
-      for (const Image::Edit& edit : image.move_weights(image.weights().data()))
+      for (const ImageEdit& edit : image.move_weights(image.weights().data()))
         edits.push_back(edit);
     }
     auto library =
         Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
     if (!library) return std::move(library).error();
-    Container container;
+    BasicContainer container;
     container.library_ = std::move(library).value();
     if (in_place) container.weights_ = model.image_mapping;
     auto exports =
@@ -85,13 +88,13 @@ class Container {
     return container;
   }
 
-  Container() noexcept = default;
-  Container(Container&& other) noexcept
+  BasicContainer() noexcept = default;
+  BasicContainer(BasicContainer&& other) noexcept
       : exports_{other.exports_},
         handle_{std::exchange(other.handle_, nullptr)},
         library_{std::move(other.library_)},
         weights_{std::move(other.weights_)} {}
-  Container& operator=(Container&& other) noexcept {
+  BasicContainer& operator=(BasicContainer&& other) noexcept {
     if (this == &other) return *this;
     destroy();
     exports_ = other.exports_;
@@ -100,7 +103,7 @@ class Container {
     weights_ = std::move(other.weights_);
     return *this;
   }
-  ~Container() { destroy(); }
+  ~BasicContainer() { destroy(); }
 
   /// Deletes the container and unloads the image, which otherwise stays loaded: no thread may be
   /// inside the model, and nothing of it may be used again, tensors with its deleters included.
@@ -202,7 +205,7 @@ class Container {
   /// Refuses what would otherwise end in a null proxy executor inside the model.
   static Result<void> check_operators(const PackagedModel& model, const Image& image) {
     if (model.extern_nodes.empty()) {
-      for (const Image::Import& import : image.imports()) {
+      for (const ImageImport& import : image.imports()) {
         if (import.name != "aoti_torch_proxy_executor_call_function") continue;
         return Error{Errc::unsupported, model.origin,
                      "the model calls operators that need a proxy executor"};
@@ -241,9 +244,9 @@ class Container {
     if (held >= total.value()) return success();
     auto list = constants();
     if (!list) return std::move(list).error();
-    const auto given = [](const Constant& constant) { return !constant.folded; };
-    const auto expected = std::count_if(list.value().begin(), list.value().end(), given);
-    if (held >= static_cast<std::size_t>(expected)) return success();
+    std::size_t expected = 0;
+    for (const Constant& constant : list.value()) expected += constant.folded ? 0 : 1;
+    if (held >= expected) return success();
     return Error{Errc::unsupported, model.origin,
                  "the package carries no weights, or not in a form that this library reads"};
   }
@@ -272,5 +275,7 @@ class Container {
   Library library_;
   Mapping weights_;  // what the image takes for its embedded weights
 };
+
+using Container = BasicContainer<>;
 
 }  // namespace aoti

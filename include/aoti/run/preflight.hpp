@@ -80,7 +80,7 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
   std::string_view isa = model.metadata["AOTI_CPU_ISA"];
   while (!isa.empty()) {
     const std::string_view name = isa.substr(0, isa.find(' '));
-    isa.remove_prefix(std::min(isa.size(), name.size() + 1));
+    isa.remove_prefix(name.size() == isa.size() ? isa.size() : name.size() + 1);
     if (!detail::has_instruction_set(name)) {
       return Error{Errc::wrong_machine, model.origin,
                    detail::concat({"compiled for ", name, ", which this processor does not have"})};
@@ -108,7 +108,7 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
                  detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
   std::vector<std::string> unprovided;
-  for (const Image::Import& import : image.imports()) {
+  for (const ImageImport& import : image.imports()) {
     if (import.weak || !abi::is_runtime_symbol(import.name)) continue;
     std::string name{import.name};
     if (Runtime::import(name.c_str()) != nullptr) continue;

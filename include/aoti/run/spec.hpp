@@ -1,7 +1,6 @@
 // What a model takes and returns: the spec that aoti.export writes into a package's metadata.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -55,12 +54,15 @@ struct ModelSpec {
 
   /// Parses the JSON text under metadata_key.
   /// @errors damaged_package, unsupported (a later version of the format)
+  template <class = void>
   static Result<ModelSpec> parse(std::string_view text, const std::string& origin);
 };
 
 namespace detail {
 
-struct SpecReader {
+template <class T = void> struct SpecReader {
+  using Json = BasicJson<T>;
+
   const std::string& origin;
   ModelSpec spec;
 
@@ -69,26 +71,22 @@ struct SpecReader {
   }
 
   Result<void> tensors(const Json& list, std::vector<TensorSpec>& out) {
-    if (!list.is(Json::Kind::array)) return bad("lacks its inputs or outputs");
+    if (!list.is(JsonKind::array)) return bad("lacks its inputs or outputs");
     for (const Json& item : list.items) {
       TensorSpec tensor;
       tensor.name = item["name"].string;
-      tensor.none = &out == &spec.outputs && item["dtype"].is(Json::Kind::null);
+      tensor.none = &out == &spec.outputs && item["dtype"].is(JsonKind::null);
       if (tensor.none) {
         out.push_back(std::move(tensor));
         continue;
       }
-      const auto dtype = std::find_if(abi::dtype_rows.begin(), abi::dtype_rows.end(),
-                                      [&](auto& row) { return row.name == item["dtype"].string; });
-      const auto device =
-          std::find_if(abi::device_type_rows.begin(), abi::device_type_rows.end(),
-                       [&](auto& row) { return row.name == item["device"].string; });
-      if (dtype == abi::dtype_rows.end()) return bad("names no known dtype for " + tensor.name);
-      if (device == abi::device_type_rows.end())
+      if (!parse_dtype(item["dtype"].string, tensor.dtype)) {
+        return bad("names no known dtype for " + tensor.name);
+      }
+      if (!parse_device_type(item["device"].string, tensor.device)) {
         return bad("names no known device for " + tensor.name);
-      tensor.dtype = dtype->dtype;
-      tensor.device = device->type;
-      if (!item["shape"].is(Json::Kind::array)) return bad("lacks the shape of " + tensor.name);
+      }
+      if (!item["shape"].is(JsonKind::array)) return bad("lacks the shape of " + tensor.name);
       for (const Json& size : item["shape"].items) {
         tensor.shape.push_back(dimension(size));
         if (tensor.shape.back().min < 0 || tensor.shape.back().max < tensor.shape.back().min) {
@@ -100,7 +98,7 @@ struct SpecReader {
                                                                  : -1);
       }
       for (const Json& stride : item["strides"].items) {
-        tensor.strides.push_back(stride.is(Json::Kind::integer) ? stride.integer : -1);
+        tensor.strides.push_back(stride.is(JsonKind::integer) ? stride.integer : -1);
       }
       if (!is_permutation(tensor.order, tensor.shape.size()) ||
           (!tensor.strides.empty() && tensor.strides.size() != tensor.shape.size())) {
@@ -113,35 +111,38 @@ struct SpecReader {
 
   Dimension dimension(const Json& json) {
     constexpr Dimension no_range{.min = 0, .max = -1};
-    if (json.is(Json::Kind::integer)) return {.min = json.integer, .max = json.integer};
-    if (!json.is(Json::Kind::object)) return no_range;
+    if (json.is(JsonKind::integer)) return {.min = json.integer, .max = json.integer};
+    if (!json.is(JsonKind::object)) return no_range;
     const auto number = [&json](std::string_view key, std::int64_t otherwise) {
-      return json[key].is(Json::Kind::integer) ? json[key].integer : otherwise;
+      return json[key].is(JsonKind::integer) ? json[key].integer : otherwise;
     };
     Dimension dimension{.min = number("min", 0),
-                        .max = std::min(number("max", Dimension::unbounded), Dimension::unbounded),
+                        .max = number("max", Dimension::unbounded),
                         .scale = number("scale", 1),
                         .offset = number("offset", 0)};
+    if (dimension.max > Dimension::unbounded) dimension.max = Dimension::unbounded;
     // Sizes that tensors have must not overflow when they are scaled.
     constexpr std::int64_t limit = std::int64_t{1} << 31;
     if (dimension.scale == 0 || dimension.scale < -limit || dimension.scale > limit ||
         dimension.offset < -limit || dimension.offset > limit) {
       return no_range;
     }
-    if (json["symbol"].is(Json::Kind::string)) {
+    if (json["symbol"].is(JsonKind::string)) {
       const std::string& name = json["symbol"].string;
-      const auto found = std::find(spec.symbols.begin(), spec.symbols.end(), name);
-      dimension.symbol = static_cast<int>(found - spec.symbols.begin());
-      if (found == spec.symbols.end()) spec.symbols.push_back(name);
+      std::size_t index = 0;
+      while (index < spec.symbols.size() && spec.symbols[index] != name) ++index;
+      dimension.symbol = static_cast<int>(index);
+      if (index == spec.symbols.size()) spec.symbols.push_back(name);
     }
     return dimension;
   }
 
-  static bool is_permutation(std::vector<int> order, std::size_t size) {
+  static bool is_permutation(const std::vector<int>& order, std::size_t size) {
     if (order.empty()) return true;
-    std::sort(order.begin(), order.end());
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      if (order[i] != static_cast<int>(i)) return false;
+    std::vector<bool> seen(size);
+    for (const int index : order) {
+      if (index < 0 || static_cast<std::size_t>(index) >= size || seen[index]) return false;
+      seen[index] = true;
     }
     return order.size() == size;
   }
@@ -169,12 +170,13 @@ struct SpecReader {
 
 }  // namespace detail
 
-inline Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& origin) {
-  auto parsed = Json::parse(text, origin + " input spec");
+template <class T>
+Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& origin) {
+  auto parsed = BasicJson<T>::parse(text, origin + " input spec");
   if (!parsed) return std::move(parsed).error();
-  const Json& json = parsed.value();
-  detail::SpecReader reader{origin, {}};
-  if (!json["version"].is(Json::Kind::integer)) return reader.bad("has no version");
+  const BasicJson<T>& json = parsed.value();
+  detail::SpecReader<T> reader{origin, {}};
+  if (!json["version"].is(JsonKind::integer)) return reader.bad("has no version");
   if (json["version"].integer != 1) {
     return Error{Errc::unsupported, origin,
                  detail::concat({"the input spec has version ", json["version"].integer,
