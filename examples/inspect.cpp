@@ -44,13 +44,12 @@ std::string describe(const aoti::TensorSpec& tensor, const aoti::ModelSpec& spec
 }
 
 void print_constants(const Runner& runner) {
-  auto constants = runner.constants();
-  if (!constants) return line("constants", constants.error().message());
+  const std::vector<aoti::Constant>& constants = runner.constants();
   std::size_t bytes = 0;
-  for (const aoti::Constant& constant : constants.value()) bytes += constant.bytes;
+  for (const aoti::Constant& constant : constants) bytes += constant.bytes;
   line("constants",
-       std::to_string(constants.value().size()) + ", " + std::to_string(bytes) + " bytes");
-  for (const aoti::Constant& constant : constants.value()) {
+       std::to_string(constants.size()) + ", " + std::to_string(bytes) + " bytes");
+  for (const aoti::Constant& constant : constants) {
     line("", (constant.fqn.empty() ? constant.name : constant.fqn) + ": " +
                  std::string{to_string(constant.dtype)} + ", " + std::to_string(constant.bytes) +
                  " bytes" + (constant.folded ? ", folded" : ""));

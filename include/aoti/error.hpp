@@ -37,6 +37,13 @@ enum class Errc : std::uint8_t {
   input_shape,
   undefined_tensor,
   output_count,
+  // The weights
+  no_such_constant,
+  missing_constants,  ///< Weights that a model needs and was not given.
+  constant_dtype,
+  constant_device,
+  constant_layout,
+  constant_shape,
   // The run
   out_of_memory,
   model_failed,  ///< The model returned an error, or less than it promised.
@@ -90,6 +97,18 @@ constexpr std::string_view to_string(Errc code) noexcept {
       return "undefined tensor";
     case Errc::output_count:
       return "wrong number of outputs";
+    case Errc::no_such_constant:
+      return "no such constant";
+    case Errc::missing_constants:
+      return "missing constants";
+    case Errc::constant_dtype:
+      return "wrong dtype of a constant";
+    case Errc::constant_device:
+      return "wrong device of a constant";
+    case Errc::constant_layout:
+      return "wrong layout of a constant";
+    case Errc::constant_shape:
+      return "wrong shape of a constant";
     case Errc::out_of_memory:
       return "out of memory";
     case Errc::model_failed:

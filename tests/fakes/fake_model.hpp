@@ -99,6 +99,9 @@ struct Model {
   static const char* call_spec_out() { return add_call_spec_out; }
 
   AOTIRuntimeError start(std::size_t, const char*) { return 0; }
+  AOTIRuntimeError update(AOTInductorConstantMapHandle, bool) { return 0; }
+  AOTIRuntimeError fold(bool) { return 0; }
+  AOTIRuntimeError swap() { return 0; }
   AOTIRuntimeError run(AtenTensorHandle* in, AtenTensorHandle* out) { return add(in, out); }
 };
 
@@ -140,60 +143,64 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
 }  // namespace
 
 // What both a complete model and one without the two functions below export.
-#define FAKE_MODEL_BUT_RUN_AND_OUTPUTS(M)                                                         \
-  extern "C" {                                                                                    \
-  using C = AOTInductorModelContainerHandle;                                                      \
-  AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(C* c, std::size_t n, const char* d,  \
-                                                             const char*) {                       \
-    return create<M>(c, n, d);                                                                    \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerDelete(C c) {                                         \
-    delete model_of<M>(c);                                                                        \
-    return 0;                                                                                     \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetNumInputs(C, std::size_t* out) {                   \
-    return answer(out, std::size_t{M::inputs});                                                   \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetInputName(C, std::size_t i, const char** out) {    \
-    return answer(out, M::input_name(i));                                                         \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetOutputName(C, std::size_t i, const char** out) {   \
-    return answer(out, M::output_name(i));                                                        \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetCallSpec(C, const char** in, const char** out) {   \
-    *in = M::call_spec_in();                                                                      \
-    return answer(out, M::call_spec_out());                                                       \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetNumConstants(C, std::size_t* out) {                \
-    return answer(out, M::constants.size());                                                      \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetConstantName(C, std::size_t i, const char** out) { \
-    return constant<M>(i, &ConstantInfo::name, out);                                              \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetConstantOriginalFQN(C, std::size_t i,              \
-                                                                   const char** out) {            \
-    return constant<M>(i, &ConstantInfo::fqn, out);                                               \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetConstantFromFolded(C, std::size_t i, bool* out) {  \
-    return constant<M>(i, &ConstantInfo::folded, out);                                            \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerGetConstantDtype(C, std::size_t i,                    \
-                                                             std::int32_t* out) {                 \
-    return constant<M>(i, &ConstantInfo::dtype, out);                                             \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerUpdateConstantBuffer(C, AOTInductorConstantMapHandle, \
-                                                                 bool, bool) {                    \
-    return 0;                                                                                     \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerUpdateInactiveConstantBuffer(                         \
-      C, AOTInductorConstantMapHandle) {                                                          \
-    return 0;                                                                                     \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerRunConstantFolding(C, bool, AOTInductorStreamHandle,  \
-                                                               AOTIProxyExecutorHandle) {         \
-    return 0;                                                                                     \
-  }                                                                                               \
-  AOTIRuntimeError AOTInductorModelContainerSwapConstantBuffer(C) { return 0; }                   \
+#define FAKE_MODEL_BUT_RUN_AND_OUTPUTS(M)                                                          \
+  extern "C" {                                                                                     \
+  using C = AOTInductorModelContainerHandle;                                                       \
+  AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(C* c, std::size_t n, const char* d,   \
+                                                             const char*) {                        \
+    return create<M>(c, n, d);                                                                     \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerDelete(C c) {                                          \
+    delete model_of<M>(c);                                                                         \
+    return 0;                                                                                      \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetNumInputs(C, std::size_t* out) {                    \
+    return answer(out, std::size_t{M::inputs});                                                    \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetInputName(C, std::size_t i, const char** out) {     \
+    return answer(out, M::input_name(i));                                                          \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetOutputName(C, std::size_t i, const char** out) {    \
+    return answer(out, M::output_name(i));                                                         \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetCallSpec(C, const char** in, const char** out) {    \
+    *in = M::call_spec_in();                                                                       \
+    return answer(out, M::call_spec_out());                                                        \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetNumConstants(C, std::size_t* out) {                 \
+    return answer(out, M::constants.size());                                                       \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetConstantName(C, std::size_t i, const char** out) {  \
+    return constant<M>(i, &ConstantInfo::name, out);                                               \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetConstantOriginalFQN(C, std::size_t i,               \
+                                                                   const char** out) {             \
+    return constant<M>(i, &ConstantInfo::fqn, out);                                                \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetConstantFromFolded(C, std::size_t i, bool* out) {   \
+    return constant<M>(i, &ConstantInfo::folded, out);                                             \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerGetConstantDtype(C, std::size_t i,                     \
+                                                             std::int32_t* out) {                  \
+    return constant<M>(i, &ConstantInfo::dtype, out);                                              \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerUpdateConstantBuffer(C c,                              \
+                                                                 AOTInductorConstantMapHandle map, \
+                                                                 bool inactive, bool) {            \
+    return model_of<M>(c)->update(map, inactive);                                                  \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerUpdateInactiveConstantBuffer(                          \
+      C c, AOTInductorConstantMapHandle map) {                                                     \
+    return model_of<M>(c)->update(map, true);                                                      \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerRunConstantFolding(C c, bool inactive,                 \
+                                                               AOTInductorStreamHandle,            \
+                                                               AOTIProxyExecutorHandle) {          \
+    return model_of<M>(c)->fold(inactive);                                                         \
+  }                                                                                                \
+  AOTIRuntimeError AOTInductorModelContainerSwapConstantBuffer(C c) {                              \
+    return model_of<M>(c)->swap();                                                                 \
+  }                                                                                                \
   }
 
 // All required functions.

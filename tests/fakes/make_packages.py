@@ -167,6 +167,17 @@ def packages() -> dict[str, bytes]:
     extra = {"extra/notes.txt": b"notes", "extra/deep/er.bin": b"\0\1\2", "extra/none": b""}
     nodes = {"nodes": [{"name": "n", "node": {"target": "mylib::twice"}}, {"node": {"target": "mylib::thrice"}}]}
     weights = struct.pack("<8f", *range(8))
+    two_sets = struct.pack("<24f", *[1.0] * 8, *[2.0] * 8, *[3.0] * 8)
+    eight = {"dtype": "float32", "shape": [8]}
+    two_sets_spec = spec(
+        inputs=[{"name": "x", "device": "cpu", **eight}],
+        constants=[
+            {"name": "w_", "fqn": "layer.w", **eight},
+            {"name": "b_", "fqn": "layer.b", "strides": [1], **eight},
+            {"name": "t_", "fqn": "t", **eight},
+            {"name": "f_", "fqn": "", **eight},
+        ],
+    )
     small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
     other_machine = b"\xb7\0" if platform.machine() == "x86_64" else b"\x3e\0"
 
@@ -188,6 +199,13 @@ def packages() -> dict[str, bytes]:
             {f"r/{n}": c for n, c in plain.items() if not n.endswith(".json")}
         ),
         "weights.pt2": package("weights", weights=weights),
+        "two_sets.pt2": package("two_sets"),
+        "two_sets_maps.pt2": package("two_sets_maps"),
+        "two_sets_old.pt2": package("two_sets_old"),
+        "two_sets_old_described.pt2": package("two_sets_old", {"aoti.spec": two_sets_spec}),
+        "two_sets_empty.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}),
+        "two_sets_beside.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}, weights=two_sets),
+        "two_sets_undescribed.pt2": package("two_sets_empty"),
         "appended.pt2": package(image("appended") + b"\0" * 100 + b"weights!"),
         "needs_torch.pt2": package(needing(image("needs"), "libtorch_fake.so")),
         "no_nodes.pt2": package("add", nodes=b'{"nodes": []}'),

@@ -312,7 +312,7 @@ TEST(Models, TellTheirConstants) {
   };
   for (const auto& [model, expected] : cases) {
     SCOPED_TRACE(model);
-    const auto constants = value_of(opened(model).constants());
+    const std::vector<aoti::Constant> constants = opened(model).constants();
     // The compiler may write small ones into the code: then they are not listed.
     for (const auto& [fqn, bytes] : expected) {
       SCOPED_TRACE(fqn);

@@ -72,7 +72,8 @@ TEST_F(Upstream, TellsTheSameOfAModel) {
 
   torch::inductor::AOTIModelPackageLoader mlp{model_path("mlp")};
   std::vector<std::string> fqns;
-  for (const aoti::Constant& constant : value_of(opened("mlp").constants())) {
+  const std::vector<aoti::Constant> constants = opened("mlp").constants();
+  for (const aoti::Constant& constant : constants) {
     fqns.push_back(constant.fqn);
   }
   EXPECT_THAT(fqns, testing::UnorderedElementsAreArray(mlp.get_constant_fqns()));

@@ -51,11 +51,13 @@ inline bool allocation_fails() {
 }
 
 struct Storage {
-  explicit Storage(std::size_t size) : bytes(size) { ++live_storages; }
+  explicit Storage(std::size_t size) : bytes(size), at{bytes.data()} { ++live_storages; }
+  explicit Storage(void* borrowed) : at{static_cast<std::byte*>(borrowed)} { ++live_storages; }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage() { --live_storages; }
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes{};
+  std::byte* at;
 };
 
 /// Copies share the storage; default-constructed or moved from it is undefined.
@@ -67,7 +69,7 @@ struct FakeTensor {
   Sizes strides{};
   std::shared_ptr<Storage> storage{};
 
-  void* data() const noexcept { return storage->bytes.data(); }
+  void* data() const noexcept { return storage->at; }
 };
 
 inline Sizes contiguous_strides(const Sizes& sizes) {
@@ -142,6 +144,19 @@ template <class T> std::vector<T> elements(const FakeTensor& tensor) {
   return result;
 }
 
+/// Copies element by element, whatever the strides.
+inline void copy_elements(const FakeTensor& tensor, FakeTensor& copy) {
+  const std::size_t size = aoti::element_size(tensor.dtype);
+  std::vector<std::int64_t> from;
+  for_each_offset(tensor, [&](std::int64_t at) { from.push_back(at); });
+  std::size_t i = 0;
+  for_each_offset(copy, [&](std::int64_t at) {
+    std::memcpy(static_cast<std::byte*>(copy.data()) + static_cast<std::size_t>(at) * size,
+                static_cast<std::byte*>(tensor.data()) + static_cast<std::size_t>(from[i++]) * size,
+                size);
+  });
+}
+
 inline FakeTensor* tensor_of(AtenTensorHandle handle) {
   return reinterpret_cast<FakeTensor*>(handle);
 }
@@ -197,16 +212,7 @@ struct FakeRuntime {
       step *= tensor.sizes[d];
     }
     FakeTensor copy = empty(tensor.dtype, tensor.sizes, strides);
-    const std::size_t size = aoti::element_size(tensor.dtype);
-    std::vector<std::int64_t> from;
-    for_each_offset(tensor, [&](std::int64_t at) { from.push_back(at); });
-    std::size_t i = 0;
-    for_each_offset(copy, [&](std::int64_t at) {
-      std::memcpy(
-          static_cast<std::byte*>(copy.data()) + static_cast<std::size_t>(at) * size,
-          static_cast<std::byte*>(tensor.data()) + static_cast<std::size_t>(from[i++]) * size,
-          size);
-    });
+    copy_elements(tensor, copy);
     return copy;
   }
   static void* import(const char* symbol) noexcept { return ::dlsym(RTLD_DEFAULT, symbol); }
@@ -229,6 +235,28 @@ inline __attribute__((used)) AOTITorchError aoti_torch_empty_strided(
   tensor.device = static_cast<aoti::DeviceType>(device);
   *out = aoti_test::new_handle(std::move(tensor));
   return *out == nullptr;
+}
+
+inline __attribute__((used)) AOTITorchError aoti_torch_create_tensor_from_blob(
+    void* data, std::int64_t rank, const std::int64_t* sizes, const std::int64_t* strides,
+    std::int64_t, std::int32_t dtype, std::int32_t device, std::int32_t, AtenTensorHandle* out) {
+  const aoti_test::Foreign scope;
+  if (aoti_test::allocation_fails()) return 1;
+  aoti_test::FakeTensor tensor{.dtype = static_cast<aoti::DType>(dtype),
+                               .device = static_cast<aoti::DeviceType>(device),
+                               .sizes = {sizes, sizes + rank},
+                               .strides = {strides, strides + rank},
+                               .storage = std::make_shared<aoti_test::Storage>(data)};
+  *out = aoti_test::new_handle(std::move(tensor));
+  return *out == nullptr;
+}
+
+inline __attribute__((used)) AOTITorchError aoti_torch_copy_(AtenTensorHandle to,
+                                                             AtenTensorHandle from, std::int32_t) {
+  const aoti_test::Foreign scope;
+  if (aoti_test::allocation_fails()) return 1;
+  aoti_test::copy_elements(*aoti_test::tensor_of(from), *aoti_test::tensor_of(to));
+  return 0;
 }
 
 inline __attribute__((used)) AOTITorchError aoti_torch_delete_tensor_object(

@@ -20,6 +20,12 @@ struct ModelExports {
 #include "aoti/abi/exports.inc"
 };
 
+/// What AOTInductorConstantMapEntry is: a constant's name and its tensor.
+struct ConstantEntry {
+  const char* name;
+  AtenTensorHandle tensor;
+};
+
 /// All rows, in the order of the members.
 inline constexpr Row export_rows[] = {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \

@@ -3,9 +3,24 @@
 
 #include <string_view>
 
+#include "aoti/abi/handles.hpp"
 #include "aoti/abi/row.hpp"
 
 namespace aoti::abi {
+
+/// The functions' types, one member for each row of imports.inc.
+struct ModelImports {
+#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
+  result(*member) parameters = nullptr;
+#include "aoti/abi/imports.inc"
+};
+
+/// One of those functions, from a tensor runtime; null where it has none:
+/// `import<Runtime>(&ModelImports::copy_, "aoti_torch_copy_")`.
+template <class Runtime, class Function>
+Function import(Function ModelImports::*, const char* symbol) noexcept {
+  return reinterpret_cast<Function>(Runtime::import(symbol));
+}
 
 /// All rows of imports.inc.
 inline constexpr Row import_rows[] = {

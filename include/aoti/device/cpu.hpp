@@ -22,6 +22,7 @@ struct Cpu {
   static std::string device_string(DeviceIndex) { return "cpu"; }
   static Stream current_stream(DeviceIndex) noexcept { return {}; }
   static AOTInductorStreamHandle native(Stream) noexcept { return nullptr; }
+  static Result<void> synchronize(DeviceIndex) noexcept { return success(); }
   static Result<Guard> enter(DeviceIndex, Stream) noexcept { return Guard{}; }
 };
 

@@ -31,6 +31,7 @@ struct PackagedModel {
   Bytes image;               ///< The shared object; empty in a package of sources only.
   Mapping image_mapping;     ///< What keeps the image mapped; empty for bytes that were given.
   Bytes weights;             ///< The weights blob beside the image; empty where there is none.
+  Mapping weights_mapping;   ///< What keeps the weights mapped.
   Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; mostly empty.
   std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
   Metadata metadata;
@@ -171,6 +172,7 @@ template <class T = void> class BasicPackage {
                         .image = {},
                         .image_mapping = {},
                         .weights = {},
+                        .weights_mapping = {},
                         .extern_nodes = {},
                         .files = {},
                         .metadata = {}};
@@ -200,6 +202,7 @@ template <class T = void> class BasicPackage {
       if (is(".json")) model.extern_nodes = file.data;
     }
     model.image_mapping = files_.mapping_of(model.image);
+    model.weights_mapping = files_.mapping_of(model.weights);
     if (metadata.empty()) return model;
     auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
     if (!json) return std::move(json).error();

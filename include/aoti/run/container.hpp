@@ -7,32 +7,13 @@
 #include <vector>
 
 #include "aoti/abi/exports.hpp"
-#include "aoti/abi/types.hpp"
 #include "aoti/load/library.hpp"
 #include "aoti/run/call_spec.hpp"
+#include "aoti/run/constants.hpp"
 #include "aoti/run/options.hpp"
 #include "aoti/run/preflight.hpp"
 
 namespace aoti {
-
-/// What a constant of a model is; the values are torch's ConstantType.
-enum class ConstantKind : std::int32_t {
-  unknown = 0,
-  parameter = 1,
-  buffer = 2,
-  tensor = 3,
-  folded = 4
-};
-
-/// One constant (weight) of a model.
-struct Constant {
-  std::string name;  ///< The name inside the compiled code.
-  std::string fqn;   ///< The name in the module that was compiled; empty for a folded constant.
-  DType dtype{};
-  ConstantKind kind = ConstantKind::unknown;  ///< Unknown before torch 2.6.
-  std::size_t bytes = 0;  ///< May be padded; 0 before torch 2.8, which cannot tell.
-  bool folded = false;    ///< Computed from other constants when the model is loaded.
-};
 
 /// Owns a model's container and the library that it lives in. The functions are those of the
 /// model; calls are as thread-safe as the model makes them.
@@ -42,11 +23,10 @@ template <class T = void> class BasicContainer {
   using Json = BasicJson<T>;
 
  public:
-  /// Loads an image that passed its pre-flight, creates the container on `device`, and loads the
-  /// weights that lie beside the image.
+  /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
+  /// constants. Weights that do not lie in the image are not loaded by this.
   /// @errors library_load_failed, missing_export, unsupported (operators that need a proxy
-  ///         executor, weights in a form that is not read), damaged_package, out_of_memory,
-  ///         model_failed, model_threw
+  ///         executor), damaged_package, out_of_memory, model_failed, model_threw
   static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
                                        const std::string& device, const OpenOptions& options) {
     if (auto done = check_operators(model, image); !done) return std::move(done).error();
@@ -75,7 +55,7 @@ template <class T = void> class BasicContainer {
     if (exports) {
       container.exports_ = exports.value();
       done = detail::guard(Errc::model_threw, "Container::create",
-                           [&] { return container.start(model, device, options.instances); });
+                           [&] { return container.start(device, options.instances); });
     } else {
       done = std::move(exports).error();
     }
@@ -93,7 +73,9 @@ template <class T = void> class BasicContainer {
       : exports_{other.exports_},
         handle_{std::exchange(other.handle_, nullptr)},
         library_{std::move(other.library_)},
-        weights_{std::move(other.weights_)} {}
+        weights_{std::move(other.weights_)},
+        constants_{std::move(other.constants_)},
+        ledger_{std::move(other.ledger_)} {}
   BasicContainer& operator=(BasicContainer&& other) noexcept {
     if (this == &other) return *this;
     destroy();
@@ -101,6 +83,8 @@ template <class T = void> class BasicContainer {
     handle_ = std::exchange(other.handle_, nullptr);
     library_ = std::move(other.library_);
     weights_ = std::move(other.weights_);
+    constants_ = std::move(other.constants_);
+    ledger_ = std::move(other.ledger_);
     return *this;
   }
   ~BasicContainer() { destroy(); }
@@ -152,42 +136,16 @@ template <class T = void> class BasicContainer {
     return CallSpec::parse(in != nullptr ? in : "", out != nullptr ? out : "");
   }
 
-  /// All constants, in the model's order. Wraps …GetNumConstants, …GetConstantName,
-  /// …OriginalFQN, …Dtype, …Type, …DataSize and …FromFolded.
-  Result<std::vector<Constant>> constants() const {
-    using Exports = abi::ModelExports;
-    auto count = get<&Exports::get_num_constants, std::size_t>();
-    if (!count) return std::move(count).error();
-    if (count.value() > 1 << 24) {
-      return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
-                   detail::concat({"found ", count.value(), " constants"})};
-    }
-    std::vector<Constant> constants(count.value());
-    for (std::size_t i = 0; i < constants.size(); ++i) {
-      Constant& constant = constants[i];
-      auto name = text<&Exports::get_constant_name>(i);
-      if (!name) return std::move(name).error();
-      constant.name = std::move(name).value();
-      if (auto fqn = text<&Exports::get_constant_original_fqn>(i)) {
-        constant.fqn = std::move(fqn).value();
-      }
-      if (auto dtype = get<&Exports::get_constant_dtype, std::int32_t>(i)) {
-        constant.dtype = static_cast<DType>(dtype.value());
-      }
-      if (auto kind = get<&Exports::get_constant_type, std::int32_t>(i)) {
-        constant.kind = static_cast<ConstantKind>(kind.value());
-      }
-      if (auto size = get<&Exports::get_constant_data_size, std::size_t>(i)) {
-        constant.bytes = size.value();
-      }
-      if (auto folded = get<&Exports::get_constant_from_folded, bool>(i)) {
-        constant.folded = folded.value();
-      }
-    }
-    return constants;
-  }
+  /// All constants, in the model's order.
+  const std::vector<Constant>& constants() const noexcept { return constants_; }
+  std::vector<Constant>& constants() noexcept { return constants_; }
 
- private:
+  detail::WeightsLedger& ledger() noexcept { return ledger_; }
+  const detail::WeightsLedger& ledger() const noexcept { return ledger_; }
+
+  /// Keeps the file mapped that the weights are used from.
+  void keep(Mapping weights) noexcept { weights_ = std::move(weights); }
+
   /// Calls a function whose last parameter is where it writes its result.
   template <auto Member, class Value, class... Arguments>
   Result<Value> get(Arguments... arguments) const {
@@ -196,6 +154,7 @@ template <class T = void> class BasicContainer {
     return value;
   }
 
+ private:
   template <auto Member> Result<std::string> text(std::size_t i) const {
     auto result = get<Member, const char*>(i);
     if (!result) return std::move(result).error();
@@ -224,45 +183,46 @@ template <class T = void> class BasicContainer {
                                  detail::join(operators)})};
   }
 
-  Result<void> start(const PackagedModel& model, const std::string& device, std::size_t instances) {
+  Result<void> start(const std::string& device, std::size_t instances) {
     using Exports = abi::ModelExports;
     if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, instances,
                                                             device.c_str(), "");
         !done) {
       return done;
     }
-    if (!model.weights.empty()) return load_weights(model);
-    // A model whose weights were left out of its image calls them loaded all the same, and reads
-    // through null when it runs; so what it holds is counted. Before torch 2.13 that is not told.
-    std::size_t held = 0;
-    if (auto loaded = get<&Exports::did_call_load_constants, bool>(); !loaded || loaded.value()) {
-      const AOTInductorConstantMapEntry* entries = nullptr;
-      if (!call<&Exports::extract_constants_map_entries>(&entries, &held, false)) return success();
-    }
-    auto total = get<&Exports::get_num_constants, std::size_t>();
-    if (!total) return std::move(total).error();
-    if (held >= total.value()) return success();
-    auto list = constants();
-    if (!list) return std::move(list).error();
-    std::size_t expected = 0;
-    for (const Constant& constant : list.value()) expected += constant.folded ? 0 : 1;
-    if (held >= expected) return success();
-    return Error{Errc::unsupported, model.origin,
-                 "the package carries no weights, or not in a form that this library reads"};
+    return list_constants();
   }
 
-  /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
-  Result<void> load_weights(const PackagedModel& model) {
+  /// Wraps …GetNumConstants, …GetConstantName, …OriginalFQN, …Dtype, …Type, …DataSize and
+  /// …FromFolded.
+  Result<void> list_constants() {
     using Exports = abi::ModelExports;
-    auto expected = get<&Exports::get_constants_blob_size, std::uint64_t>();
-    if (!expected) return std::move(expected).error();
-    if (expected.value() != model.weights.size()) {
-      return Error{Errc::damaged_package, model.origin,
-                   detail::concat({"the weights beside the image have ", model.weights.size(),
-                                   " bytes, expected ", expected.value()})};
+    std::size_t count = 0;
+    if (auto done = call<&Exports::get_num_constants>(&count); !done) return done;
+    if (count > 1 << 24) {
+      return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
+                   detail::concat({"found ", count, " constants"})};
     }
-    return call<&Exports::model_update_constants_from_blob>(
-        reinterpret_cast<const std::uint8_t*>(model.weights.data()));
+    constants_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      Constant& constant = constants_[i];
+      auto name = text<&Exports::get_constant_name>(i);
+      if (!name) return std::move(name).error();
+      constant.name = std::move(name).value();
+      if (auto fqn = text<&Exports::get_constant_original_fqn>(i)) {
+        constant.fqn = std::move(fqn).value();
+      }
+      std::int32_t number = 0;
+      if (call<&Exports::get_constant_dtype>(i, &number)) {
+        constant.dtype = static_cast<DType>(number);
+      }
+      if (call<&Exports::get_constant_type>(i, &number)) {
+        constant.kind = static_cast<ConstantKind>(number);
+      }
+      static_cast<void>(call<&Exports::get_constant_data_size>(i, &constant.bytes));
+      static_cast<void>(call<&Exports::get_constant_from_folded>(i, &constant.folded));
+    }
+    return success();
   }
 
   void destroy() noexcept {
@@ -273,7 +233,9 @@ template <class T = void> class BasicContainer {
   abi::ModelExports exports_;
   AOTInductorModelContainerHandle handle_ = nullptr;
   Library library_;
-  Mapping weights_;  // what the image takes for its embedded weights
+  Mapping weights_;  // what the weights are used from, or were copied from
+  std::vector<Constant> constants_;
+  detail::WeightsLedger ledger_;
 };
 
 using Container = BasicContainer<>;

@@ -37,6 +37,9 @@ struct OpenOptions {
   /// Runs that may proceed at once; above 1 only with Access::shared.
   std::size_t instances = 1;
   DeviceIndex device = DeviceIndex::current();
+  /// Opens a package that carries no weights, too. The runner refuses to run until it is given all
+  /// of them, see run/weights.hpp.
+  bool without_weights = false;
   Backing backing = default_backing;
 };
 

@@ -17,8 +17,13 @@
 #include "aoti/run/check.hpp"
 #include "aoti/run/container.hpp"
 #include "aoti/run/handles.hpp"
+#include "aoti/run/load_weights.hpp"
 
 namespace aoti {
+
+namespace detail {
+template <class Runner> struct WeightsAccess;
+}
 
 /// A compiled model, ready to run.
 ///
@@ -28,10 +33,12 @@ namespace aoti {
 /// handle for each input, by the runtime, and a copy of each input whose memory is not laid out as
 /// the compiled code assumes. The forms that return a vector allocate that too.
 template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{}> class Runner {
-  static_assert(TensorRuntime<Runtime>,
+  static_assert(aoti::TensorRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
 
  public:
+  using DevicePolicy = Device;
+  using TensorRuntime = Runtime;
   using Tensor = typename Runtime::Tensor;
   using Stream = typename Device::Stream;
 
@@ -77,6 +84,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   Runner(Runner&& other) noexcept
       : run_{other.run_},
         inputs_{std::exchange(other.inputs_, none)},
+        hidden_inputs_{std::exchange(other.hidden_inputs_, none)},
         outputs_{std::exchange(other.outputs_, 0)},
         device_{other.device_},
         container_{std::move(other.container_)},
@@ -87,6 +95,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   Runner& operator=(Runner&& other) noexcept {
     run_ = other.run_;
     inputs_ = std::exchange(other.inputs_, none);
+    hidden_inputs_ = std::exchange(other.hidden_inputs_, none);
     outputs_ = std::exchange(other.outputs_, 0);
     device_ = other.device_;
     container_ = std::move(other.container_);
@@ -191,13 +200,16 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   /// The numbers of tensors that a run takes and returns.
-  std::size_t input_count() const noexcept { return inputs_ != none ? inputs_ : 0; }
+  std::size_t input_count() const noexcept {
+    const std::size_t count = inputs_ != none ? inputs_ : hidden_inputs_;
+    return count != none ? count : 0;
+  }
   std::size_t output_count() const noexcept { return outputs_; }
 
   /// The name of an input or output: the spec's, else the one inside the compiled code.
   /// @errors invalid_argument (there is none of that index)
   Result<std::string> input_name(std::size_t i) const {
-    if (i >= input_count()) return no_such("input", i, inputs_);
+    if (i >= input_count()) return no_such("input", i, input_count());
     return spec_ ? spec_->inputs[i].name : container_.input_name(i);
   }
   Result<std::string> output_name(std::size_t i) const {
@@ -218,11 +230,12 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// The package's metadata; empty for a bare shared object.
   const Metadata& metadata() const noexcept { return metadata_; }
 
-  /// The model's weights: names, dtypes, sizes.
-  Result<std::vector<Constant>> constants() const {
-    return detail::guard(Errc::model_threw, "Runner::constants",
-                         [&] { return container_.constants(); });
-  }
+  /// The model's weights: names, dtypes, sizes, and shapes where they are known. How to read and
+  /// change them: run/weights.hpp.
+  const std::vector<Constant>& constants() const noexcept { return container_.constants(); }
+
+  /// Whether the model has its weights; without them a run is refused with bad_state.
+  WeightsState weights_state() const noexcept { return container_.ledger().state; }
 
   /// The file and the model's name in it.
   const std::string& origin() const noexcept { return origin_; }
@@ -238,6 +251,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
  private:
+  template <class> friend class WeightsUpdate;
+  template <class> friend struct detail::WeightsAccess;
+
   using RunFunction = decltype(abi::ModelExports::run);
   static constexpr bool detects_concurrent_use =
       options.access == Access::exclusive && options.detect_concurrent_use;
@@ -281,11 +297,49 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     runner.container_ = std::move(container).value();
     runner.metadata_ = model.metadata;
     runner.origin_ = model.origin;
-    if (auto done = runner.describe(); !done) {
+    auto done = detail::guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
+      if (auto described = runner.describe(); !described) return described;
+      return runner.load_weights(model, choice.without_weights, Device::native(stream));
+    });
+    if (!done) {
       std::move(runner).unload();
-      return std::move(done).error();
+      return explained(std::move(done).error());
     }
     return runner;
+  }
+
+  Result<void> load_weights(const PackagedModel& model, bool may_lack,
+                            AOTInductorStreamHandle stream) {
+    detail::WeightsLoader<Runtime> loader{container_, model};
+    if (auto done = loader.load(spec(), Device::type); !done) return done;
+    if (weights_state() == WeightsState::loaded) return fold(false, stream);
+    if (may_lack) {
+      std::swap(inputs_, hidden_inputs_);
+      return success();
+    }
+    return Error{Errc::unsupported, origin_,
+                 "the package carries no weights, or not in a form that this library reads; a "
+                 "runner opened with OpenOptions::without_weights can be given them"};
+  }
+
+  template <class Body> Result<void> on_device(Body&& body) const {
+    const auto stream = Device::current_stream(device_);
+    auto guard = Device::enter(device_, stream);
+    if (!guard) return std::move(guard).error();
+    return body(Device::native(stream));
+  }
+
+  /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
+  Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
+    bool any = false;
+    for (const Constant& constant : constants()) any |= constant.folded;
+    if (any) {  // other models complain on stderr
+      auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
+          inactive, stream, nullptr);
+      if (!done) return done;
+    }
+    if (!inactive) container_.ledger().state = WeightsState::folded;
+    return success();
   }
 
   /// Learns the counts and the spec, and picks the function to run.
@@ -446,7 +500,10 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return {Errc::output_count, origin_,
             detail::concat({"found room for ", outputs, " outputs, expected ", outputs_})};
   }
-  [[gnu::cold, gnu::noinline]] static Error gone() {
+  [[gnu::cold, gnu::noinline]] Error gone() const {
+    if (container_.handle() != nullptr) {
+      return {Errc::bad_state, origin_, "the model has no weights yet"};
+    }
     return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
   }
   [[gnu::cold, gnu::noinline]] Error out_of_memory(const char* while_doing) const {
@@ -466,7 +523,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
   [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
                                              std::size_t count) const {
-    if (inputs_ == none) return gone();
+    if (container_.handle() == nullptr) return gone();
     return {Errc::invalid_argument, origin_,
             detail::concat({"there is no ", what, " ", i, "; the model has ", count})};
   }
@@ -480,10 +537,12 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   RunFunction run_ = nullptr;
-  std::size_t inputs_ = none;
+  std::size_t inputs_ = none;         // none: every run is refused, by one comparison
+  std::size_t hidden_inputs_ = none;  // the number, while the model waits for its weights
   std::size_t outputs_ = 0;
   DeviceIndex device_;
   mutable std::atomic<bool> busy_ = false;
+  std::atomic<bool> updating_ = false;
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs
   std::optional<ModelSpec> spec_;

@@ -10,6 +10,7 @@
 
 #include "aoti/abi/types.hpp"
 #include "aoti/load/json.hpp"
+#include "aoti/run/constants.hpp"
 
 namespace aoti {
 
@@ -51,6 +52,7 @@ struct ModelSpec {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> symbols;
+  std::vector<Constant> constants;  ///< In the model's order; empty where the spec has none.
 
   /// Parses the JSON text under metadata_key.
   /// @errors damaged_package, unsupported (a later version of the format)
@@ -107,6 +109,30 @@ template <class T = void> struct SpecReader {
       out.push_back(std::move(tensor));
     }
     return success();
+  }
+
+  static bool integers(const Json& list, std::vector<std::int64_t>& out) {
+    for (const Json& item : list.items) {
+      if (!item.is(JsonKind::integer)) return false;
+      out.push_back(item.integer);
+    }
+    return list.is(JsonKind::array);
+  }
+
+  /// Constants that are not as expected stay undescribed.
+  void constants(const Json& list) {
+    for (const Json& item : list.items) {
+      Constant& constant = spec.constants.emplace_back();
+      constant.name = item["name"].string;
+      constant.fqn = item["fqn"].string;
+      constant.described = parse_dtype(item["dtype"].string, constant.dtype) &&
+                           integers(item["shape"], constant.shape);
+      if (item["strides"].is(JsonKind::null)) {
+        constant.strides = row_major_strides(constant.shape);
+      } else {
+        constant.described &= integers(item["strides"], constant.strides);
+      }
+    }
   }
 
   Dimension dimension(const Json& json) {
@@ -189,6 +215,7 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
     return std::move(done).error();
   }
   reader.link_symbols();
+  reader.constants(json["constants"]);
   return std::move(reader.spec);
 }
 

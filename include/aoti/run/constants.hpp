@@ -1,0 +1,184 @@
+// A model's constants, its weights above all: what is known of them, and from where.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/types.hpp"
+#include "aoti/load/json.hpp"
+
+namespace aoti {
+
+/// What a constant of a model is; the values are torch's ConstantType.
+enum class ConstantKind : std::int32_t {
+  unknown = 0,
+  parameter = 1,
+  buffer = 2,
+  tensor = 3,
+  folded = 4
+};
+
+/// One constant of a model.
+struct Constant {
+  std::string name;  ///< The name inside the compiled code.
+  std::string fqn;   ///< The name in the module that was compiled; empty for a folded constant.
+  DType dtype{};
+  ConstantKind kind = ConstantKind::unknown;  ///< Unknown before torch 2.6.
+  std::size_t bytes = 0;  ///< May be padded; 0 before torch 2.8, which cannot tell.
+  bool folded = false;    ///< Computed from other constants when the model is loaded.
+
+  // What no function of the model tells. It comes from the package: from its spec, else from the
+  // source that the model was compiled from.
+  bool described = false;  ///< Whether shape and strides are known.
+  std::vector<std::int64_t> shape{};
+  std::vector<std::int64_t> strides{};  ///< In elements, as the compiled code assumes them.
+};
+
+/// Which weights a model has.
+enum class WeightsState : std::uint8_t {
+  none,    ///< None, or not all: it cannot run.
+  loaded,  ///< All that are given.
+  folded,  ///< Those that are computed from them, too.
+};
+
+namespace detail {
+
+/// What is in the two buffers of weights that a container has, and which memory they use. A
+/// container makes one block of memory for the weights that it copies itself; other tensors are
+/// counted by reference.
+struct WeightsLedger {
+  WeightsState state = WeightsState::none;
+  bool staged = false;                  // the inactive buffer holds a complete set
+  bool block = false;                   // there is a block
+  bool block_active = true;             // it belongs to the active buffer
+  std::vector<char> in_block{};         // which of the active constants lie in the block
+  std::vector<char> staged_in_block{};  // and which of the inactive ones
+};
+
+inline std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
+  std::vector<std::int64_t> strides(shape.size(), 1);
+  for (std::size_t i = shape.size(); i-- > 1;) {
+    const std::int64_t size = shape[i] > 1 ? shape[i] : 1;
+    if (__builtin_mul_overflow(strides[i], size, &strides[i - 1])) strides[i - 1] = -1;
+  }
+  return strides;
+}
+
+/// The bytes from the first element to behind the last one; -1 where the numbers are nonsense.
+inline std::int64_t extent(const std::vector<std::int64_t>& shape,
+                           const std::vector<std::int64_t>& strides, DType dtype) noexcept {
+  if (shape.size() != strides.size()) return -1;
+  std::int64_t last = 0, step = 0, bytes = 0;
+  bool empty = false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 0 || strides[i] < 0) return -1;
+    empty |= shape[i] == 0;
+    if (shape[i] == 0) continue;
+    if (__builtin_mul_overflow(shape[i] - 1, strides[i], &step) ||
+        __builtin_add_overflow(last, step, &last)) {
+      return -1;
+    }
+  }
+  const auto size = static_cast<std::int64_t>(element_size(dtype));
+  if (last == std::numeric_limits<std::int64_t>::max() ||
+      __builtin_mul_overflow(last + 1, size, &bytes)) {
+    return -1;
+  }
+  return empty ? 0 : bytes;
+}
+
+/// Takes a shape over, if it goes with what the model says.
+inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
+                     const std::vector<std::int64_t>& strides) {
+  constexpr std::int64_t padding = 64;
+  const std::int64_t size = extent(shape, strides, constant.dtype);
+  const auto stated = static_cast<std::int64_t>(constant.bytes);
+  if (size < 0 || element_size(constant.dtype) == 0) return;
+  if (stated != 0 && (size > stated || stated - size >= padding)) return;
+  constant.described = true;
+  constant.shape = shape;
+  constant.strides = strides;
+}
+
+/// Takes shapes over from the constants of a package's spec, which name and dtype must match.
+inline void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
+  for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
+    if (!spec[i].described || constants[i].name != spec[i].name ||
+        constants[i].dtype != spec[i].dtype)
+      continue;
+    describe(constants[i], spec[i].shape, spec[i].strides);
+  }
+}
+
+/// Reads the shapes from the C++ source of a model, in which Inductor writes
+/// `constants_info_[3].shape = {8, 32};` and the like.
+template <class = void> struct SourceReader {
+  std::string_view text;
+
+  /// The text up to `end`, which is skipped.
+  std::string_view until(std::string_view end) {
+    const std::size_t at = text.find(end);
+    const std::string_view found = text.substr(0, at);
+    text = at == text.npos ? std::string_view{} : text.substr(at + end.size());
+    return found;
+  }
+
+  static bool number(std::string_view digits, std::int64_t& out) {
+    out = 0;
+    for (const char digit : digits) {
+      if (digit < '0' || digit > '9' || __builtin_mul_overflow(out, 10, &out) ||
+          __builtin_add_overflow(out, digit - '0', &out)) {
+        return false;
+      }
+    }
+    return !digits.empty();
+  }
+
+  /// "{8, 32}"; numbers may end in L.
+  static bool numbers(std::string_view list, std::vector<std::int64_t>& out) {
+    if (!list.starts_with('{') || !list.ends_with('}')) return false;
+    SourceReader items{list.substr(1, list.size() - 2)};
+    while (!items.text.empty()) {
+      std::string_view item = items.until(",");
+      while (item.starts_with(' ')) item.remove_prefix(1);
+      while (item.ends_with('L') || item.ends_with(' ')) item.remove_suffix(1);
+      if (!number(item, out.emplace_back())) return false;
+    }
+    return true;
+  }
+
+  void read(std::vector<Constant>& constants) {
+    constexpr std::string_view info = "constants_info_[";
+    struct Found {
+      bool named = false, strided = false, at_start = false, sized = false, stepped = false;
+      std::vector<std::int64_t> shape, strides;
+    };
+    std::vector<Found> all(constants.size());
+    while (until(info), !text.empty()) {
+      std::int64_t index = 0, offset = 0;
+      if (!number(until("]."), index) || static_cast<std::size_t>(index) >= all.size()) continue;
+      Found& found = all[static_cast<std::size_t>(index)];
+      const Constant& constant = constants[static_cast<std::size_t>(index)];
+      const std::string_view field = until(" = "), value = until(";");
+      if (field == "name") found.named = value == concat({"\"", constant.name, "\""});
+      if (field == "shape") found.sized = numbers(value, found.shape);
+      if (field == "stride") found.stepped = numbers(value, found.strides);
+      if (field == "offset") found.at_start = number(value, offset) && offset == 0;
+      if (field == "layout") found.strided = value.find("layout_strided") != value.npos;
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Found& found = all[i];
+      if (found.named && found.strided && found.at_start && found.sized && found.stepped) {
+        describe(constants[i], found.shape, found.strides);
+      }
+    }
+  }
+};
+
+}  // namespace detail
+}  // namespace aoti

@@ -1,0 +1,563 @@
+// A running model's weights: read, replaced in one step, swapped, freed. Included by those who do
+// so.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "aoti/run/runner.hpp"
+
+namespace aoti {
+
+/// A model has room for two sets of weights: the one it runs on, and one that can take its place.
+enum class Buffer : bool { active, inactive };
+
+/// A weight and its name, the FQN in the module that was compiled.
+template <class Tensor> struct Weight {
+  std::string name;
+  Tensor tensor;
+};
+
+namespace detail {
+
+/// What the functions on weights have in common.
+template <class Runner> struct WeightsAccess {
+  using Runtime = typename Runner::TensorRuntime;
+  using Exports = abi::ModelExports;
+  using Entries = std::vector<abi::ConstantEntry>;
+
+  Runner& runner;
+
+  auto& container() const { return runner.container_; }
+  const std::vector<Constant>& constants() const { return runner.constants(); }
+  WeightsLedger& ledger() const { return runner.container_.ledger(); }
+  const std::string& origin() const { return runner.origin(); }
+
+  /// Calls `body(stream)` as the runner's only user, on its device.
+  template <class Body> Result<void> alone(const char* operation, Body&& body) const {
+    return guard(Errc::model_threw, operation, [&]() -> Result<void> {
+      if (container().handle() == nullptr) return runner.gone();
+      const Occupancy occupancy{Runner::detects_concurrent_use ? &runner.busy_ : nullptr};
+      if (!occupancy.entered()) return runner.busy();
+      return runner.on_device(body);
+    });
+  }
+
+  /// The tensors of a set by the constants' indices, null for those that the model does not tell;
+  /// they belong to the model.
+  /// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
+  Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
+    out.assign(constants().size(), nullptr);
+    const bool inactive = buffer == Buffer::inactive;
+    if (container().exports().extract_constants_map_entries != nullptr) {
+      const AOTInductorConstantMapEntry* entries = nullptr;
+      std::size_t count = 0;
+      auto done = container().template call<&Exports::extract_constants_map_entries>(
+          &entries, &count, inactive);
+      if (!done) return done;
+      const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
+      // In the model's order, without those that it does not hold.
+      for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
+        if (constants()[i].folded || constants()[i].fqn != entry->name) continue;
+        out[i] = entry->tensor;
+        ++entry;
+        --count;
+      }
+      return success();
+    }
+    std::unordered_map<std::string, AtenTensorHandle> map;
+    auto done = container().template call<&Exports::extract_constants_map>(
+        reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
+    if (!done) return done;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (constants()[i].folded) continue;
+      const auto found = map.find(constants()[i].fqn);
+      if (found != map.end()) out[i] = found->second;
+    }
+    return success();
+  }
+
+  /// Gives the model tensors for its inactive set, without a copy where it can.
+  /// Wraps …UpdateUserManagedConstantBufferPairs, or …UpdateUserManagedConstantBuffer before torch
+  /// 2.11, or …UpdateConstantBuffer, which copies, before torch 2.8.
+  Result<void> give(const std::vector<AtenTensorHandle>& tensors) const {
+    const abi::ModelExports& exports = container().exports();
+    if (exports.update_user_managed_constant_buffer_pairs != nullptr) {
+      Entries entries;
+      for (std::size_t i = 0; i < tensors.size(); ++i) {
+        if (tensors[i] != nullptr) entries.push_back({constants()[i].name.c_str(), tensors[i]});
+      }
+      return container().template call<&Exports::update_user_managed_constant_buffer_pairs>(
+          reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(),
+          true, false);
+    }
+    std::unordered_map<std::string, AtenTensorHandle> map;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      if (tensors[i] != nullptr) map.emplace(constants()[i].name, tensors[i]);
+    }
+    const auto handle = reinterpret_cast<AOTInductorConstantMapHandle>(&map);
+    if (exports.update_user_managed_constant_buffer != nullptr) {
+      return container().template call<&Exports::update_user_managed_constant_buffer>(handle, true,
+                                                                                      false);
+    }
+    return container().template call<&Exports::update_constant_buffer>(handle, true, false);
+  }
+
+  /// Whether the model keeps the tensors that it is given, rather than copies of them.
+  bool keeps_tensors() const {
+    const abi::ModelExports& exports = container().exports();
+    return exports.update_user_managed_constant_buffer_pairs != nullptr ||
+           exports.update_user_managed_constant_buffer != nullptr;
+  }
+
+  Result<void> swap() const {
+    WeightsLedger& ledger = this->ledger();
+    if (!ledger.staged) {
+      return Error{Errc::bad_state, origin(), "there is no second set of weights to swap to"};
+    }
+    if (auto done = container().template call<&Exports::swap_constant_buffer>(); !done) return done;
+    std::swap(ledger.in_block, ledger.staged_in_block);
+    ledger.block_active = !ledger.block_active;
+    ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
+    if (ledger.state == WeightsState::none) {
+      ledger.state = WeightsState::folded;
+      std::swap(runner.inputs_, runner.hidden_inputs_);
+    }
+    return success();
+  }
+
+  /// Frees what only the inactive set uses.
+  Result<void> free_inactive() const {
+    WeightsLedger& ledger = this->ledger();
+    if (ledger.staged && keeps_tensors()) {
+      // Nothing else makes a model give its old tensors up.
+      std::vector<AtenTensorHandle> active;
+      if (auto done = extract(Buffer::active, active); !done) return done;
+      if (auto done = give(active); !done) return done;
+    }
+    ledger.staged = false;
+    bool block_used = false;
+    for (const char in_block : ledger.in_block) block_used |= in_block != 0;
+    if (ledger.block && !ledger.block_active && block_used) return success();
+    if (container().exports().free_inactive_constant_buffer == nullptr) return success();
+    if (auto done = container().template call<&Exports::free_inactive_constant_buffer>(); !done) {
+      return done;
+    }
+    if (!ledger.block_active) ledger.block = false;
+    return success();
+  }
+};
+
+}  // namespace detail
+
+/// The weights of a set, as tensors that share the model's storage: valid until that set is
+/// replaced, freed or destroyed. Without folded ones. Safe while the model runs, not while its
+/// weights are changed.
+/// @errors bad_state (there is no such set), unsupported (models of torch 2.7 and before),
+///         out_of_memory
+/// @allocates the vector and the names
+template <class Runner>
+Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
+                                                             Buffer buffer = Buffer::active) {
+  using Weights = std::vector<Weight<typename Runner::Tensor>>;
+  return detail::guard(Errc::model_threw, "weights", [&]() -> Result<Weights> {
+    const detail::WeightsAccess<Runner> access{runner};
+    const bool there = buffer == Buffer::active ? runner.weights_state() != WeightsState::none
+                                                : access.ledger().staged;
+    if (!there) {
+      return Error{Errc::bad_state, runner.origin(),
+                   buffer == Buffer::active ? "the model has no weights yet"
+                                            : "there is no second set of weights"};
+    }
+    std::vector<AtenTensorHandle> handles;
+    if (auto done = access.extract(buffer, handles); !done) return std::move(done).error();
+    Weights weights;
+    for (std::size_t i = 0; i < handles.size(); ++i) {
+      if (handles[i] == nullptr) continue;
+      weights.push_back({runner.constants()[i].fqn, Runner::TensorRuntime::peek(handles[i])});
+    }
+    return weights;
+  });
+}
+
+/// Lets the runner run on the other set of weights: the one that WeightsUpdate::stage() left, or
+/// the one that was swapped out last. Waits for runs that have begun. Wraps
+/// AOTInductorModelContainerSwapConstantBuffer.
+/// @errors bad_state (there is no other set, or an exclusive runner is in use), model_failed
+template <class Runner> Result<void> swap_weights(Runner& runner) {
+  const detail::WeightsAccess<Runner> access{runner};
+  return access.alone("swap_weights", [&](AOTInductorStreamHandle) { return access.swap(); });
+}
+
+/// Frees the memory of the set that the runner does not run on.
+/// Wraps AOTInductorModelContainerFreeInactiveConstantBuffer.
+/// @errors bad_state (an exclusive runner is in use), model_failed
+template <class Runner> Result<void> free_inactive_weights(Runner& runner) {
+  const detail::WeightsAccess<Runner> access{runner};
+  return access.alone("free_inactive_weights",
+                      [&](AOTInductorStreamHandle) { return access.free_inactive(); });
+}
+
+/// A change of a runner's weights that happens as a whole or not at all. Tensors are checked when
+/// they are set and held here; the model sees them when commit() or stage() is called. Whatever
+/// goes wrong, and when this object dies without a commit, the model runs on as it did. What is not
+/// set stays as it is.
+///
+/// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
+/// thread. With Access::shared, other threads may run the model during all of it, and each run uses
+/// one set of weights throughout. With exclusive access, commit() and stage() are calls like a run.
+template <class Runner> class WeightsUpdate {
+ public:
+  using Tensor = typename Runner::Tensor;
+  using Runtime = typename Runner::TensorRuntime;
+
+  /// @errors bad_state (another update is open, or the runner was moved from), out_of_memory
+  static Result<WeightsUpdate> begin(Runner& runner) {
+    return detail::guard(Errc::model_threw, "WeightsUpdate::begin", [&]() -> Result<WeightsUpdate> {
+      if (runner.container_.handle() == nullptr) return runner.gone();
+      WeightsUpdate update{runner};
+      if (runner.updating_.exchange(true, std::memory_order_acquire)) {
+        update.runner_ = nullptr;
+        return Error{Errc::bad_state, runner.origin(), "another update of the weights is open"};
+      }
+      if (auto done = update.learn_shapes(); !done) return std::move(done).error();
+      return update;
+    });
+  }
+
+  WeightsUpdate(WeightsUpdate&& other) noexcept
+      : runner_{std::exchange(other.runner_, nullptr)},
+        tensors_{std::move(other.tensors_)},
+        current_{std::move(other.current_)},
+        expected_{std::move(other.expected_)} {}
+  WeightsUpdate& operator=(WeightsUpdate&&) = delete;
+  ~WeightsUpdate() { end(); }
+
+  /// Sets a weight to a copy of a tensor, which may lie on the CPU or on the model's device and
+  /// have any strides.
+  /// @param name the FQN, or the name inside the compiled code
+  /// @errors bad_state (committed already), no_such_constant, undefined_tensor, constant_dtype,
+  ///         constant_shape, constant_layout (not strided), constant_device, out_of_memory
+  /// @allocates the copy
+  Result<void> set(std::string_view name, const Tensor& tensor) {
+    return put("WeightsUpdate::set", name, tensor,
+               [&](const Constant& constant) { return copy_of(constant, tensor); });
+  }
+
+  /// Sets a weight to a tensor itself, without a copy. Its storage is kept alive through the
+  /// tensor's reference count; memory that the tensor only borrows must live as long as the model
+  /// uses it. Writing to it changes the model's weight, also during a run.
+  /// @errors as set; constant_layout (its strides are not those of the compiled code),
+  ///         constant_device (it is not on the model's device), unsupported (before torch 2.8)
+  Result<void> share(std::string_view name, const Tensor& tensor) {
+    return put("WeightsUpdate::share", name, tensor,
+               [&](const Constant& constant) { return shared_handle(constant, tensor); });
+  }
+
+  /// Sets all weights to copies from a blob as packages hold it: the constants one behind the
+  /// other, in the model's order, each as long as Constant::bytes says.
+  /// @errors invalid_argument (it has another size than the constants together), unsupported (the
+  ///         shapes are not known), out_of_memory
+  Result<void> set_blob(Bytes blob) {
+    return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob",
+                         [&] { return put_blob(blob); });
+  }
+  /// The same from a file, which is mapped during the call.
+  /// @errors as above, not_found
+  Result<void> set_blob(const std::string& path) {
+    return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob", [&]() -> Result<void> {
+      auto mapping = Mapping::open(path);
+      if (!mapping) return std::move(mapping).error();
+      return put_blob(mapping.value().bytes());
+    });
+  }
+
+  /// Gives the model the new weights, folds, lets it run on them, and frees the old ones. Ends this
+  /// update, whether it succeeds or not.
+  /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
+  ///         model had no weights and some are still missing), unsupported, out_of_memory,
+  ///         model_failed, model_threw
+  Result<void> commit() {
+    return finish("WeightsUpdate::commit", [&](AOTInductorStreamHandle stream) -> Result<void> {
+      if (auto done = write(stream); !done) return done;
+      if (auto done = access().swap(); !done) return done;
+      if (auto done = fold_late(stream); !done) {
+        static_cast<void>(access().swap());
+        return done;
+      }
+      if (auto done = Runner::DevicePolicy::synchronize(runner_->device_); !done) return done;
+      return access().free_inactive();
+    });
+  }
+
+  /// Gives the model the new weights and folds, but lets it run on the old ones: swap_weights()
+  /// changes over, and back again. Ends this update, whether it succeeds or not.
+  /// @errors as commit
+  Result<void> stage() {
+    return finish("WeightsUpdate::stage",
+                  [&](AOTInductorStreamHandle stream) { return write(stream); });
+  }
+
+ private:
+  using Access = detail::WeightsAccess<Runner>;
+
+  explicit WeightsUpdate(Runner& runner)
+      : runner_{&runner}, tensors_{runner.constants().size()}, current_{}, expected_{} {}
+
+  Access access() const { return Access{*runner_}; }
+  const std::vector<Constant>& constants() const { return runner_->constants(); }
+
+  void end() noexcept {
+    for (std::size_t i = 0; i < tensors_.handles.size(); ++i) replace(i, nullptr);
+    if (runner_ != nullptr) runner_->updating_.store(false, std::memory_order_release);
+    runner_ = nullptr;
+  }
+
+  [[gnu::cold]] static Error ended() {
+    return {Errc::bad_state, "WeightsUpdate", "the update was ended or moved from"};
+  }
+  [[gnu::cold]] static Error wrong(Errc code, const Constant& constant, std::string text) {
+    return {code, detail::concat({"weight '", constant.fqn, "'"}), std::move(text)};
+  }
+
+  /// Completes what is known of shapes by the tensors that the model holds.
+  Result<void> learn_shapes() {
+    expected_ = constants();
+    if (runner_->weights_state() == WeightsState::none) {
+      current_.assign(expected_.size(), nullptr);
+      return success();
+    }
+    if (auto done = access().extract(Buffer::active, current_); !done) {
+      if (done.error().code() != Errc::unsupported) return done;
+      current_.assign(expected_.size(), nullptr);
+    }
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      Constant& constant = expected_[i];
+      if (constant.described || current_[i] == nullptr) continue;
+      const Tensor& tensor = Runtime::peek(current_[i]);
+      if (!Runtime::is_strided(tensor)) continue;
+      const auto sizes = Runtime::sizes(tensor), strides = Runtime::strides(tensor);
+      detail::describe(constant, {sizes.begin(), sizes.end()}, {strides.begin(), strides.end()});
+    }
+    return success();
+  }
+
+  /// `make(constant)` makes the handle for each constant of that name: tied weights share an FQN.
+  template <class Make>
+  Result<void> put(const char* operation, std::string_view name, const Tensor& tensor,
+                   Make&& make) {
+    return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
+      if (runner_ == nullptr) return ended();
+      bool known = false;
+      for (std::size_t i = 0; i < expected_.size(); ++i) {
+        const Constant& constant = expected_[i];
+        if (constant.folded || (constant.fqn != name && constant.name != name)) continue;
+        known = true;
+        if (auto done = check(constant, tensor); !done) return done;
+        auto handle = make(constant);
+        if (!handle) return std::move(handle).error();
+        replace(i, handle.value());
+      }
+      if (known) return success();
+      return Error{Errc::no_such_constant, runner_->origin(),
+                   detail::concat({"no weight is named '", name, "'; the model has ", names()})};
+    });
+  }
+
+  void replace(std::size_t i, AtenTensorHandle handle) noexcept {
+    if (tensors_.handles[i] != nullptr) Runtime::destroy(tensors_.handles[i]);
+    tensors_.handles[i] = handle;
+  }
+
+  std::string names() const {
+    std::string names;
+    std::size_t left = 8;
+    for (const Constant& constant : expected_) {
+      if (constant.folded) continue;
+      if (left-- == 0) return names + ", …";
+      names.append(names.empty() ? "" : ", ").append(constant.fqn);
+    }
+    return names.empty() ? "none" : names;
+  }
+
+  Result<void> check(const Constant& constant, const Tensor& tensor) const {
+    if (!Runtime::is_defined(tensor)) {
+      return wrong(Errc::undefined_tensor, constant, "the tensor is undefined");
+    }
+    if (!Runtime::is_strided(tensor)) {
+      return wrong(Errc::constant_layout, constant, "found a tensor that is not a strided one");
+    }
+    if (Runtime::dtype(tensor) != constant.dtype) {
+      return wrong(Errc::constant_dtype, constant,
+                   detail::concat({"found ", to_string(Runtime::dtype(tensor)), ", expected ",
+                                   to_string(constant.dtype)}));
+    }
+    const DeviceType device = Runtime::device(tensor);
+    if (device != Runner::DevicePolicy::type && device != DeviceType::cpu) {
+      return wrong(Errc::constant_device, constant,
+                   detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
+                                   to_string(Runner::DevicePolicy::type), " or cpu"}));
+    }
+    if (!constant.described) {
+      return wrong(Errc::unsupported, constant,
+                   "neither the model nor its package tells the shape, so it cannot be checked");
+    }
+    const auto sizes = Runtime::sizes(tensor);
+    bool same = sizes.size() == constant.shape.size();
+    for (std::size_t d = 0; same && d < sizes.size(); ++d) same = sizes[d] == constant.shape[d];
+    if (same) return success();
+    return wrong(Errc::constant_shape, constant,
+                 detail::concat({"found the shape [", detail::join(sizes), "], expected [",
+                                 detail::join(constant.shape), "]"}));
+  }
+
+  /// A new tensor on the model's device, laid out as the compiled code assumes.
+  Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
+    detail::OwnedHandles<Runtime> source{1};
+    source.handles[0] = Runtime::share(tensor);
+    return copied(constant, source.handles[0]);
+  }
+
+  Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
+    static const auto make =
+        abi::import <Runtime>(&abi::ModelImports::empty_strided, "aoti_torch_empty_strided");
+    static const auto copy = abi::import <Runtime>(&abi::ModelImports::copy_, "aoti_torch_copy_");
+    if (make == nullptr || copy == nullptr) {
+      return wrong(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
+    }
+    AtenTensorHandle handle = nullptr;
+    const int status = source == nullptr ||
+                       make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                            constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
+                            static_cast<std::int32_t>(Runner::DevicePolicy::type),
+                            runner_->device_.value, &handle);
+    if (status == 0 && copy(handle, source, 0) == 0) return handle;
+    if (handle != nullptr) Runtime::destroy(handle);
+    return wrong(Errc::out_of_memory, constant,
+                 detail::concat({"copying the tensor: ", Runtime::last_error()}));
+  }
+
+  Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
+    if (!access().keeps_tensors()) {
+      return wrong(Errc::unsupported, constant, "models before torch 2.8 copy what they are given");
+    }
+    if (Runtime::device(tensor) != Runner::DevicePolicy::type) {
+      return wrong(Errc::constant_device, constant,
+                   detail::concat({"found a tensor on ", to_string(Runtime::device(tensor)),
+                                   ", expected one on ", to_string(Runner::DevicePolicy::type)}));
+    }
+    const auto strides = Runtime::strides(tensor);
+    for (std::size_t d = 0; d < strides.size(); ++d) {
+      if (constant.shape[d] <= 1 || strides[d] == constant.strides[d]) continue;
+      return wrong(Errc::constant_layout, constant,
+                   detail::concat({"found the strides [", detail::join(strides), "], expected [",
+                                   detail::join(constant.strides), "]; set() copies"}));
+    }
+    AtenTensorHandle handle = Runtime::share(tensor);
+    if (handle == nullptr) return Error{Errc::out_of_memory};
+    return handle;
+  }
+
+  Result<void> put_blob(Bytes blob) {
+    if (runner_ == nullptr) return ended();
+    static const auto from_blob = abi::import <Runtime>(&abi::ModelImports::create_tensor_from_blob,
+                                                        "aoti_torch_create_tensor_from_blob");
+    if (from_blob == nullptr) {
+      return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
+    }
+    std::size_t size = 0;
+    for (const Constant& constant : expected_) {
+      if (constant.folded) continue;
+      if (!constant.described) return check_described(constant);
+      size += constant.bytes;
+    }
+    if (size != blob.size()) {
+      return Error{Errc::invalid_argument, runner_->origin(),
+                   detail::concat({"found a blob of ", blob.size(), " bytes, expected ", size})};
+    }
+    detail::OwnedHandles<Runtime> copies{expected_.size()};
+    auto* at = const_cast<std::byte*>(blob.data());
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      const Constant& constant = expected_[i];
+      if (constant.folded) continue;
+      detail::OwnedHandles<Runtime> view{1};
+      from_blob(at, static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                constant.strides.data(), 0, static_cast<std::int32_t>(constant.dtype),
+                static_cast<std::int32_t>(DeviceType::cpu), 0, &view.handles[0]);
+      auto copy = copied(constant, view.handles[0]);
+      if (!copy) return std::move(copy).error();
+      copies.handles[i] = copy.value();
+      at += constant.bytes;
+    }
+    std::swap(tensors_.handles, copies.handles);
+    return success();
+  }
+
+  static Error check_described(const Constant& constant) {
+    return wrong(Errc::unsupported, constant, "neither the model nor its package tells the shape");
+  }
+
+  template <class Body> Result<void> finish(const char* operation, Body&& body) {
+    if (runner_ == nullptr) return ended();
+    auto done = access().alone(operation, body);
+    if (!done) done = runner_->explained(std::move(done).error());
+    end();
+    return done;
+  }
+
+  /// Writes the inactive set: what was set, and the tensors in use for the rest.
+  Result<void> write(AOTInductorStreamHandle stream) {
+    std::vector<AtenTensorHandle> all = tensors_.handles;
+    detail::WeightsLedger& ledger = access().ledger();
+    ledger.staged_in_block.assign(all.size(), 0);
+    std::vector<std::string_view> missing;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (expected_[i].folded || all[i] != nullptr) continue;
+      all[i] = current_[i];
+      ledger.staged_in_block[i] = ledger.in_block[i];
+      if (all[i] == nullptr) missing.push_back(expected_[i].fqn);
+    }
+    if (!missing.empty()) {
+      return Error{Errc::missing_constants, runner_->origin(),
+                   detail::concat({"the model has no tensor for ", detail::join(missing)})};
+    }
+    ledger.staged = false;
+    if (auto done = access().give(all); !done) return done;
+    if (!folds_late()) {
+      if (auto done = runner_->fold(true, stream); !done) return done;
+    }
+    ledger.staged = true;
+    return success();
+  }
+
+  /// Folding the inactive set replaces its constants of this kind by copies of the active ones:
+  /// then the set is folded once it is active, by the first run if that is earlier.
+  bool folds_late() const {
+    for (const Constant& constant : expected_) {
+      if (constant.kind == ConstantKind::tensor) return true;
+    }
+    return false;
+  }
+  Result<void> fold_late(AOTInductorStreamHandle stream) {
+    return folds_late() ? runner_->fold(false, stream) : Result<void>{success()};
+  }
+
+  Runner* runner_;
+  detail::OwnedHandles<Runtime> tensors_;  // what was set, by the constants' indices
+  std::vector<AtenTensorHandle> current_;  // what the model uses; its own
+  std::vector<Constant> expected_;
+};
+
+/// Begins a change of a runner's weights: `auto update = aoti::update_weights(runner)`.
+/// @errors bad_state (another one is open), out_of_memory
+template <class Runner> Result<WeightsUpdate<Runner>> update_weights(Runner& runner) {
+  return WeightsUpdate<Runner>::begin(runner);
+}
+
+}  // namespace aoti

@@ -1,0 +1,234 @@
+// Models with two sets of weights, which do with them what a compiled model does: y = x + w + f +
+// t, all of eight float32, where f is folded: f = 2 w + b.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fakes/fake_model.hpp"
+
+namespace {
+
+using Map = std::unordered_map<std::string, AtenTensorHandle>;
+using Entry = struct {
+  const char* name;
+  AtenTensorHandle tensor;
+};
+
+template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
+  static constexpr std::size_t inputs = 1;
+  static constexpr std::int64_t size = 8;
+  static constexpr std::size_t bytes = size * sizeof(float);
+  static constexpr std::array constants{ConstantInfo{"w_", "layer.w", float32, 1, bytes, false},
+                                        ConstantInfo{"b_", "layer.b", float32, 2, bytes, false},
+                                        ConstantInfo{"t_", "t", float32, kind_of_t, bytes, false},
+                                        ConstantInfo{"f_", "", float32, 4, bytes, true}};
+
+  struct Set {
+    std::map<std::string, AtenTensorHandle> tensors;
+    bool has_block = false, is_folded = false;
+  };
+
+  Set sets[2];
+  int active = 0;
+  float block[3][size] = {};
+  std::shared_mutex mutex;
+  std::vector<Entry> entries;
+  bool loaded = has_weights;
+
+  TwoSets() {
+    if (!has_weights) return;
+    for (int i = 0; i < 3; ++i) {
+      for (float& value : block[i]) value = static_cast<float>(i + 1);  // w = 1, b = 2, t = 3
+      const std::int64_t sizes[] = {size}, strides[] = {1};
+      AtenTensorHandle tensor = nullptr;
+      aoti_torch_create_tensor_from_blob(block[i], 1, sizes, strides, 0, float32, 0, 0, &tensor);
+      sets[0].tensors[constants[static_cast<std::size_t>(i)].name] = tensor;
+    }
+    sets[0].has_block = true;
+  }
+  ~TwoSets() {
+    for (Set& set : sets) {
+      for (auto& [name, tensor] : set.tensors) drop(tensor);
+    }
+  }
+
+  static void drop(AtenTensorHandle& tensor) {
+    if (tensor != nullptr) aoti_torch_delete_tensor_object(tensor);
+    tensor = nullptr;
+  }
+
+  Set& set(bool inactive) { return sets[inactive ? 1 - active : active]; }
+
+  static AtenTensorHandle copy(AtenTensorHandle from) {
+    AtenTensorHandle to = empty_like(from, float32);
+    std::memcpy(data<float>(to), data<float>(from), bytes);
+    return to;
+  }
+
+  template <class Find> AOTIRuntimeError update(Find&& find, bool inactive, bool keep) {
+    Set& target = set(inactive);
+    target.is_folded = false;
+    for (const ConstantInfo& constant : constants) {
+      if (constant.folded) continue;
+      AtenTensorHandle given = find(constant.name);
+      if (given == nullptr && inactive && constant.type != 1) {
+        given = set(false).tensors[constant.name];
+        if (given == nullptr) return fail("the other set lacks a constant");
+      }
+      if (given == nullptr) continue;
+      AtenTensorHandle made = nullptr;
+      if (keep) {
+        aoti_torch_new_tensor_handle(given, &made);
+      } else {
+        made = copy(given);
+      }
+      drop(target.tensors[constant.name]);
+      target.tensors[constant.name] = made;
+    }
+    return 0;
+  }
+  AOTIRuntimeError update(AOTInductorConstantMapHandle handle, bool inactive, bool keep = false) {
+    const Map& map = *reinterpret_cast<Map*>(handle);
+    const auto find = [&](const char* name) {
+      const auto found = map.find(name);
+      return found == map.end() ? nullptr : found->second;
+    };
+    return update(find, inactive, keep);
+  }
+  AOTIRuntimeError update(const AOTInductorConstantMapEntry* pairs, std::size_t count,
+                          bool inactive, bool keep) {
+    const auto* entry = reinterpret_cast<const Entry*>(pairs);
+    const auto find = [&](const char* name) -> AtenTensorHandle {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (std::strcmp(entry[i].name, name) == 0) return entry[i].tensor;
+      }
+      return nullptr;
+    };
+    return update(find, inactive, keep);
+  }
+
+  AOTIRuntimeError fold(bool inactive) {
+    std::unique_lock exclusive{mutex, std::defer_lock};
+    std::shared_lock shared{mutex, std::defer_lock};
+    if (inactive) {
+      shared.lock();
+    } else {
+      exclusive.lock();
+    }
+    return fold_locked(inactive);
+  }
+  AOTIRuntimeError fold_locked(bool inactive) {
+    Set& target = set(inactive);
+    const AtenTensorHandle w = target.tensors["w_"], b = target.tensors["b_"];
+    if (w == nullptr || b == nullptr) return fail("nothing to fold");
+    if (data<float>(w)[0] == 666) return fail("666 cannot be folded");
+    AtenTensorHandle f = copy(w);
+    for (int i = 0; i < size; ++i) data<float>(f)[i] = 2 * data<float>(w)[i] + data<float>(b)[i];
+    drop(target.tensors["f_"]);
+    target.tensors["f_"] = f;
+    target.is_folded = true;
+    if (inactive && kind_of_t == 3) {  // as compiled models do
+      drop(target.tensors["t_"]);
+      target.tensors["t_"] = copy(set(false).tensors["t_"]);
+    }
+    return 0;
+  }
+
+  AOTIRuntimeError swap() {
+    const std::unique_lock lock{mutex};
+    active = 1 - active;
+    return 0;
+  }
+
+  AOTIRuntimeError free_inactive() {
+    Set& target = set(true);
+    drop(target.tensors["f_"]);
+    target.is_folded = false;
+    if (target.has_block)
+      std::memset(block, 0xff, sizeof block);  // whoever uses it still, sees NaN
+    target.has_block = false;
+    return 0;
+  }
+
+  AOTIRuntimeError extract(bool inactive, const AOTInductorConstantMapEntry** out,
+                           std::size_t* count) {
+    entries.clear();
+    for (const ConstantInfo& constant : constants) {
+      const auto found = set(inactive).tensors.find(constant.name);
+      if (constant.folded || found == set(inactive).tensors.end()) continue;
+      entries.push_back({constant.fqn, found->second});
+    }
+    *count = entries.size();
+    return answer(out, reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()));
+  }
+
+  AOTIRuntimeError run(AtenTensorHandle* in, AtenTensorHandle* out) {
+    std::shared_lock lock{mutex};
+    if (!set(false).is_folded) {
+      lock.unlock();
+      const std::unique_lock exclusive{mutex};
+      if (!set(false).is_folded && fold_locked(false) != 0) return 1;
+    }
+    if (!lock.owns_lock()) lock.lock();
+    auto& tensors = set(false).tensors;
+    const float* w = data<float>(tensors["w_"]);
+    const float* f = data<float>(tensors["f_"]);
+    const float* t = data<float>(tensors["t_"]);
+    out[0] = empty_like(in[0], float32);
+    if (out[0] == nullptr) return fail("no memory");
+    for (int i = 0; i < size; ++i) {
+      data<float>(out[0])[i] = data<float>(in[0])[i] + w[i] + f[i] + t[i];
+    }
+    free_input(in[0]);
+    return 0;
+  }
+};
+
+}  // namespace
+
+// The functions of torch 2.8, through maps.
+#define FAKE_TWO_SETS_MAPS(M)                                                                     \
+  extern "C" {                                                                                    \
+  AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBuffer(                      \
+      C c, AOTInductorConstantMapHandle map, bool inactive, bool) {                               \
+    return model_of<M>(c)->update(map, inactive, true);                                           \
+  }                                                                                               \
+  AOTIRuntimeError AOTInductorModelContainerExtractConstantsMap(C c,                              \
+                                                                AOTInductorConstantMapHandle map, \
+                                                                bool inactive) {                  \
+    const AOTInductorConstantMapEntry* entries = nullptr;                                         \
+    std::size_t count = 0;                                                                        \
+    model_of<M>(c)->extract(inactive, &entries, &count);                                          \
+    for (const Entry& entry : model_of<M>(c)->entries) {                                          \
+      reinterpret_cast<Map*>(map)->emplace(entry.name, entry.tensor);                             \
+    }                                                                                             \
+    return 0;                                                                                     \
+  }                                                                                               \
+  AOTIRuntimeError AOTInductorModelContainerFreeInactiveConstantBuffer(C c) {                     \
+    return model_of<M>(c)->free_inactive();                                                       \
+  }                                                                                               \
+  }
+
+// Those of torch 2.11 and 2.13 besides, through pairs.
+#define FAKE_TWO_SETS_PAIRS(M)                                                                   \
+  FAKE_TWO_SETS_MAPS(M)                                                                          \
+  extern "C" {                                                                                   \
+  AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBufferPairs(                \
+      C c, const AOTInductorConstantMapEntry* entries, std::size_t count, bool inactive, bool) { \
+    return model_of<M>(c)->update(entries, count, inactive, true);                               \
+  }                                                                                              \
+  AOTIRuntimeError AOTInductorModelContainerExtractConstantsMapEntries(                          \
+      C c, const AOTInductorConstantMapEntry** entries, std::size_t* count, bool inactive) {     \
+    return model_of<M>(c)->extract(inactive, entries, count);                                    \
+  }                                                                                              \
+  AOTIRuntimeError AOTInductorModelContainerDidCallLoadConstants(C c, bool* out) {               \
+    return answer(out, model_of<M>(c)->loaded);                                                  \
+  }                                                                                              \
+  }

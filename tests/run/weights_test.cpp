@@ -1,0 +1,381 @@
+// Weights read, changed in one step, staged, swapped and freed, on models of several ages.
+#include <aoti/run/weights.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "run/runners.hpp"
+
+namespace aoti_test {
+namespace {
+
+using aoti::Buffer;
+using aoti::Errc;
+using aoti::update_weights;
+using aoti::WeightsState;
+
+class Weights : public Tidy {};
+
+FakeTensor eight(float value) { return tensor<float>({8}, std::vector<float>(8, value)); }
+
+/// y of the fakes, 0 + w + (2 w + b) + t, which must be the same in all elements; -1 if it is not.
+template <class R> float output(const R& runner) {
+  auto result = runner.template run<1>(eight(0));
+  if (!result) {
+    ADD_FAILURE() << result.error().message();
+    return -1;
+  }
+  const std::vector<float> all = elements<float>(result.value()[0]);
+  for (const float value : all) {
+    if (value != all[0]) return -1;
+  }
+  return all[0];
+}
+constexpr float y(float w, float b, float t) { return 3 * w + b + t; }
+constexpr float at_first = y(1, 2, 3);
+
+template <class R> void set_all(aoti::WeightsUpdate<R>& update, float w, float b, float t) {
+  EXPECT_TRUE(good(update.set("layer.w", eight(w))));
+  EXPECT_TRUE(good(update.set("layer.b", eight(b))));
+  EXPECT_TRUE(good(update.set("t", eight(t))));
+}
+
+template <class R> auto begun(R& runner) {
+  auto update = update_weights(runner);
+  if (!update) ADD_FAILURE() << update.error().message();
+  return std::move(update).value();
+}
+
+const std::array<std::string, 3> keeping{"two_sets.pt2", "two_sets_maps.pt2",
+                                         "two_sets_beside.pt2"};
+
+TEST_F(Weights, AreChangedAsAWhole) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    EXPECT_EQ(runner.weights_state(), WeightsState::folded);
+    EXPECT_EQ(output(runner), at_first);
+    auto update = begun(runner);
+    set_all(update, 10, 20, 30);
+    EXPECT_EQ(output(runner), at_first);
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(10, 20, 30));
+  }
+}
+
+TEST_F(Weights, AreChangedInPart) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    // Each of them in turn, and all of them twice, so that what lies in the model's own memory is
+    // used until it is replaced, in either buffer.
+    float value[3] = {1, 2, 3};
+    const char* names[] = {"layer.w", "b_", "t"};
+    for (int i = 0; i < 7; ++i) {
+      auto update = begun(runner);
+      value[i % 3] = static_cast<float>(10 * i);
+      ASSERT_TRUE(good(update.set(names[i % 3], eight(value[i % 3]))));
+      ASSERT_TRUE(good(update.commit()));
+      EXPECT_EQ(output(runner), y(value[0], value[1], value[2])) << i;
+    }
+    ASSERT_TRUE(good(begun(runner).commit()));  // nothing at all
+    EXPECT_EQ(output(runner), y(value[0], value[1], value[2]));
+  }
+}
+
+TEST_F(Weights, ThatAreNotCommittedChangeNothing) {
+  Runner runner = opened(package("two_sets.pt2"));
+  {
+    auto update = begun(runner);
+    set_all(update, 10, 20, 30);
+    expect_error(update_weights(runner), Errc::bad_state, {"two_sets.pt2", "another update"});
+  }
+  EXPECT_EQ(output(runner), at_first);
+  auto update = begun(runner);
+  auto moved = std::move(update);
+  ASSERT_TRUE(good(moved.set("t", eight(4))));
+  expect_error(update.set("t", eight(5)), Errc::bad_state, {"ended or moved from"});  // NOLINT
+  ASSERT_TRUE(good(moved.commit()));
+  expect_error(moved.commit(), Errc::bad_state, {"ended"});
+  expect_error(moved.set("t", eight(5)), Errc::bad_state, {"ended"});
+  EXPECT_EQ(output(runner), y(1, 2, 4));
+}
+
+TEST_F(Weights, ThatCannotBeFoldedChangeNothing) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    auto update = begun(runner);
+    set_all(update, 666, 20, 30);
+    expect_error(update.commit(), Errc::model_failed, {"ConstantFolding", "666 cannot be folded"});
+    EXPECT_EQ(output(runner), at_first);
+    auto next = begun(runner);
+    set_all(next, 10, 20, 30);
+    ASSERT_TRUE(good(next.commit()));
+    EXPECT_EQ(output(runner), y(10, 20, 30));
+  }
+}
+
+TEST_F(Weights, AreCheckedBeforeTheyAreTaken) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    auto update = begun(runner);
+    const auto refused = [&](const char* name, const FakeTensor& tensor, Errc code,
+                             const std::vector<std::string>& parts) {
+      expect_error(update.set(name, tensor), code, parts);
+      expect_error(update.share(name, tensor), code, parts);
+    };
+    refused("layer.x", eight(1), Errc::no_such_constant,
+            {model, "'layer.x'", "layer.w, layer.b, t"});
+    refused("f_", eight(1), Errc::no_such_constant, {"'f_'"});
+    refused("", eight(1), Errc::no_such_constant, {});
+    refused("layer.w", {}, Errc::undefined_tensor, {"weight 'layer.w'"});
+    refused("layer.w", tensor<std::int32_t>({8}, std::vector<std::int32_t>(8)),
+            Errc::constant_dtype, {"weight 'layer.w'", "found int32, expected float32"});
+    refused("layer.w", tensor<float>({2, 4}, std::vector<float>(8)), Errc::constant_shape,
+            {"found the shape [2, 4], expected [8]"});
+    refused("t", tensor<float>({16}, std::vector<float>(16)), Errc::constant_shape, {"[16]"});
+    refused("t", tensor<float>({}, {1}), Errc::constant_shape, {"found the shape []"});
+    FakeTensor sparse = eight(1), elsewhere = eight(1);
+    sparse.strided = false;
+    elsewhere.device = DeviceType::cuda;
+    refused("t", sparse, Errc::constant_layout, {"not a strided"});
+    refused("t", elsewhere, Errc::constant_device, {"on cuda, expected one on cpu"});
+    const FakeTensor apart = tensor<float>({8}, {4, 4, 4, 4, 4, 4, 4, 4}, {2});
+    expect_error(update.share("t", apart), Errc::constant_layout,
+                 {"found the strides [2], expected [1]"});
+    ASSERT_TRUE(good(update.set("t", apart)));
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(1, 2, 4));
+  }
+}
+
+TEST_F(Weights, MayBeTheCallersOwnMemory) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    FakeTensor mine = eight(7);
+    auto update = begun(runner);
+    ASSERT_TRUE(good(update.share("t", mine)));
+    ASSERT_TRUE(good(update.set("layer.b", eight(20))));
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(1, 20, 7));
+    for (int i = 0; i < 8; ++i) static_cast<float*>(mine.data())[i] = 8;
+    EXPECT_EQ(output(runner), y(1, 20, 8));
+    const long owners = mine.storage.use_count();
+    auto next = begun(runner);
+    ASSERT_TRUE(good(next.set("t", eight(9))));
+    ASSERT_TRUE(good(next.commit()));
+    EXPECT_LT(mine.storage.use_count(), owners);
+    EXPECT_EQ(mine.storage.use_count(), 1);
+    EXPECT_EQ(output(runner), y(1, 20, 9));
+  }
+}
+
+TEST_F(Weights, AreStagedSwappedAndFreed) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+    expect_error(aoti::weights(runner, Buffer::inactive), Errc::bad_state, {"no second set"});
+    auto update = begun(runner);
+    set_all(update, 10, 20, 30);
+    ASSERT_TRUE(good(update.stage()));
+    EXPECT_EQ(output(runner), at_first);
+    const auto staged = aoti::weights(runner, Buffer::inactive);
+    ASSERT_TRUE(good(staged));
+    ASSERT_EQ(staged.value().size(), 3u);
+    EXPECT_EQ(staged.value()[1].name, "layer.b");
+    EXPECT_EQ(elements<float>(staged.value()[1].tensor)[0], 20);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(good(aoti::swap_weights(runner)));
+      EXPECT_EQ(output(runner), i % 2 == 0 ? y(10, 20, 30) : at_first);
+    }
+    ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+    ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+    EXPECT_EQ(output(runner), y(10, 20, 30));
+  }
+}
+
+TEST_F(Weights, AreReadWithoutACopy) {
+  for (const std::string& model : keeping) {
+    Runner runner = opened(package(model));
+    const auto weights = aoti::weights(runner);
+    ASSERT_TRUE(good(weights));
+    ASSERT_EQ(weights.value().size(), 3u);
+    for (int i = 0; i < 3; ++i) {
+      const char* names[] = {"layer.w", "layer.b", "t"};
+      const auto& weight = weights.value()[static_cast<std::size_t>(i)];
+      EXPECT_EQ(weight.name, names[i]);
+      EXPECT_EQ(elements<float>(weight.tensor), std::vector<float>(8, static_cast<float>(i + 1)));
+    }
+    static_cast<float*>(weights.value()[2].tensor.data())[0] = 50;
+    EXPECT_EQ(elements<float>(runner.run<1>(eight(0)).value()[0])[0], y(1, 2, 50));
+  }
+  EXPECT_EQ(output(opened(package("two_sets_beside.pt2"))), at_first);  // the file is as it was
+  Runner old = opened(package("two_sets_old.pt2"));
+  expect_error(aoti::weights(old), Errc::unsupported, {"ExtractConstantsMap", "2.8"});
+}
+
+TEST_F(Weights, ThatAModelCannotDescribeAreNotGuessed) {
+  Runner undescribed = opened(package("two_sets_old.pt2"));
+  auto update = begun(undescribed);
+  expect_error(update.set("t", eight(1)), Errc::unsupported, {"weight 't'", "shape"});
+  // With the shapes from the package's spec all is well, but for what the model cannot do.
+  Runner runner = opened(package("two_sets_old_described.pt2"));
+  for (const float w : {10.0f, 11.0f}) {
+    auto described = begun(runner);
+    expect_error(described.share("t", eight(1)), Errc::unsupported, {"2.8"});
+    set_all(described, w, 20, 30);
+    ASSERT_TRUE(good(described.commit()));
+    EXPECT_EQ(output(runner), y(w, 20, 30));
+  }
+  auto part = begun(runner);
+  ASSERT_TRUE(good(part.set("layer.w", eight(1))));
+  expect_error(part.commit(), Errc::missing_constants, {"layer.b, t"});
+  EXPECT_EQ(output(runner), y(11, 20, 30));
+}
+
+TEST_F(Weights, MayComeAfterTheModel) {
+  expect_error(Runner::open(package("two_sets_empty.pt2")), Errc::unsupported,
+               {"two_sets_empty.pt2 (model)", "no weights", "without_weights"});
+  Runner runner = opened(package("two_sets_empty.pt2"), {.without_weights = true});
+  EXPECT_EQ(runner.weights_state(), WeightsState::none);
+  EXPECT_EQ(runner.input_count(), 1u);
+  expect_error(runner.run<1>(eight(0)), Errc::bad_state, {"two_sets_empty.pt2", "no weights yet"});
+  expect_error(aoti::weights(runner), Errc::bad_state, {"no weights yet"});
+  auto part = begun(runner);
+  ASSERT_TRUE(good(part.set("layer.w", eight(1))));
+  expect_error(part.commit(), Errc::missing_constants, {"layer.b, t"});
+  expect_error(runner.run<1>(eight(0)), Errc::bad_state, {"no weights yet"});
+  auto update = begun(runner);
+  set_all(update, 10, 20, 30);
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(runner.weights_state(), WeightsState::folded);
+  EXPECT_EQ(output(runner), y(10, 20, 30));
+  expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+  Runner moved = std::move(runner);
+  EXPECT_EQ(output(moved), y(10, 20, 30));
+  Runner without = opened(package("two_sets_undescribed.pt2"), {.without_weights = true});
+  auto undescribed = begun(without);
+  expect_error(undescribed.set("t", eight(1)), Errc::unsupported, {"tells the shape"});
+}
+
+TEST_F(Weights, ComeFromABlob) {
+  std::vector<float> blob;
+  for (const float value : {10.0f, 20.0f, 30.0f}) blob.insert(blob.end(), 8, value);
+  const auto bytes = std::as_bytes(std::span{blob});
+  const std::string path = testing::TempDir() + "aoti_weights.blob";
+  std::ofstream{path, std::ios::binary}.write(reinterpret_cast<const char*>(bytes.data()),
+                                              static_cast<std::streamsize>(bytes.size()));
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    for (int i = 0; i < 2; ++i) {
+      auto update = begun(runner);
+      expect_error(update.set_blob(bytes.first(92)), Errc::invalid_argument,
+                   {"found a blob of 92 bytes, expected 96"});
+      expect_error(update.set_blob(path + "x"), Errc::not_found, {"aoti_weights.blobx"});
+      ASSERT_TRUE(good(i == 0 ? update.set_blob(bytes) : update.set_blob(path)));
+      ASSERT_TRUE(good(update.set("t", eight(31))));
+      ASSERT_TRUE(good(update.commit()));
+      EXPECT_EQ(output(runner), y(10, 20, 31));
+    }
+  }
+  std::remove(path.c_str());
+}
+
+TEST_F(Weights, DoNotChangeWhenMemoryRunsOut) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    bool refused = false, done = false;
+    for (int allowed = 0; allowed < 50 && !done; ++allowed) {
+      auto update = begun(runner);
+      allocations_left = allowed;
+      const auto set = update.set("layer.w", eight(10));
+      allocations_left = -1;
+      done = set.has_value();
+      if (done) break;
+      refused = true;
+      EXPECT_EQ(set.error().code(), Errc::out_of_memory);
+      ASSERT_TRUE(good(update.commit()));
+      EXPECT_EQ(output(runner), at_first);
+    }
+    EXPECT_TRUE(refused && done);
+  }
+}
+
+TEST_F(Weights, OfAnExclusiveRunnerAreNotChangedDuringARun) {
+  Runner runner = opened(package("two_sets.pt2"));
+  std::atomic<bool> stop = false;
+  std::atomic<int> refused = 0;
+  std::thread other{[&] {
+    while (!stop) {
+      auto result = runner.run<1>(eight(0));
+      if (!result) refused += result.error().code() == Errc::bad_state ? 1 : 1000;
+    }
+  }};
+  int committed = 0;
+  for (int i = 0; i < 1000; ++i) {
+    auto update = begun(runner);
+    set_all(update, 1, 2, 3);
+    auto done = update.commit();
+    committed += done ? 1 : 0;
+    if (!done) EXPECT_EQ(done.error().code(), Errc::bad_state) << done.error().message();
+  }
+  stop = true;
+  other.join();
+  EXPECT_LT(refused, 1000000);
+  EXPECT_GT(committed, 0);
+  EXPECT_EQ(output(runner), at_first);
+}
+
+// Whatever a run gives comes from one set of weights, and nothing grows.
+TEST_F(Weights, OfASharedRunnerChangeUnderLoad) {
+  for (const std::string& model : {std::string{"two_sets.pt2"}, std::string{"two_sets_maps.pt2"}}) {
+    SCOPED_TRACE(model);
+    SharedRunner runner = opened<SharedRunner>(package(model), {.instances = 2});
+    std::atomic<bool> stop = false;
+    std::atomic<int> mixed = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i) {
+      threads.emplace_back([&] {
+        while (!stop) {
+          const float found = output(runner);  // w = i, b = 1000 i, t = 0
+          const float i_of = found / 1003;
+          if (found != at_first && i_of != static_cast<float>(static_cast<int>(i_of))) ++mixed;
+        }
+      });
+    }
+    int live = 0;
+    for (int i = 1001; i <= 2000; ++i) {
+      auto update = begun(runner);
+      const auto value = static_cast<float>(i);
+      set_all(update, value, 1000 * value, 0);
+      ASSERT_TRUE(good(update.commit()));
+    }
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(mixed, 0);
+    EXPECT_EQ(output(runner), 1003 * 2000);
+    live = live_storages;
+    for (int i = 0; i < 10; ++i) {
+      auto update = begun(runner);
+      set_all(update, 1, 2, 3);
+      ASSERT_TRUE(good(update.commit()));
+    }
+    EXPECT_EQ(live_storages, live);
+  }
+}
+
+}  // namespace
+}  // namespace aoti_test
