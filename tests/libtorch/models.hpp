@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <dlfcn.h>
 
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/libtorch.hpp>
@@ -41,6 +42,15 @@ template <class T> T value_of(aoti::Result<T> result) {
 template <class R = Runner>
 R opened(std::string_view model, const aoti::OpenOptions& options = {}) {
   return value_of(R::open(model_path(model), options));
+}
+
+/// Torch's own loader hands an image to the system as it is, which asks for libtorch.so.
+inline void prepare_upstream() {
+  Dl_info inside{};
+  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&aoti_torch_delete_tensor_object), &inside), 0);
+  std::string path = inside.dli_fname;
+  path = path.substr(0, path.rfind('/')) + "/libtorch.so";
+  ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
 }
 
 /// What eager PyTorch computed: the two tensors of NAME.bin.

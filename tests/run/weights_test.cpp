@@ -330,7 +330,9 @@ TEST_F(Weights, OfAnExclusiveRunnerAreNotChangedDuringARun) {
     set_all(update, 1, 2, 3);
     auto done = update.commit();
     committed += done ? 1 : 0;
-    if (!done) EXPECT_EQ(done.error().code(), Errc::bad_state) << done.error().message();
+    if (!done) {
+      EXPECT_EQ(done.error().code(), Errc::bad_state) << done.error().message();
+    }
   }
   stop = true;
   other.join();
