@@ -291,8 +291,11 @@ template <class Runner> class WeightsUpdate {
         static_cast<void>(access().swap());
         return done;
       }
-      if (auto done = Runner::DevicePolicy::synchronize(runner_->device_); !done) return done;
-      return access().free_inactive();
+      // From here on all is done; what cannot be freed now is when the next set takes its place.
+      if (Runner::DevicePolicy::synchronize(runner_->device_)) {
+        static_cast<void>(access().free_inactive());
+      }
+      return success();
     });
   }
 
