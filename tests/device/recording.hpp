@@ -29,7 +29,7 @@ struct Recording {
 
   class Guard {
    public:
-    Guard(State old, int stream) : stream{stream}, old_{old} {}
+    Guard(State old, int entered_stream) : stream{entered_stream}, old_{old} {}
     Guard(Guard&& other) noexcept : stream{other.stream}, old_{std::exchange(other.old_, {})} {}
     Guard& operator=(Guard&& other) noexcept {
       std::swap(stream, other.stream);
