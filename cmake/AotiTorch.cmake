@@ -1,4 +1,5 @@
-# Finds libtorch and defines aoti::libtorch: torch's headers, libtorch_cpu and libc10.
+# Finds libtorch and defines aoti::libtorch: torch's headers, libtorch_cpu and libc10. Where torch was built for CUDA it
+# defines aoti::libtorch_cuda too, which loads libtorch_cuda besides: programs for CUDA link that one.
 #
 # Torch's own CMake config insists on a CUDA toolkit when torch was built for CUDA, so it is not used. Searched, in
 # this order: AOTI_LIBTORCH (a CMake or an environment variable; a libtorch or torch directory), CMAKE_PREFIX_PATH,
@@ -71,6 +72,13 @@ function(_aoti_torch_define)
     add_library(aoti::libtorch INTERFACE IMPORTED GLOBAL)
     target_link_libraries(aoti::libtorch INTERFACE aoti::aoti aoti::torch_cpu aoti::c10)
     set_target_properties(aoti::libtorch PROPERTIES AOTI_TORCH_DIR "${directory}" AOTI_TORCH_VERSION "${version}")
+    find_library(torch_cuda torch_cuda ${where})
+    if(torch_cuda)
+      add_library(aoti::libtorch_cuda INTERFACE IMPORTED GLOBAL)
+      # Nothing in a program names it.
+      target_link_libraries(aoti::libtorch_cuda INTERFACE aoti::libtorch -Wl,--push-state,--no-as-needed
+                                                          "${torch_cuda}" -Wl,--pop-state)
+    endif()
     message(STATUS "aoti: libtorch ${version} in ${directory}")
     return()
   endforeach()

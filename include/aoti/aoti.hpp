@@ -6,6 +6,9 @@
 #pragma once
 
 #include "aoti/device/cpu.hpp"
+#include "aoti/device/cuda.hpp"
+#include "aoti/device/mps.hpp"
+#include "aoti/device/xpu.hpp"
 #include "aoti/error.hpp"
 #include "aoti/load/package.hpp"
 #include "aoti/result.hpp"

@@ -2,14 +2,23 @@
 // torch.
 #include <aoti/abi/handles.hpp>
 
-// Declares the functions for CUDA as well, which need no header of CUDA's.
+// Declares the functions for CUDA and XPU as well, which need no header of theirs.
 #ifndef USE_CUDA
 #define USE_CUDA
+#endif
+#ifndef USE_XPU
+#define USE_XPU
 #endif
 #include <torch/csrc/inductor/aoti_runtime/interface.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #if __has_include(<torch/csrc/inductor/aoti_torch/c/shim_cpu.h>)
 #include <torch/csrc/inductor/aoti_torch/c/shim_cpu.h>
+#endif
+#if __has_include(<torch/csrc/inductor/aoti_torch/c/shim_mps.h>)
+#include <torch/csrc/inductor/aoti_torch/c/shim_mps.h>
+#endif
+#if __has_include(<torch/csrc/inductor/aoti_torch/c/shim_xpu.h>)
+#include <torch/csrc/inductor/aoti_torch/c/shim_xpu.h>
 #endif
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 #include <torch/version.h>
@@ -112,7 +121,10 @@ std::set<std::string> functions_of_interface_header() {
 // Whether a row's function can be in this process: builds of torch differ in what they contain.
 bool is_built(std::string_view symbol) {
   static const bool cuda = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD) != nullptr;
+  static const bool xpu = dlopen("libtorch_xpu.so", RTLD_LAZY | RTLD_NOLOAD) != nullptr;
   if (symbol.find("cuda_") != symbol.npos) return cuda;
+  if (symbol.find("xpu_") != symbol.npos) return xpu;
+  if (symbol.find("mps_") != symbol.npos) return false;
   if (symbol == "aoti_torch_cpu_mkldnn_rnn_layer" || symbol == "aoti_torch_cpu__linear_pointwise") {
     return AT_MKLDNN_ENABLED();
   }
@@ -140,7 +152,7 @@ TEST(ExportRows, AreTheFunctionsOfTheInstalledHeader) {
 }
 
 TEST(ImportRows, HaveTheExpectedNumber) {
-  EXPECT_EQ(std::size(import_rows), 129u);
+  EXPECT_EQ(std::size(import_rows), 137u);
   EXPECT_EQ(count_required(import_rows), 20);
   expect_distinct(import_rows);
 }

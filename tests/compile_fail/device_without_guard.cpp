@@ -11,8 +11,9 @@ struct Device {
   struct Guard {};
   static aoti::Result<void> check(aoti::DeviceIndex) { return aoti::success(); }
   static std::string device_string(aoti::DeviceIndex) { return "mine"; }
-  static Stream current_stream(aoti::DeviceIndex) { return {}; }
-  static AOTInductorStreamHandle native(Stream) { return nullptr; }
+  static aoti::DeviceIndex resolve(aoti::DeviceIndex index) { return index; }
+  static AOTInductorStreamHandle native(Guard) { return nullptr; }
+  static aoti::Result<void> synchronize(aoti::DeviceIndex) { return aoti::success(); }
 #ifndef COMPILE_FAIL
   static aoti::Result<Guard> enter(aoti::DeviceIndex, Stream) { return Guard{}; }
 #endif

@@ -18,10 +18,20 @@ namespace aoti_test {
 ///   static std::string expected_string();       what there() is called
 ///   static auto state();                        the current device and stream, comparable
 ///   static void disturb();                      changes what state() tells
-///   static AOTInductorStreamHandle default_handle();   the handle of what current_stream gives
+///   static AOTInductorStreamHandle current_handle();   the stream that is current on there()
+/// and, where the machine may lack the device,
+///   static std::string reason_to_skip();        empty where it is there
 template <class Policy> struct DeviceCase;
 
-template <class Policy> class DeviceBattery : public testing::Test {};
+template <class Policy> class DeviceBattery : public testing::Test {
+ protected:
+  void SetUp() override {
+    if constexpr (requires { DeviceCase<Policy>::reason_to_skip(); }) {
+      const std::string reason = DeviceCase<Policy>::reason_to_skip();
+      if (!reason.empty()) GTEST_SKIP() << reason;
+    }
+  }
+};
 TYPED_TEST_SUITE_P(DeviceBattery);
 
 TYPED_TEST_P(DeviceBattery, IsAPolicyWithAName) {
@@ -44,27 +54,43 @@ TYPED_TEST_P(DeviceBattery, NamesDevicesAsModelsDo) {
   EXPECT_TRUE(TypeParam::device_string(aoti::DeviceIndex::current()).starts_with(TypeParam::key));
 }
 
-TYPED_TEST_P(DeviceBattery, HandsOutTheCurrentStream) {
+TYPED_TEST_P(DeviceBattery, StaysOnOneDevice) {
   using Case = DeviceCase<TypeParam>;
-  const auto stream = TypeParam::current_stream(Case::there());
-  EXPECT_EQ(TypeParam::native(stream), Case::default_handle());
+  EXPECT_EQ(TypeParam::resolve(Case::there()).value, Case::there().value);
+  EXPECT_TRUE(good(TypeParam::check(TypeParam::resolve(aoti::DeviceIndex::current()))));
+}
+
+TYPED_TEST_P(DeviceBattery, EntersTheCurrentStreamUnlessToldOtherwise) {
+  using Case = DeviceCase<TypeParam>;
+  const auto guard = TypeParam::enter(Case::there(), typename TypeParam::Stream{});
+  ASSERT_TRUE(good(guard));
+  EXPECT_EQ(TypeParam::native(guard.value()), Case::current_handle());
 }
 
 TYPED_TEST_P(DeviceBattery, RestoresWhatItEntered) {
   using Case = DeviceCase<TypeParam>;
   const auto before = Case::state();
   {
-    auto guard = TypeParam::enter(Case::there(), TypeParam::current_stream(Case::there()));
+    auto guard = TypeParam::enter(Case::there(), typename TypeParam::Stream{});
     ASSERT_TRUE(good(guard));
     const auto moved = std::move(guard).value();  // the one that it moved to restores, once
     Case::disturb();
-    static_cast<void>(moved);
+    EXPECT_EQ(TypeParam::native(moved), Case::current_handle());
   }
   EXPECT_TRUE(Case::state() == before);
 }
 
+TYPED_TEST_P(DeviceBattery, WaitsOrSaysThatItCannot) {
+  using Case = DeviceCase<TypeParam>;
+  const auto before = Case::state();
+  const auto done = TypeParam::synchronize(Case::there());
+  if (!done) expect_error(done, aoti::Errc::unsupported, {std::string{TypeParam::key}});
+  EXPECT_TRUE(Case::state() == before);
+}
+
 REGISTER_TYPED_TEST_SUITE_P(DeviceBattery, IsAPolicyWithAName, TellsWhichDevicesAreThere,
-                            NamesDevicesAsModelsDo, HandsOutTheCurrentStream,
-                            RestoresWhatItEntered);
+                            NamesDevicesAsModelsDo, StaysOnOneDevice,
+                            EntersTheCurrentStreamUnlessToldOtherwise, RestoresWhatItEntered,
+                            WaitsOrSaysThatItCannot);
 
 }  // namespace aoti_test

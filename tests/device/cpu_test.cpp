@@ -1,5 +1,7 @@
 #include <aoti/device/cpu.hpp>
 
+#include <type_traits>
+
 #include "device/battery.hpp"
 #include "device/recording.hpp"
 
@@ -11,7 +13,7 @@ template <> struct DeviceCase<aoti::Cpu> {
   static std::string expected_string() { return "cpu"; }
   static int state() { return 0; }
   static void disturb() {}
-  static AOTInductorStreamHandle default_handle() { return nullptr; }
+  static AOTInductorStreamHandle current_handle() { return nullptr; }
 };
 
 // The battery itself is tried on a policy that has something to restore.
@@ -21,7 +23,7 @@ template <> struct DeviceCase<Recording> {
   static std::string expected_string() { return "cpu:1"; }
   static Recording::State state() { return Recording::state; }
   static void disturb() { Recording::state = {7, 7}; }
-  static AOTInductorStreamHandle default_handle() { return Recording::native({41}); }
+  static AOTInductorStreamHandle current_handle() { return Recording::handle(41); }
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Cpu, DeviceBattery, aoti::Cpu);
@@ -39,15 +41,23 @@ struct LacksGuard {
   static constexpr aoti::DeviceType type = aoti::DeviceType::cpu;
   struct Stream {};
   static aoti::Result<void> check(aoti::DeviceIndex);
+  static aoti::DeviceIndex resolve(aoti::DeviceIndex);
   static std::string device_string(aoti::DeviceIndex);
-  static Stream current_stream(aoti::DeviceIndex);
-  static AOTInductorStreamHandle native(Stream);
+  static aoti::Result<void> synchronize(aoti::DeviceIndex);
+};
+struct HasNoCurrentStream : aoti::Cpu {
+  struct Stream {
+    explicit Stream(int);
+  };
+  static aoti::Result<Guard> enter(aoti::DeviceIndex, Stream);
 };
 struct ChecksWithoutReason : aoti::Cpu {
   static bool check(aoti::DeviceIndex);
 };
 static_assert(!aoti::DevicePolicy<LacksGuard>);
+static_assert(!aoti::DevicePolicy<HasNoCurrentStream>);
 static_assert(!aoti::DevicePolicy<ChecksWithoutReason>);
+static_assert(std::is_empty_v<aoti::Cpu::Stream> && std::is_empty_v<aoti::Cpu::Guard>);
 static_assert(!aoti::DevicePolicy<int>);
 
 }  // namespace aoti_test

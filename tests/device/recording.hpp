@@ -15,7 +15,7 @@ struct Recording {
   static constexpr std::string_view key = "cpu";
   static constexpr aoti::DeviceType type = aoti::DeviceType::cpu;
   struct Stream {
-    int number;
+    int number = -1;  ///< -1 for the current one, which is 40 or 41.
   };
 
   struct State {
@@ -29,9 +29,10 @@ struct Recording {
 
   class Guard {
    public:
-    explicit Guard(State old) : old_{old} {}
-    Guard(Guard&& other) noexcept : old_{std::exchange(other.old_, {})} {}
+    Guard(State old, int entered_stream) : stream{entered_stream}, old_{old} {}
+    Guard(Guard&& other) noexcept : stream{other.stream}, old_{std::exchange(other.old_, {})} {}
     Guard& operator=(Guard&& other) noexcept {
+      std::swap(stream, other.stream);
       std::swap(old_, other.old_);
       return *this;
     }
@@ -40,6 +41,8 @@ struct Recording {
       state = *old_;
       --inside;
     }
+
+    int stream;
 
    private:
     std::optional<State> old_;
@@ -55,16 +58,21 @@ struct Recording {
   static std::string device_string(aoti::DeviceIndex index) {
     return "cpu:" + std::to_string(at(index));
   }
-  static Stream current_stream(aoti::DeviceIndex index) noexcept { return {40 + at(index)}; }
-  static AOTInductorStreamHandle native(Stream stream) noexcept {
-    return reinterpret_cast<AOTInductorStreamHandle>(static_cast<std::uintptr_t>(stream.number));
+  static aoti::DeviceIndex resolve(aoti::DeviceIndex index) noexcept { return {at(index)}; }
+  static AOTInductorStreamHandle handle(int stream) noexcept {
+    return reinterpret_cast<AOTInductorStreamHandle>(static_cast<std::uintptr_t>(stream));
   }
+  static AOTInductorStreamHandle native(const Guard& guard) noexcept {
+    return handle(guard.stream);
+  }
+  static aoti::Result<void> synchronize(aoti::DeviceIndex) { return aoti::success(); }
   static aoti::Result<Guard> enter(aoti::DeviceIndex index, Stream stream) {
     if (refuses_entry)
       return aoti::Error{aoti::Errc::device_unavailable, "entering", "the device is gone"};
     ++inside;
     ++entered;
-    return Guard{std::exchange(state, {at(index), stream.number})};
+    const int number = stream.number < 0 ? 40 + at(index) : stream.number;
+    return Guard{std::exchange(state, {at(index), number}), number};
   }
 
  private:

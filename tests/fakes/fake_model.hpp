@@ -23,6 +23,7 @@ constexpr std::int32_t float32 = 6;
 constexpr std::int32_t int32 = 3;
 
 thread_local const char* last_error = "";
+thread_local AOTInductorStreamHandle run_stream = nullptr;  // of the run that goes on
 
 inline AOTIRuntimeError fail(const char* text) {
   last_error = text;
@@ -121,8 +122,10 @@ AOTIRuntimeError create(AOTInductorModelContainerHandle* handle, std::size_t ins
 
 template <class M>
 AOTIRuntimeError run(AOTInductorModelContainerHandle handle, AtenTensorHandle* in,
-                     std::size_t inputs, AtenTensorHandle* out, std::size_t outputs) {
+                     std::size_t inputs, AtenTensorHandle* out, std::size_t outputs,
+                     AOTInductorStreamHandle stream) {
   last_error = "";
+  run_stream = stream;
   if (handle == nullptr || inputs != M::inputs || outputs != M::outputs) return fail("bad counts");
   return model_of<M>(handle)->run(in, out);
 }
@@ -209,9 +212,9 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
   extern "C" {                                                                                 \
   AOTIRuntimeError AOTInductorModelContainerRun(C c, AtenTensorHandle* in, std::size_t inputs, \
                                                 AtenTensorHandle* out, std::size_t outputs,    \
-                                                AOTInductorStreamHandle,                       \
+                                                AOTInductorStreamHandle stream,                \
                                                 AOTIProxyExecutorHandle) {                     \
-    return run<M>(c, in, inputs, out, outputs);                                                \
+    return run<M>(c, in, inputs, out, outputs, stream);                                        \
   }                                                                                            \
   AOTIRuntimeError AOTInductorModelContainerGetNumOutputs(C, std::size_t* out) {               \
     return answer(out, std::size_t{M::outputs});                                               \
@@ -227,8 +230,8 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
 #define FAKE_RUN_SINGLE_THREADED(M)                                                              \
   extern "C" AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(                        \
       C c, AtenTensorHandle* in, std::size_t inputs, AtenTensorHandle* out, std::size_t outputs, \
-      AOTInductorStreamHandle, AOTIProxyExecutorHandle) {                                        \
-    return run<M>(c, in, inputs, out, outputs);                                                  \
+      AOTInductorStreamHandle stream, AOTIProxyExecutorHandle) {                                 \
+    return run<M>(c, in, inputs, out, outputs, stream);                                          \
   }
 
 #define FAKE_CONSTANT_DETAILS(M)                                                                   \

@@ -1,7 +1,7 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
 Writes OUT_DIR/NAME.pt2. A model is compiled again only when this script, the exporter, torch or the machine
-has changed. "vit" needs torchvision and is compiled only when it is asked for by name.
+has changed. Compiled only when asked for by name are "vit", which needs torchvision, and "add_cuda", which needs a GPU.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -44,7 +44,7 @@ NAMES = (
     "custom",
     "exported",
 )
-BY_NAME_ONLY = ("vit",)
+BY_NAME_ONLY = ("vit", "add_cuda")
 
 
 def fingerprint() -> str:
@@ -200,6 +200,12 @@ def write_bin(path: Path, module: nn.Module, x: Tensor) -> None:
 
 def make_add(out: Path) -> None:
     package(out / "add.pt2", Model(Add(), (torch.randn(8), torch.randn(8))))
+
+
+def make_add_cuda(out: Path) -> None:
+    """Its kernels are in the image, as a runner has no directory of them to name."""
+    args = (torch.randn(8, device="cuda"), torch.randn(8, device="cuda"))
+    package(out / "add_cuda.pt2", Model(Add(), args, options={"aot_inductor.embed_kernel_binary": True}))
 
 
 def make_mlp(out: Path) -> None:

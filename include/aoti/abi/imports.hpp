@@ -37,6 +37,16 @@ constexpr const Row* find_import(std::string_view symbol) noexcept {
   return nullptr;
 }
 
+/// The functions one by one: imported::empty_strided::type and ::symbol.
+namespace imported {
+#define AOTI_ROW(member, name, need, major, minor, result, parameters) \
+  struct member {                                                      \
+    using type = result parameters;                                    \
+    static constexpr const char* symbol = #name;                       \
+  };
+#include "aoti/abi/imports.inc"
+}  // namespace imported
+
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.
 constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
   return symbol.starts_with("aoti_") || symbol.starts_with("torch_");

@@ -5,7 +5,8 @@
 
 namespace aoti {
 
-/// Runs models compiled for "cpu". There is one such device: its index is 0, or left open.
+/// Runs models compiled for "cpu". There is one such device: its index is 0, or left open. The one
+/// policy that has run on real hardware so far.
 struct Cpu {
   static constexpr std::string_view key = "cpu";
   static constexpr DeviceType type = DeviceType::cpu;
@@ -19,11 +20,11 @@ struct Cpu {
     }
     return success();
   }
+  static DeviceIndex resolve(DeviceIndex index) noexcept { return index; }
   static std::string device_string(DeviceIndex) { return "cpu"; }
-  static Stream current_stream(DeviceIndex) noexcept { return {}; }
-  static AOTInductorStreamHandle native(Stream) noexcept { return nullptr; }
-  static Result<void> synchronize(DeviceIndex) noexcept { return success(); }
   static Result<Guard> enter(DeviceIndex, Stream) noexcept { return Guard{}; }
+  static AOTInductorStreamHandle native(Guard) noexcept { return nullptr; }
+  static Result<void> synchronize(DeviceIndex) noexcept { return success(); }
 };
 
 }  // namespace aoti

@@ -19,27 +19,37 @@ struct DeviceIndex {
   constexpr bool is_current() const noexcept { return value < 0; }
 };
 
-/// A compile-time policy for one kind of device. All members are static:
+/// A compile-time policy for one kind of device. All members are static and safe to call from any
+/// thread; none prints or ends the process where a device is missing.
 /// - `key`: the package's AOTI_DEVICE_KEY and the start of the device string
 /// - `type`: its number in torch's C interface
-/// - `Stream`: what work is queued on, a value that owns nothing
-/// - `Guard`: restores, when it dies, what `enter` changed
+/// - `Stream`: what work is queued on, a value that owns nothing. Default-constructed it is the one
+///   that is current for the calling thread whenever it is used; the device's default stream is
+///   another value
+/// - `Guard`: restores, when it dies, what `enter` changed. It dies in the thread that made it
 /// - `check(index)`: whether the device is there; device_unavailable, with the reason, if not
+/// - `resolve(index)`: the index, or where it is left open that of the device that is current now;
+///   a runner stays on the device that it was opened on
 /// - `device_string(index)`: what the model is created with: "cpu", "cuda:1"
-/// - `current_stream(index)`: the stream that the calling thread uses now
-/// - `native(stream)`: the stream as the model takes it; null means the device's default stream
-/// - `enter(index, stream)`: makes both current for the calling thread
+/// - `enter(index, stream)`: makes both current for the calling thread; device_unavailable
+/// - `native(guard)`: the stream that was entered as the model takes it; null means the device's
+///   default stream
+/// - `synchronize(index)`: waits until the device has done all that was queued, on any stream by
+///   any thread; device_unavailable, unsupported (torch's C interface has no function for it)
 template <class D>
-concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& stream) {
+concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& stream,
+                                const typename D::Guard& guard) {
   requires std::copyable<typename D::Stream>;
+  requires std::default_initializable<typename D::Stream>;
   requires std::movable<typename D::Guard>;
   { D::key } -> std::convertible_to<std::string_view>;
   { D::type } -> std::convertible_to<DeviceType>;
   { D::check(index) } -> std::same_as<Result<void>>;
+  { D::resolve(index) } -> std::same_as<DeviceIndex>;
   { D::device_string(index) } -> std::same_as<std::string>;
-  { D::current_stream(index) } -> std::same_as<typename D::Stream>;
-  { D::native(stream) } -> std::same_as<AOTInductorStreamHandle>;
   { D::enter(index, stream) } -> std::same_as<Result<typename D::Guard>>;
+  { D::native(guard) } -> std::same_as<AOTInductorStreamHandle>;
+  { D::synchronize(index) } -> std::same_as<Result<void>>;
 };
 
 }  // namespace aoti

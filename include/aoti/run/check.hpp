@@ -121,6 +121,21 @@ template <class Runtime, class At>
                   join(expected.strides), " (-1 for any)"})};
 }
 
+/// Replaces handles whose memory is not laid out as the compiled code assumes by copies; false
+/// where memory ran out.
+template <class Runtime>
+[[gnu::cold, gnu::noinline]] bool reorder(const ModelSpec& spec, std::span<AtenTensorHandle> in) {
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const TensorSpec& expected = spec.inputs[i];
+    const typename Runtime::Tensor& tensor = Runtime::peek(in[i]);
+    if (has_layout<Runtime>(tensor, expected)) continue;
+    AtenTensorHandle copy = Runtime::give(Runtime::reordered(tensor, expected.order));
+    Runtime::destroy(std::exchange(in[i], copy));
+    if (copy == nullptr) return false;
+  }
+  return true;
+}
+
 /// Whether the dimensions that are tied to others agree with them. `at(i)` gives input i.
 template <class Runtime, class At>
 [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, At&& at, std::size_t i) {

@@ -32,6 +32,10 @@ template <class Runner> struct WeightsAccess;
 /// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
 /// handle for each input, by the runtime, and a copy of each input whose memory is not laid out as
 /// the compiled code assumes. The forms that return a vector allocate that too.
+///
+/// Every form of run takes a stream, on which the model queues its work: `Stream{}`, the default,
+/// is the one that is current for the calling thread; see the device policy for others, and for
+/// when outputs may be read. On return the thread's device and stream are what they were.
 template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{}> class Runner {
   static_assert(aoti::TensorRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
@@ -40,6 +44,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   using DevicePolicy = Device;
   using TensorRuntime = Runtime;
   using Tensor = typename Runtime::Tensor;
+  using Tensors = std::vector<Tensor>;
   using Stream = typename Device::Stream;
 
   /// The most inputs or outputs that a model may have: their handles lie on the stack.
@@ -111,50 +116,34 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// `auto result = runner.run<1>(a, b)`. Inputs keep their data; one passed by std::move is taken
   /// over, unless the call is refused (counts, inputs, bad_state).
   /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
-  ///         model_threw
+  ///         model_threw; those of the device policy's `enter`
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
-  [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
-    constexpr std::size_t count = sizeof...(Inputs);
-    const std::array<const Tensor*, count> pointers{&inputs...};
-    constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
-    detail::Handles<Runtime, count> in;
-    detail::Handles<Runtime, Outputs> out;
-    bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run", [&] {
-      return execute<count, Outputs>(in, out, refused, [&](auto i) {
-        if constexpr (taken[i]) {
-          return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
-        } else {
-          return Runtime::share(*pointers[i]);
-        }
-      });
-    });
-    if (!done) [[unlikely]] {
-      for (std::size_t i = 0; i < count && refused; ++i) {
-        if (taken[i] && in[i] != nullptr) const_cast<Tensor&>(*pointers[i]) = in.take(i);
-      }
-      return std::move(done).error();
-    }
-    std::array<Tensor, Outputs> tensors;
-    for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
-    return tensors;
+  [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
+    return run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
+  }
+  /// The same on a stream: `runner.run<1>(stream, a, b)`.
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Stream stream,
+                                                                 Inputs&&... inputs) const {
+    return run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
   }
 
   /// Runs into slots of the caller's, without any allocation of this library.
   /// @errors as above; on any error the outputs are as they were
-  Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
+  Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
+                        Stream stream = {}) const {
     return run_spans(
-        inputs.size(), outputs, [&](std::size_t i) { return Runtime::share(inputs[i]); },
+        inputs.size(), outputs, stream, [&](std::size_t i) { return Runtime::share(inputs[i]); },
         [](std::size_t, Tensor&&) {});
   }
 
   /// Runs with counts known at run time.
   /// @errors as above
   /// @allocates the vector
-  Result<std::vector<Tensor>> run(std::span<const Tensor> inputs) const {
-    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<std::vector<Tensor>> {
-      std::vector<Tensor> outputs(outputs_);
-      if (auto done = run_into(inputs, outputs); !done) return std::move(done).error();
+  Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
+      Tensors outputs(outputs_);
+      if (auto done = run_into(inputs, outputs, stream); !done) return std::move(done).error();
       return outputs;
     });
   }
@@ -164,11 +153,11 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// that is refused (counts, inputs, bad_state) takes nothing.
   /// @errors as above
   /// @allocates the vector
-  Result<std::vector<Tensor>> boxed_run(std::span<Tensor> inputs) const {
-    return detail::guard(Errc::model_threw, "Runner::run", [&]() -> Result<std::vector<Tensor>> {
-      std::vector<Tensor> outputs(outputs_);
+  Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
+      Tensors outputs(outputs_);
       auto done = run_spans(
-          inputs.size(), outputs,
+          inputs.size(), outputs, stream,
           [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
           [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
       if (!done) return std::move(done).error();
@@ -181,8 +170,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// handles that are the caller's, or by null on any error.
   /// Wraps AOTInductorModelContainerRunSingleThreaded, or …Run for shared access or older models.
   /// @errors as above
-  Result<void> run_handles(std::span<AtenTensorHandle> inputs,
-                           std::span<AtenTensorHandle> outputs) const {
+  Result<void> run_handles(std::span<AtenTensorHandle> inputs, std::span<AtenTensorHandle> outputs,
+                           Stream stream = {}) const {
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) {
         return Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"};
@@ -190,9 +179,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     }
     for (AtenTensorHandle& output : outputs) output = nullptr;
     bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&] {
+    auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&, stream] {
       return execute<std::dynamic_extent, std::dynamic_extent>(
-          inputs, outputs, refused, [&](std::size_t i) { return inputs[i]; });
+          inputs, outputs, refused, stream, [&](std::size_t i) { return inputs[i]; });
     });
     if (!refused) detail::destroy_all<Runtime>(inputs);
     if (!done) detail::destroy_all<Runtime>(outputs);
@@ -286,20 +275,20 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     }
     auto image = preflight<Device, Runtime>(model, choice.device);
     if (!image) return std::move(image).error();
-    const auto stream = Device::current_stream(choice.device);
-    auto guard = Device::enter(choice.device, stream);
+    // Creating a model changes the thread's device, which the guard restores.
+    const DeviceIndex device = Device::resolve(choice.device);
+    auto guard = Device::enter(device, Stream{});
     if (!guard) return std::move(guard).error();
-    auto container =
-        Container::create(model, image.value(), Device::device_string(choice.device), choice);
+    auto container = Container::create(model, image.value(), Device::device_string(device), choice);
     if (!container) return explained(std::move(container).error());
     Runner runner;
-    runner.device_ = choice.device;
+    runner.device_ = device;
     runner.container_ = std::move(container).value();
     runner.metadata_ = model.metadata;
     runner.origin_ = model.origin;
     auto done = detail::guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
       if (auto described = runner.describe(); !described) return described;
-      return runner.load_weights(model, choice.without_weights, Device::native(stream));
+      return runner.load_weights(model, choice.without_weights, Device::native(guard.value()));
     });
     if (!done) {
       std::move(runner).unload();
@@ -323,10 +312,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   }
 
   template <class Body> Result<void> on_device(Body&& body) const {
-    const auto stream = Device::current_stream(device_);
-    auto guard = Device::enter(device_, stream);
+    auto guard = Device::enter(device_, Stream{});
     if (!guard) return std::move(guard).error();
-    return body(Device::native(stream));
+    return body(Device::native(guard.value()));
   }
 
   /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
@@ -374,9 +362,38 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     return success();
   }
 
+  template <std::size_t Outputs, class... Inputs>
+  [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run_array(Stream stream,
+                                                                 Inputs&&... inputs) const {
+    constexpr std::size_t count = sizeof...(Inputs);
+    const std::array<const Tensor*, count> pointers{&inputs...};
+    constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
+    detail::Handles<Runtime, count> in;
+    detail::Handles<Runtime, Outputs> out;
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
+      return execute<count, Outputs>(in, out, refused, stream, [&](auto i) {
+        if constexpr (taken[i]) {
+          return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
+        } else {
+          return Runtime::share(*pointers[i]);
+        }
+      });
+    });
+    if (!done) [[unlikely]] {
+      for (std::size_t i = 0; i < count && refused; ++i) {
+        if (taken[i] && in[i] != nullptr) const_cast<Tensor&>(*pointers[i]) = in.take(i);
+      }
+      return std::move(done).error();
+    }
+    std::array<Tensor, Outputs> tensors;
+    for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
+    return tensors;
+  }
+
   /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
   template <class Make, class GiveBack>
-  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Make make,
+  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Stream stream, Make make,
                          GiveBack give_back) const {
     if (inputs != inputs_ || outputs.size() != outputs_) [[unlikely]] {
       return wrong_count(inputs, outputs.size());
@@ -385,8 +402,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     detail::Handles<Runtime, any> in{inputs};
     detail::Handles<Runtime, any> out{outputs.size()};
     bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run",
-                              [&] { return execute<any, any>(in, out, refused, make); });
+    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
+      return execute<any, any>(in, out, refused, stream, make);
+    });
     if (!done) [[unlikely]] {
       for (std::size_t i = 0; i < inputs && refused; ++i) {
         if (in[i] != nullptr) give_back(i, in.take(i));
@@ -402,7 +420,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   template <std::size_t In, std::size_t Out, class Make>
   [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
                                               std::span<AtenTensorHandle, Out> out, bool& refused,
-                                              Make&& make) const {
+                                              Stream stream, Make&& make) const {
     if (in.size() != inputs_ || out.size() != outputs_) [[unlikely]] {
       return wrong_count(in.size(), out.size());
     }
@@ -430,15 +448,14 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
                                  : detail::describe_mismatch<Runtime>(*spec_, at, good);
       }
     }
-    const auto stream = Device::current_stream(device_);
     auto guard = Device::enter(device_, stream);
     if (!guard) [[unlikely]]
       return std::move(guard).error();
     refused = false;
-    if (copy && !reorder(in)) [[unlikely]]
+    if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
       return out_of_memory("copying an input");
     const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
-                                         out.size(), Device::native(stream), nullptr);
+                                         out.size(), Device::native(guard.value()), nullptr);
     if (native != 0) [[unlikely]]
       return failed(native);
     return settle(out);
@@ -466,19 +483,6 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
       return missing_output(good);
     }
     return success();
-  }
-
-  /// Replaces handles whose memory is not laid out as the compiled code assumes by copies.
-  [[gnu::cold, gnu::noinline]] bool reorder(std::span<AtenTensorHandle> in) const {
-    for (std::size_t i = 0; i < in.size(); ++i) {
-      const TensorSpec& expected = spec_->inputs[i];
-      const Tensor& tensor = Runtime::peek(in[i]);
-      if (detail::has_layout<Runtime>(tensor, expected)) continue;
-      AtenTensorHandle copy = Runtime::give(Runtime::reordered(tensor, expected.order));
-      Runtime::destroy(std::exchange(in[i], copy));
-      if (copy == nullptr) return false;
-    }
-    return true;
   }
 
   /// Adds what the runtime says, where the model only names the function that failed.

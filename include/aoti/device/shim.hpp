@@ -1,0 +1,199 @@
+// What the policies on torch's C interface share: its functions, looked up in the process when they
+// are needed, so that nothing of CUDA, XPU or MPS is needed to compile or link.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <atomic>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "aoti/abi/imports.hpp"
+#include "aoti/device/device.hpp"
+
+namespace aoti::detail {
+
+/// The address of a function, or null. Looks in a library, if the process has loaded it, and in
+/// those that it depends on; then among the process's global symbols.
+inline void* find_function(const char* symbol, const char* library) noexcept {
+  if (void* loaded = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
+    void* address = ::dlsym(loaded, symbol);
+    ::dlclose(loaded);  // whoever loaded it keeps it
+    if (address != nullptr) return address;
+  }
+  return ::dlsym(RTLD_DEFAULT, symbol);
+}
+
+/// One of the functions that a policy uses, or null. What is found is remembered; what is not is
+/// looked for again the next time, since its library may have been loaded by then.
+/// @tparam Function has its `type` and `symbol`
+/// @tparam Shim     has the `library`
+template <class Function, class Shim> typename Function::type* function() noexcept {
+  static std::atomic<void*> found = nullptr;
+  void* address = found.load(std::memory_order_relaxed);
+  if (address == nullptr) [[unlikely]] {
+    address = find_function(Function::symbol, Shim::library);
+    found.store(address, std::memory_order_relaxed);
+  }
+  return reinterpret_cast<typename Function::type*>(address);
+}
+
+/// Calls a function; false where it is not there or fails.
+template <class Function, class Shim, class... Arguments>
+bool succeeds(Arguments... arguments) noexcept {
+  auto* const f = function<Function, Shim>();
+  return f != nullptr && f(arguments...) == 0;
+}
+
+/// torch's reason for a failure, per thread; older versions print it instead.
+struct LastException {
+  using type = const char*();
+  static constexpr const char* symbol = "torch_exception_get_what_without_backtrace";
+};
+
+/// "cuda:1", or "cuda" where the index is left open.
+template <class Shim> std::string device_name(DeviceIndex index) {
+  return index.is_current() ? std::string{Shim::key} : concat({Shim::key, ":", index.value});
+}
+
+/// Why a function of torch's did not do its work: it is not there, or torch's own words.
+template <class Function, class Shim>
+[[gnu::cold, gnu::noinline]] Error unavailable(DeviceIndex index) {
+  if (function<Function, Shim>() == nullptr) {
+    return {Errc::device_unavailable, device_name<Shim>(index),
+            concat({"this process does not have ", Function::symbol, "; ", Shim::advice})};
+  }
+  auto* const reason = function<LastException, Shim>();
+  const char* text = reason != nullptr ? reason() : nullptr;
+  return {Errc::device_unavailable, device_name<Shim>(index),
+          concat({Function::symbol, " failed: ", text != nullptr ? text : "no reason given"})};
+}
+
+/// The policy for a kind of device that has streams, on functions that `Shim` names. What it names
+/// besides, `count`, `current` and `synchronize`, may turn out not to be known.
+template <class Shim> struct ShimDevice {
+  static constexpr std::string_view key = Shim::key;
+  static constexpr DeviceType type = Shim::type;
+
+  /// One of three: the stream that is current for the calling thread whenever this is used, which
+  /// is the default; the device's default stream; or a given one. Owns nothing: a given stream must
+  /// live until what was queued on it is done.
+  class Stream {
+   public:
+    constexpr Stream() noexcept = default;
+    /// @param handle a native stream, of the runner's device; a null one is the default stream
+    constexpr explicit Stream(void* handle) noexcept : handle_{handle}, is_current_{false} {}
+    Stream(std::nullptr_t) = delete;  // say device_default(), or {} for the current one
+    Stream(int) = delete;
+    static constexpr Stream device_default() noexcept {
+      return Stream{static_cast<void*>(nullptr)};
+    }
+
+    constexpr bool is_current() const noexcept { return is_current_; }
+    /// The native stream; null unless one was given.
+    constexpr void* handle() const noexcept { return handle_; }
+    friend constexpr bool operator==(const Stream&, const Stream&) = default;
+
+   private:
+    void* handle_ = nullptr;
+    bool is_current_ = true;
+  };
+
+  /// Restores device and stream. Holds a guard of torch's, which is on the heap.
+  class Guard {
+   public:
+    Guard(Guard&& other) noexcept
+        : device_{std::exchange(other.device_, nullptr)},
+          stream_{std::exchange(other.stream_, nullptr)},
+          native_{other.native_} {}
+    Guard& operator=(Guard&& other) noexcept {
+      std::swap(device_, other.device_);
+      std::swap(stream_, other.stream_);
+      std::swap(native_, other.native_);
+      return *this;
+    }
+    ~Guard() {
+      if (stream_ != nullptr) succeeds<typename Shim::DeleteStreamGuard, Shim>(stream_);
+      if (device_ != nullptr) succeeds<typename Shim::DeleteGuard, Shim>(device_);
+    }
+
+   private:
+    friend ShimDevice;
+    Guard() noexcept = default;
+
+    typename Shim::DeviceGuard device_ = nullptr;
+    typename Shim::StreamGuard stream_ = nullptr;
+    void* native_ = nullptr;
+  };
+
+  static Result<void> check(DeviceIndex index) {
+    const DeviceIndex at = resolve(index);
+    if (function<typename Shim::CreateGuard, Shim>() == nullptr) {
+      return unavailable<typename Shim::CreateGuard, Shim>(at);
+    }
+    if (auto done = Shim::count(at); !done) return done;
+    // The count may not be known; entering tells, and finds functions that are not there.
+    auto guard = enter(at, {});
+    if (!guard) return std::move(guard).error();
+    if (function<typename Shim::CreateStreamGuard, Shim>() == nullptr) {
+      return unavailable<typename Shim::CreateStreamGuard, Shim>(at);
+    }
+    return success();
+  }
+  /// Where torch cannot tell which device is current the index stays open.
+  static DeviceIndex resolve(DeviceIndex index) noexcept {
+    return index.is_current() ? Shim::current() : index;
+  }
+  static std::string device_string(DeviceIndex index) { return device_name<Shim>(index); }
+
+  static Result<Guard> enter(DeviceIndex index, Stream stream) {
+    Guard guard;
+    const DeviceIndex at = resolve(index);
+    if (at.value > most) return no_such(at);
+    if (stream.is_current()) {
+      using Create = typename Shim::CreateGuard;
+      if (!succeeds<Create, Shim>(at.value, &guard.device_)) return unavailable<Create, Shim>(at);
+      using Current = typename Shim::CurrentStream;
+      if (!succeeds<Current, Shim>(at.value, &guard.native_)) return unavailable<Current, Shim>(at);
+      return guard;
+    }
+    if (at.is_current() || (stream.handle() == nullptr && !Shim::null_is_default)) {
+      return not_nameable(at);
+    }
+    using Create = typename Shim::CreateStreamGuard;
+    if (!succeeds<Create, Shim>(stream.handle(), at.value, &guard.stream_)) {
+      return unavailable<Create, Shim>(at);
+    }
+    guard.native_ = stream.handle();
+    return guard;
+  }
+  static AOTInductorStreamHandle native(const Guard& guard) noexcept {
+    return static_cast<AOTInductorStreamHandle>(guard.native_);
+  }
+  static Result<void> synchronize(DeviceIndex index) {
+    auto guard = enter(index, {});
+    if (!guard) return std::move(guard).error();
+    return Shim::synchronize(index);
+  }
+
+ private:
+  static constexpr int most = 127;  // torch keeps an index in eight bits, without a check
+
+  [[gnu::cold, gnu::noinline]] static Error no_such(DeviceIndex index) {
+    return {Errc::device_unavailable, device_name<Shim>(index),
+            concat({"torch numbers devices from 0 to ", most})};
+  }
+  [[gnu::cold, gnu::noinline]] static Error not_nameable(DeviceIndex index) {
+    if (index.is_current()) {
+      return {Errc::unsupported, std::string{key},
+              "torch does not tell which device is current; name the device's index"};
+    }
+    return {Errc::unsupported, device_name<Shim>(index),
+            "torch's C interface cannot name the default stream of this kind of device; give a "
+            "stream, or leave it at the current one"};
+  }
+};
+
+}  // namespace aoti::detail
