@@ -1,5 +1,4 @@
 // Torch's own loader of packages gives, to the bit, the same results.
-#include <dlfcn.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <string>
@@ -15,17 +14,9 @@ using aoti_test::recorded;
 using aoti_test::Tensors;
 using aoti_test::value_of;
 
-/// Torch's loader hands the image to the system as it is, which asks for libtorch.so.
 class Upstream : public testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    Dl_info inside{};
-    ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&aoti_torch_delete_tensor_object), &inside),
-              0);
-    std::string path = inside.dli_fname;
-    path = path.substr(0, path.rfind('/')) + "/libtorch.so";
-    ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
-  }
+  static void SetUpTestSuite() { aoti_test::load_libtorch_so(); }
 
   /// Both give what is expected of the first output, and equal results.
   static void compare(const std::string& model, const Tensors& inputs, const at::Tensor& first) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "aoti/device/device.hpp"
 #include "aoti/load/library.hpp"
@@ -38,6 +39,9 @@ struct OpenOptions {
   std::size_t instances = 1;
   DeviceIndex device = DeviceIndex::current();
   Backing backing = default_backing;
+  /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
+  /// loaded before it, for good.
+  std::vector<std::string> operator_libraries = {};
 };
 
 }  // namespace aoti

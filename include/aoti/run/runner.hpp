@@ -17,6 +17,7 @@
 #include "aoti/run/check.hpp"
 #include "aoti/run/container.hpp"
 #include "aoti/run/handles.hpp"
+#include "aoti/run/operators.hpp"
 
 namespace aoti {
 
@@ -41,7 +42,8 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
-  ///         Package::open, Package::model, preflight and Container::create; invalid_argument
+  ///         Package::open, Package::model, preflight, detail::open_operators and
+  ///         Container::create; invalid_argument
   static Result<Runner> open(const std::string& path, const OpenOptions& choice = {}) {
     return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
       if (auto mapping = Mapping::open(path);
@@ -79,6 +81,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         inputs_{std::exchange(other.inputs_, none)},
         outputs_{std::exchange(other.outputs_, 0)},
         device_{other.device_},
+        operators_{std::move(other.operators_)},
         container_{std::move(other.container_)},
         checks_{std::move(other.checks_)},
         spec_{std::exchange(other.spec_, std::nullopt)},
@@ -90,6 +93,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     outputs_ = std::exchange(other.outputs_, 0);
     device_ = other.device_;
     container_ = std::move(other.container_);
+    operators_ = std::move(other.operators_);
     checks_ = std::move(other.checks_);
     spec_ = std::exchange(other.spec_, std::nullopt);
     metadata_ = std::move(other.metadata_);
@@ -273,11 +277,14 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     const auto stream = Device::current_stream(choice.device);
     auto guard = Device::enter(choice.device, stream);
     if (!guard) return std::move(guard).error();
-    auto container =
-        Container::create(model, image.value(), Device::device_string(choice.device), choice);
+    const std::string device = Device::device_string(choice.device);
+    auto operators = detail::open_operators<Runtime>(model, image.value(), device, choice);
+    if (!operators) return std::move(operators).error();
+    auto container = Container::create(model, image.value(), device, choice);
     if (!container) return explained(std::move(container).error());
     Runner runner;
     runner.device_ = choice.device;
+    runner.operators_ = std::move(operators).value();
     runner.container_ = std::move(container).value();
     runner.metadata_ = model.metadata;
     runner.origin_ = model.origin;
@@ -384,7 +391,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     if (copy && !reorder(in)) [[unlikely]]
       return out_of_memory("copying an input");
     const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
-                                         out.size(), Device::native(stream), nullptr);
+                                         out.size(), Device::native(stream), operators_.handle());
     if (native != 0) [[unlikely]]
       return failed(native);
     return settle(out);
@@ -484,6 +491,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   std::size_t outputs_ = 0;
   DeviceIndex device_;
   mutable std::atomic<bool> busy_ = false;
+  typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs
   std::optional<ModelSpec> spec_;
