@@ -53,15 +53,12 @@ namespace detail {
 }  // namespace detail
 
 /// Loads a library that registers what it has, such as operators, and never unloads it. Its symbols
-/// stay private to it. Loading it again does nothing.
+/// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
+/// library's initialisers through: it ends the process.
 /// @errors library_load_failed
 inline Result<void> load_for_good(const std::string& path) {
-  return detail::guard(Errc::library_load_failed, path.c_str(), [&]() -> Result<void> {
-    if (::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
-      return detail::refused(path, path);
-    }
-    return success();
-  });
+  if (::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return success();
+  return detail::refused(path, path);
 }
 
 /// Owns a shared object. It stays loaded after this object's death, since code that still runs

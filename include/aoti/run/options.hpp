@@ -40,7 +40,7 @@ struct OpenOptions {
   DeviceIndex device = DeviceIndex::current();
   Backing backing = default_backing;
   /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
-  /// loaded before it, for good.
+  /// loaded before it, for good. Two that define the same ones end the process, as torch has it.
   std::vector<std::string> operator_libraries = {};
 };
 
