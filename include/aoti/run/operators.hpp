@@ -42,7 +42,7 @@ template <class T = void> struct BasicOperatorCalls {
         return damaged(model, "a call lacks its target, inputs or outputs");
       }
       const std::string& target = node["target"].string;
-      if (target != "call_torchbind") add(calls.names, target);  // a method of an object
+      if (target != "call_torchbind") add(calls.names, target);  // else a method
       if (node["metadata"]["torch_library_custom_op"].string == "1") add(calls.in_python, target);
       for (const Json& input : node["inputs"].items) {
         const Json& object = input["arg"]["as_custom_obj"];

@@ -42,8 +42,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
-  ///         Package::open, Package::model, preflight, open_operators and Container::create;
-  ///         invalid_argument
+  ///         Package, preflight, open_operators and Container::create; invalid_argument
   static Result<Runner> open(const std::string& path, const OpenOptions& choice = {}) {
     return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
       if (auto mapping = Mapping::open(path);
