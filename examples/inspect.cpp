@@ -4,14 +4,15 @@
 
 #include <algorithm>
 #include <aoti/aoti.hpp>
-#include <aoti/runtime/libtorch.hpp>
+#include <aoti/runtime/libtorch_operators.hpp>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 namespace {
 
-using Runner = aoti::Runner<aoti::Cpu>;
+using Runtime = aoti::LibtorchWithOperators;
+using Runner = aoti::Runner<aoti::Cpu, Runtime>;
 
 void line(const char* label, std::string_view text) {
   std::printf("  %-16s %.*s\n", label, static_cast<int>(text.size()), text.data());
@@ -95,6 +96,13 @@ void print_model(const aoti::Package& package, const std::string& name) {
   if (auto image = aoti::Image::parse(model.value().image, model.value().origin)) {
     print_image(image.value());
   }
+  if (auto calls = aoti::OperatorCalls::read(model.value()); !calls) {
+    line("operators", calls.error().message());
+  } else {
+    for (const std::string& called : calls.value().names) {
+      line("operator", (Runtime::Operators::has(called) ? "has    " : "lacks  ") + called);
+    }
+  }
   const auto text = model.value().metadata[aoti::ModelSpec::metadata_key];
   if (!text.empty()) {
     auto spec = aoti::ModelSpec::parse(text, model.value().origin);
@@ -103,7 +111,7 @@ void print_model(const aoti::Package& package, const std::string& name) {
     for (const auto& output : spec.value().outputs) line("output", describe(output, spec.value()));
   }
   // Up to here nothing of the package has been run; only a model that fits is loaded, for the rest.
-  auto fit = aoti::preflight<aoti::Cpu, aoti::Libtorch>(model.value());
+  auto fit = aoti::preflight<aoti::Cpu, Runtime>(model.value());
   if (!fit) return line("runs here", fit.error().message());
   auto runner = Runner::open(package, {.model = name});
   line("runs here", runner ? "yes" : runner.error().message());

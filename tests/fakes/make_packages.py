@@ -159,13 +159,24 @@ def needing(so: bytes, library: str) -> bytes:
     return patched(so, tags[0x6FFFFFF9][0], struct.pack("<qQ", 1, name))
 
 
+def extern_nodes(calls: list[dict[str, object]]) -> bytes:
+    return json.dumps({"nodes": [{"name": f"buf{i}", "node": call} for i, call in enumerate(calls)]}).encode()
+
+
 def packages() -> dict[str, bytes]:
     add = image("add")
     plain = top(model(add))
     described = {"aoti.spec": spec(), "author": "the tests"}
     full = rooted(top(model(add, metadata=described)), "add")
     extra = {"extra/notes.txt": b"notes", "extra/deep/er.bin": b"\0\1\2", "extra/none": b""}
-    nodes = {"nodes": [{"name": "n", "node": {"target": "mylib::twice"}}, {"node": {"target": "mylib::thrice"}}]}
+    table = {"name": "table", "class_fqn": "__torch__.torch.classes.mylib.Table"}
+    inputs = [{"name": "x", "arg": {"as_tensor": {"name": "a"}}}, {"name": "t", "arg": {"as_custom_obj": table}}]
+    nodes = [
+        {"target": "mylib::twice", "inputs": inputs[:1], "outputs": []},
+        {"target": "mylib::thrice", "inputs": inputs, "outputs": [], "metadata": {"torch_library_custom_op": "1"}},
+        {"target": "mylib::twice", "inputs": inputs[:1], "outputs": []},
+        {"target": "call_torchbind", "inputs": inputs[1:], "outputs": []},
+    ]
     weights = struct.pack("<8f", *range(8))
     two_sets = struct.pack("<24f", *[1.0] * 8, *[2.0] * 8, *[3.0] * 8)
     eight = {"dtype": "float32", "shape": [8]}
@@ -247,8 +258,11 @@ def packages() -> dict[str, bytes]:
         "no_elf.pt2": package(b"MZ is how a library of Windows begins"),
         "cut_image.pt2": package(add[:5000]),
         "sources_only.pt2": packed(rooted(top(model(None)), "r")),
-        "operators.pt2": package("add", nodes=json.dumps(nodes).encode()),
+        "operators.pt2": package("add", nodes=extern_nodes(nodes)),
         "bad_nodes.pt2": package("add", nodes=b"["),
+        "nodes_no_list.pt2": package("add", nodes=b'{"nodes": {}}'),
+        "nodes_no_target.pt2": package("add", nodes=extern_nodes([{"inputs": [], "outputs": []}])),
+        "nodes_no_inputs.pt2": package("add", nodes=extern_nodes([{"target": "mylib::twice", "outputs": []}])),
         "needs_other.pt2": package(needing(image("needs"), "libother_fake.so")),
         "no_weights.pt2": package("weights"),
         "short_weights.pt2": package("weights", weights=weights[:-4]),

@@ -29,6 +29,15 @@ using UncheckedRunner =
 using Tensors = std::vector<at::Tensor>;
 using Sizes = std::vector<std::int64_t>;
 
+/// Torch's loader hands an image to the system as it is, which asks for libtorch.so.
+inline void load_libtorch_so() {
+  Dl_info inside{};
+  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&aoti_torch_delete_tensor_object), &inside), 0);
+  std::string path = inside.dli_fname;
+  path = path.substr(0, path.rfind('/')) + "/libtorch.so";
+  ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
+}
+
 inline std::string model_path(std::string_view name) {
   return std::string{AOTI_TEST_MODELS_DIR "/"}.append(name).append(".pt2");
 }
@@ -42,15 +51,6 @@ template <class T> T value_of(aoti::Result<T> result) {
 template <class R = Runner>
 R opened(std::string_view model, const aoti::OpenOptions& options = {}) {
   return value_of(R::open(model_path(model), options));
-}
-
-/// Torch's own loader hands an image to the system as it is, which asks for libtorch.so.
-inline void prepare_upstream() {
-  Dl_info inside{};
-  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&aoti_torch_delete_tensor_object), &inside), 0);
-  std::string path = inside.dli_fname;
-  path = path.substr(0, path.rfind('/')) + "/libtorch.so";
-  ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
 }
 
 /// What eager PyTorch computed: the two tensors of NAME.bin.

@@ -16,7 +16,7 @@ using aoti_test::value_of;
 
 class Upstream : public testing::Test {
  protected:
-  static void SetUpTestSuite() { aoti_test::prepare_upstream(); }
+  static void SetUpTestSuite() { aoti_test::load_libtorch_so(); }
 
   /// Both give what is expected of the first output, and equal results.
   static void compare(const std::string& model, const Tensors& inputs, const at::Tensor& first) {

@@ -70,7 +70,7 @@ TEST(LibtorchWeights, InMemoryAreCopied) {
 
 // Each way of packaging, and upstream's loader after the same change.
 TEST(LibtorchWeights, ChangeAsUpstreamsDo) {
-  prepare_upstream();
+  load_libtorch_so();
   const at::Tensor x = recorded_mlp().input;
   for (const char* model : {"mlp", "mlp_plain", "mlp_appended", "mlp_beside"}) {
     SCOPED_TRACE(model);

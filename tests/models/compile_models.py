@@ -6,6 +6,9 @@ has changed. Compiled only when asked for by name are "vit", which needs torchvi
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
 
+The operators of tests/operators/ need only schemas and shapes here; the class of "tally" is built, since its
+objects are written into the package.
+
     mlp.bin     input [4, 64]        output [4, 8]    also for mlp_plain, mlp_appended and mlp_beside
     wide.bin    input [1, 1024]      output [1, 1024] embedded weights of over 1 MiB
     image.bin   input [2, 3, 8, 8]   output [2, 4, 8, 8]
@@ -21,6 +24,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,14 +46,21 @@ NAMES = (
     "pair",
     "repeated",
     "custom",
+    "operators",
+    "fallback",
+    "throwing",
+    "tally",
     "exported",
 )
 BY_NAME_ONLY = ("vit", "add_cuda")
 
 
+TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
+
+
 def fingerprint() -> str:
     """Changes when a package that was compiled earlier is no longer what this run would write."""
-    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "export.py"))
+    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "export.py", TALLY))
     return " ".join(
         (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
     )
@@ -172,6 +183,51 @@ class Custom(nn.Module):
         return twice_plus(x, 0.5) + 1
 
 
+# Each operator of tests/operators/functions.cpp, with the tensors that it returns.
+OPERATORS = {
+    "mix(Tensor x, float factor, int[] shifts, Tensor? bias, str mode) -> Tensor": lambda x, *_: torch.empty_like(x),
+    "halves(Tensor x) -> (Tensor, Tensor)": lambda x: tuple(torch.empty_like(half) for half in x.chunk(2)),
+    "pieces(Tensor x, int count) -> Tensor[]": lambda x, count: [torch.empty_like(p) for p in x.chunk(count)],
+    "sum_of(Tensor[] tensors, float[] weights, ScalarType dtype) -> Tensor": lambda tensors, _, dtype: torch.empty_like(
+        tensors[0], dtype=dtype
+    ),
+    "gather(Tensor?[] tensors, Scalar fill) -> Tensor": lambda tensors, _: torch.empty_like(tensors[0]),
+    "resized(Tensor x, SymInt[] sizes, Device device) -> Tensor": lambda x, sizes, _: x.new_empty(sizes),
+    "not_negative(Tensor x) -> Tensor": torch.empty_like,
+    "accumulate(Tensor(a!) total, Tensor x) -> ()": lambda *_: None,
+}
+for schema, fake in OPERATORS.items():
+    torch.library.define("aoti_tests::" + schema.split("(")[0], schema[schema.index("(") :])
+    torch.library.register_fake("aoti_tests::" + schema.split("(")[0], fake)
+
+
+class Operators(nn.Module):
+    """Calls operators with every kind of argument and of result."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        ops = torch.ops.aoti_tests
+        a, b = ops.halves(ops.mix(x, 0.5, [1, 2], None, "positive"))
+        pieces = ops.pieces(ops.mix(a + b, 2, [], b, "negative"), 2)
+        total = torch.zeros_like(pieces[0])
+        ops.accumulate(total, pieces[0])
+        return ops.sum_of(pieces, [1.0, 2.0], torch.float64) + total, ops.gather([b, None, a], 3)
+
+
+class Fallback(nn.Module):
+    """Calls an operator of torch's own that has no function in C, and one with sizes known at run time."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, r = torch.linalg.qr(x)
+        return q, r, torch.ops.aoti_tests.resized(x, [2 * x.shape[0], 3], torch.device("cpu"))
+
+
+class Throwing(nn.Module):
+    """x + 1, where no element of x is negative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.aoti_tests.not_negative(x) + 1
+
+
 def mlp_module() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
@@ -284,6 +340,52 @@ def make_repeated(out: Path) -> None:
 
 def make_custom(out: Path) -> None:
     package(out / "custom.pt2", Model(Custom(), (torch.randn(8),)))
+
+
+def make_operators(out: Path) -> None:
+    package(out / "operators.pt2", Model(Operators(), (torch.randn(8),)))
+
+
+def make_fallback(out: Path) -> None:
+    shapes = {"x": {0: Dim("rows", min=3, max=64)}}
+    package(out / "fallback.pt2", Model(Fallback(), (torch.randn(5, 3),), dynamic_shapes=shapes))
+
+
+def make_throwing(out: Path) -> None:
+    package(out / "throwing.pt2", Model(Throwing(), (torch.rand(8),)))
+
+
+def make_tally(out: Path) -> None:
+    """The model holds an object that counts from 3; it returns x + count, and that minus the count."""
+    from torch.utils.cpp_extension import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        load("tally", str(TALLY), is_python_module=False, build_directory=folder)
+
+    @torch._library.register_fake_class("aoti_classes::Tally")
+    class FakeTally:
+        def __init__(self, start: int) -> None:
+            self.start = start
+
+        @classmethod
+        def __obj_unflatten__(cls, state: tuple[tuple[str, int]]) -> object:
+            return cls(**dict(state))
+
+        def add_to(self, x: Tensor) -> Tensor:
+            return torch.empty_like(x)
+
+    torch.library.register_fake("aoti_classes::minus_tally", lambda x, tally: torch.empty_like(x))
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tally = torch.classes.aoti_classes.Tally(3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = self.tally.add_to(x)
+            return y, torch.ops.aoti_classes.minus_tally(y, self.tally)
+
+    package(out / "tally.pt2", Model(Counting(), (torch.randn(8),)))
 
 
 def make_exported(out: Path) -> None:

@@ -40,6 +40,27 @@ inline bool is_loaded(const char* library) noexcept {
   return handle != nullptr;
 }
 
+namespace detail {
+
+/// Why the system's loader refused the file that it was given as `path`, and that is called `name`.
+[[gnu::cold]] inline Error refused(const std::string& path, const std::string& name) {
+  const char* said = ::dlerror();
+  std::string text = said != nullptr ? said : "dlopen failed";
+  if (text.starts_with(path)) text.replace(0, path.size(), name);
+  return {Errc::library_load_failed, name, std::move(text)};
+}
+
+}  // namespace detail
+
+/// Loads a library that registers what it has, such as operators, and never unloads it. Its symbols
+/// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
+/// library's initialisers through: it ends the process.
+/// @errors library_load_failed
+inline Result<void> load_for_good(const std::string& path) {
+  if (::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return success();
+  return detail::refused(path, path);
+}
+
 /// Owns a shared object. It stays loaded after this object's death, since code that still runs
 /// (a pool's threads, thread-exit destructors) may be its own; unload() is for those who know.
 template <class = void> class BasicLibrary {
@@ -57,12 +78,7 @@ template <class = void> class BasicLibrary {
     auto path = library.make_file(image, parts, edits, name, backing);
     if (!path) return std::move(path).error();
     library.handle_ = ::dlopen(path.value().c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library.handle_ == nullptr) {
-      const char* said = ::dlerror();
-      std::string text = said != nullptr ? said : "dlopen failed";
-      if (text.starts_with(path.value())) text.replace(0, path.value().size(), name);
-      return Error{Errc::library_load_failed, name, std::move(text)};
-    }
+    if (library.handle_ == nullptr) return detail::refused(path.value(), name);
     return library;
   }
 

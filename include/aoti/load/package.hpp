@@ -34,6 +34,7 @@ struct PackagedModel {
   Mapping weights_mapping;   ///< What keeps the weights mapped.
   Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; mostly empty.
   std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
+  std::vector<Entry> constants;  ///< The files that the package's models share: custom objects.
   Metadata metadata;
 };
 
@@ -93,6 +94,7 @@ template <class T = void> class BasicPackage {
 
  private:
   static constexpr std::string_view models_folder = "data/aotinductor/";
+  static constexpr std::string_view constants_folder = "data/constants/";
 
   BasicPackage(Files files, std::string origin)
       : files_{std::move(files)}, origin_{std::move(origin)} {}
@@ -175,9 +177,13 @@ template <class T = void> class BasicPackage {
                         .weights_mapping = {},
                         .extern_nodes = {},
                         .files = {},
+                        .constants = {},
                         .metadata = {}};
     std::string_view image;
     for (const Entry& entry : files_.entries()) {
+      if (const auto path = below_root(entry.name); path.starts_with(constants_folder)) {
+        model.constants.push_back({path.substr(constants_folder.size()), entry.data});
+      }
       if (model_of(entry.name) != name) continue;
       const std::string_view file = entry.name.substr(entry.name.rfind('/') + 1);
       model.files.push_back({file, entry.data});

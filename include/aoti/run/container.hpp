@@ -20,16 +20,13 @@ namespace aoti {
 template <class T = void> class BasicContainer {
   using Image = BasicImage<T>;
   using Library = BasicLibrary<T>;
-  using Json = BasicJson<T>;
 
  public:
   /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
   /// constants. Weights that do not lie in the image are not loaded by this.
-  /// @errors library_load_failed, missing_export, unsupported (operators that need a proxy
-  ///         executor), damaged_package, out_of_memory, model_failed, model_threw
+  /// @errors library_load_failed, missing_export, out_of_memory, model_failed, model_threw
   static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
                                        const std::string& device, const OpenOptions& options) {
-    if (auto done = check_operators(model, image); !done) return std::move(done).error();
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
     const auto drop = [](std::string_view needed) {
       return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
@@ -159,28 +156,6 @@ template <class T = void> class BasicContainer {
     auto result = get<Member, const char*>(i);
     if (!result) return std::move(result).error();
     return std::string{result.value() != nullptr ? result.value() : ""};
-  }
-
-  /// Refuses what would otherwise end in a null proxy executor inside the model.
-  static Result<void> check_operators(const PackagedModel& model, const Image& image) {
-    if (model.extern_nodes.empty()) {
-      for (const ImageImport& import : image.imports()) {
-        if (import.name != "aoti_torch_proxy_executor_call_function") continue;
-        return Error{Errc::unsupported, model.origin,
-                     "the model calls operators that need a proxy executor"};
-      }
-      return success();
-    }
-    auto json = Json::parse(detail::as_text(model.extern_nodes), model.origin + " extern nodes");
-    if (!json) return std::move(json).error();
-    std::vector<std::string> operators;
-    for (const Json& item : json.value()["nodes"].items) {
-      operators.push_back(item["node"]["target"].string);
-    }
-    if (operators.empty()) return success();
-    return Error{Errc::unsupported, model.origin,
-                 detail::concat({"the model calls operators that need a proxy executor: ",
-                                 detail::join(operators)})};
   }
 
   Result<void> start(const std::string& device, std::size_t instances) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "aoti/device/device.hpp"
 #include "aoti/load/library.hpp"
@@ -41,6 +42,9 @@ struct OpenOptions {
   /// of them, see run/weights.hpp.
   bool without_weights = false;
   Backing backing = default_backing;
+  /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
+  /// loaded before it, for good. Two that define the same ones end the process, as torch has it.
+  std::vector<std::string> operator_libraries = {};
 };
 
 }  // namespace aoti

@@ -18,6 +18,7 @@
 #include "aoti/run/container.hpp"
 #include "aoti/run/handles.hpp"
 #include "aoti/run/load_weights.hpp"
+#include "aoti/run/operators.hpp"
 
 namespace aoti {
 
@@ -53,7 +54,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
 
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
-  ///         Package::open, Package::model, preflight and Container::create; invalid_argument
+  ///         Package, preflight, open_operators and Container::create; invalid_argument
   static Result<Runner> open(const std::string& path, const OpenOptions& choice = {}) {
     return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
       if (auto mapping = Mapping::open(path);
@@ -92,6 +93,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         hidden_inputs_{std::exchange(other.hidden_inputs_, none)},
         outputs_{std::exchange(other.outputs_, 0)},
         device_{other.device_},
+        operators_{std::move(other.operators_)},
         container_{std::move(other.container_)},
         checks_{std::move(other.checks_)},
         spec_{std::exchange(other.spec_, std::nullopt)},
@@ -104,6 +106,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     outputs_ = std::exchange(other.outputs_, 0);
     device_ = other.device_;
     container_ = std::move(other.container_);
+    operators_ = std::move(other.operators_);
     checks_ = std::move(other.checks_);
     spec_ = std::exchange(other.spec_, std::nullopt);
     metadata_ = std::move(other.metadata_);
@@ -279,10 +282,14 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     const DeviceIndex device = Device::resolve(choice.device);
     auto guard = Device::enter(device, Stream{});
     if (!guard) return std::move(guard).error();
-    auto container = Container::create(model, image.value(), Device::device_string(device), choice);
+    const std::string name = Device::device_string(device);
+    auto operators = detail::open_operators<Runtime>(model, image.value(), name, choice);
+    if (!operators) return std::move(operators).error();
+    auto container = Container::create(model, image.value(), name, choice);
     if (!container) return explained(std::move(container).error());
     Runner runner;
     runner.device_ = device;
+    runner.operators_ = std::move(operators).value();
     runner.container_ = std::move(container).value();
     runner.metadata_ = model.metadata;
     runner.origin_ = model.origin;
@@ -323,7 +330,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     for (const Constant& constant : constants()) any |= constant.folded;
     if (any) {  // other models complain on stderr
       auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
-          inactive, stream, nullptr);
+          inactive, stream, operators_.handle());
       if (!done) return done;
     }
     if (!inactive) container_.ledger().state = WeightsState::folded;
@@ -454,8 +461,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     refused = false;
     if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
       return out_of_memory("copying an input");
-    const AOTIRuntimeError native = run_(container_.handle(), in.data(), in.size(), out.data(),
-                                         out.size(), Device::native(guard.value()), nullptr);
+    const AOTIRuntimeError native =
+        run_(container_.handle(), in.data(), in.size(), out.data(), out.size(),
+             Device::native(guard.value()), operators_.handle());
     if (native != 0) [[unlikely]]
       return failed(native);
     return settle(out);
@@ -547,6 +555,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   DeviceIndex device_;
   mutable std::atomic<bool> busy_ = false;
   std::atomic<bool> updating_ = false;
+  typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs
   std::optional<ModelSpec> spec_;

@@ -27,6 +27,10 @@ namespace aoti {
 ///   from the outermost to the innermost
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
+/// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
+///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
+///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
+///   null
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
