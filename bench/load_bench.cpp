@@ -34,9 +34,9 @@ void torch_load(benchmark::State& state, const std::string& model) {
       [](auto loader) { loader.reset(); });
 }
 
-/// Registers the models that were compiled; the large one is compiled for benchmarks only.
+/// Registers the models that were compiled; the large ones are compiled for benchmarks only.
 const bool registered = [] {
-  for (const std::string model : {"add", "mlp", "vit"}) {
+  for (const std::string model : {"add", "mlp", "vit", "vit_beside"}) {
     if (!std::filesystem::exists(bench::package(model))) continue;
     const std::string name = "load/" + model + "/";
     const auto add = [&](const char* who, auto function) {

@@ -1,7 +1,9 @@
 """Exports and compiles models, and writes them as one .pt2 package that says what it takes and returns.
 
 A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Each
-model's metadata has one entry more, "aoti.spec", whose text is the compact JSON of `spec`.
+model's metadata has one entry more, "aoti.spec", whose text is the compact JSON of `spec` with the constants of
+the compiled model added. Weights lie in a file of their own beside the model's image, unless `Model.options` say
+otherwise: there they can be used without being copied, and shared by processes.
 """
 
 from __future__ import annotations
@@ -37,6 +39,23 @@ SPEC_VERSION = 1
 # Set by `package` itself; another value would make a package that nothing loads, or lose the spec.
 _RESERVED_OPTIONS = ("aot_inductor.package", "aot_inductor.output_path", "aot_inductor.metadata")
 
+# Weights beside the image.
+_BESIDE = {
+    "aot_inductor.package_constants_in_so": False,
+    "aot_inductor.package_constants_on_disk_format": "binary_blob",
+}
+
+# What the generated C++ says about inputs, outputs and constants.
+_COUNTS = re.compile(r"AOTInductorModelBase\(\s*(\d+),\s*(\d+),\s*(\d+),")
+_CONSTANT_FIELD = re.compile(r"^\s*constants_info_\[(\d+)\]\.(\w+) = (.*);$", re.MULTILINE)
+_CONSTANT_KINDS = {
+    "Parameter": "parameter",
+    "Buffer": "buffer",
+    "TensorConstant": "tensor",
+    "FoldedConstant": "folded",
+    "Unknown": "unknown",
+}
+
 Dimension = Union[int, "dict[str, Any]"]
 
 
@@ -48,7 +67,9 @@ class Model:
         then those three stay empty.
     args, kwargs: example inputs. Their devices and memory layouts are those the compiled model expects.
     dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec.
-    options: Inductor's configs, such as {"aot_inductor.force_mmap_weights": True}.
+    options: Inductor's configs, such as {"max_autotune": True}. These say where weights lie, which otherwise is beside
+        the image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":
+        True} appends them to it, {"aot_inductor.package_constants_in_so": False} leaves them out.
     metadata: text that the loader hands out again. Keys that start with "aoti." are reserved.
     """
 
@@ -115,6 +136,21 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
         {"symbol", "scale", "offset", "min", "max"}: its size is scale * symbol + offset (left out when 1
         and 0), and min and max, null if unbounded, are the range of this size. A size that is not linear
         in one symbol is {"text", "min", "max"}.
+
+    What `package` writes has besides, if this torch generates code that can be read,
+
+    "constants": the model's constants in its order, each {"name", "fqn", "dtype", "device", "shape", "bytes", "kind"} and
+        what of the following holds for it.
+    name, fqn: what the compiled code and what the exported program calls it. A tensor constant and one that was
+        computed have one name only; of tied weights one FQN stays. Constants that were compiled in are not listed.
+    strides: in elements, unless they are exactly those of a new row-major tensor.
+    layout: "mkldnn" where the data is in oneDNN's own form; left out for plain tensors, whose data has strides.
+    bytes: what the model reserves for it, padded; the whole storage, if it is a view of a larger one.
+    offset: where its first element lies in the weights beside the image, in bytes. Left out for what does not lie
+        there, or not as a plain tensor.
+    kind: "parameter", "buffer", "tensor" (a constant of the program), "folded" (computed from the others when the
+        model is loaded) or "unknown" (such as a copy for another device).
+    mutated: true if the model writes to it when it runs.
 
     Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
     has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
@@ -207,40 +243,195 @@ def _compile(name: str, model: Model, directory: str) -> list[Any]:
         kwargs = dict(model.kwargs) if model.kwargs else None
         ep = torch.export.export(ep, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
     description = spec(ep)
+    options = dict(model.options or {})
+    beside = _weights_go_beside(ep, options)
+    files = _generate(ep, description, model.metadata, {**options, **(_BESIDE if beside else {})}, directory)
+    constants = _constants(ep, files)
+    if beside and (constants is None or not _weights_size(files)):
+        # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
+        directory = os.path.join(directory, "embedded")
+        os.mkdir(directory)
+        files = _generate(ep, description, model.metadata, options, directory)
+        constants = _constants(ep, files)
+    _check_counts(name, description, files)
+    if constants is not None:
+        _amend_metadata(files, {**description, "constants": constants})
+    return files
+
+
+def _weights_go_beside(ep: ExportedProgram, options: Mapping[str, Any]) -> bool:
+    """Whether the options leave the place of the weights open, and the program has some."""
+    from torch._inductor import config
+
+    def setting(name: str) -> Any:
+        return options.get(f"aot_inductor.{name}", getattr(config.aot_inductor, name, None))
+
+    if any(key in options for key in _BESIDE) or not hasattr(config.aot_inductor, "package_constants_on_disk_format"):
+        return False
+    if not setting("package_constants_in_so") or setting("package_constants_on_disk_format") is not None:
+        return False
+    if setting("force_mmap_weights") or setting("package_cpp_only"):
+        return False
+    kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+    names = {item.arg.name for item in ep.graph_signature.input_specs if item.kind in kinds}
+    return any(node.users for node in ep.graph.nodes if node.op == "placeholder" and node.name in names)
+
+
+def _generate(
+    ep: ExportedProgram,
+    description: dict[str, Any],
+    metadata: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+    directory: str,
+) -> list[Any]:
     args, kwargs = ep.example_inputs
-    files = torch._inductor.aot_compile(
+    return torch._inductor.aot_compile(
         ep.module(),
         args,
         kwargs,
         options={
-            **(model.options or {}),
+            **options,
             "aot_inductor.package": True,
             "aot_inductor.output_path": directory,
-            "aot_inductor.metadata": {
-                **(model.metadata or {}),
-                SPEC_KEY: json.dumps(description, separators=(",", ":")),
-            },
+            "aot_inductor.metadata": {**(metadata or {}), SPEC_KEY: _compact(description)},
         },
     )
-    _check_counts(name, description, files)
-    return files
+
+
+def _compact(description: dict[str, Any]) -> str:
+    return json.dumps(description, separators=(",", ":"))
+
+
+def _paths(files: list[Any], ending: str) -> list[Path]:
+    return [Path(file) for file in files if isinstance(file, str) and file.endswith(ending)]
+
+
+def _amend_metadata(files: list[Any], description: dict[str, Any]) -> None:
+    """Upstream's loader reads the metadata of the wrapper or that of the kernels; both are amended."""
+    for path in _paths(files, "_metadata.json"):
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata[SPEC_KEY] = _compact(description)
+        path.write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def _generated_source(files: list[Any]) -> tuple[str, tuple[int, int, int]] | None:
+    """The C++ of the model's class, and its numbers of inputs, outputs and constants."""
+    for path in _paths(files, ".cpp"):
+        text = path.read_text(encoding="utf-8")
+        if match := _COUNTS.search(text):
+            return text, (int(match[1]), int(match[2]), int(match[3]))
+    return None
 
 
 def _check_counts(name: str, description: dict[str, Any], files: list[Any]) -> None:
     """Holds the spec against the counts that the generated C++ hands to its base class."""
-    for file in files:
-        if not isinstance(file, str) or not file.endswith(".cpp"):
-            continue
-        match = re.search(r"AOTInductorModelBase\(\s*(\d+),\s*(\d+),", Path(file).read_text(encoding="utf-8"))
+    source = _generated_source(files)
+    if source is None:
+        return
+    compiled = source[1][:2]
+    expected = (len(description["inputs"]), len(description["outputs"]))
+    if compiled != expected:
+        raise RuntimeError(
+            f"model '{name}': the spec has {expected[0]} inputs and {expected[1]} outputs, "
+            f"the compiled model {compiled[0]} and {compiled[1]}"
+        )
+
+
+def _weights_size(files: list[Any]) -> int | None:
+    """The size of the weights beside the image, None without them."""
+    blobs = _paths(files, "_weights.blob")
+    return blobs[0].stat().st_size if len(blobs) == 1 else None
+
+
+def _constants(ep: ExportedProgram, files: list[Any]) -> list[dict[str, Any]] | None:
+    """What `spec` documents, or None if the generated C++ does not say it in the way that is known here."""
+    source = _generated_source(files)
+    if source is None:
+        return None
+    text, (_, _, count) = source
+    fields: dict[int, dict[str, str]] = {index: {} for index in range(count)}
+    tensors = {fqn: value for fqn, value in {**ep.constants, **ep.state_dict}.items() if isinstance(value, torch.Tensor)}
+    blob = _weights_size(files)
+    constants: list[dict[str, Any]] = []
+    position = 0
+    try:
+        for index, field, value in _CONSTANT_FIELD.findall(text):
+            fields[int(index)][field] = value
+        for values in fields.values():
+            constant, start = _constant(values)
+            _expect_like(constant, tensors.get(constant["fqn"]))
+            constants.append(constant)
+            if constant["kind"] == "folded":
+                continue
+            if blob is not None and "layout" not in constant:
+                constant["offset"] = position + start
+            position += constant["bytes"]
+        if blob is not None and blob != position:
+            raise ValueError(f"{blob} bytes of weights, expected {position}")
+        mutated = _mutated(ep)
+        for constant in constants:
+            if constant["fqn"] in mutated:
+                constant["mutated"] = True
+                mutated.remove(constant["fqn"])
+        if any(tensors[fqn].numel() > 0 for fqn in mutated):
+            raise ValueError("the program writes to a constant of unknown name")
+    except (KeyError, ValueError):
+        return None
+    return constants
+
+
+def _constant(values: dict[str, str]) -> tuple[dict[str, Any], int]:
+    """A constant from the texts assigned to its fields, and where its first element lies in its storage, in bytes."""
+
+    def read(field: str, pattern: str) -> str:
+        match = re.fullmatch(pattern, values[field])
         if match is None:
-            continue
-        compiled = (int(match[1]), int(match[2]))
-        expected = (len(description["inputs"]), len(description["outputs"]))
-        if compiled != expected:
-            raise RuntimeError(
-                f"model '{name}': the spec has {expected[0]} inputs and {expected[1]} outputs, "
-                f"the compiled model {compiled[0]} and {compiled[1]}"
-            )
+            raise ValueError(f"{field}: {values[field]}")
+        return match[1]
+
+    def numbers(field: str) -> list[int]:
+        return [int(number) for number in read(field, r"\{([\d, ]*)\}").split(",") if number.strip()]
+
+    dtype = getattr(torch, read("dtype", r"cached_torch_dtype_(\w+)"), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(values["dtype"])
+    shape, strides = numbers("shape"), numbers("stride")
+    layout = read("layout", r"static_cast<int32_t>\(cached_torch_layout_(\w+)\)").lstrip("_")
+    constant = {
+        "name": read("name", r'"([^"\\]+)"'),
+        "fqn": read("original_fqn", r'"([^"\\]+)"'),
+        "dtype": _dtype_name(dtype),
+        "device": read("device_type", r"cached_torch_device_type_(\w+)"),
+        "shape": shape,
+        "bytes": int(read("data_size", r"(\d+)")),
+        "kind": _CONSTANT_KINDS[read("type", r"static_cast<int32_t>\(torch::aot_inductor::ConstantType::(\w+)\)")],
+    }
+    if (constant["kind"] == "folded") != (read("from_folded", "(true|false)") == "true"):
+        raise ValueError(values["from_folded"])
+    start = int(read("offset", r"(\d+)")) * dtype.itemsize
+    if layout != "strided":
+        return {**constant, "layout": layout}, start
+    if len(strides) != len(shape):
+        raise ValueError(values["stride"])
+    if strides != list(torch.empty(shape, device="meta").stride()):
+        constant["strides"] = strides
+    elements = 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+    if start + elements * dtype.itemsize > constant["bytes"] and elements > 0:
+        raise ValueError(values["data_size"])
+    return constant, start
+
+
+def _expect_like(constant: dict[str, Any], tensor: torch.Tensor | None) -> None:
+    """Raises ValueError where a constant is not like the program's tensor of that FQN."""
+    if tensor is not None and (list(tensor.shape), _dtype_name(tensor.dtype)) != (constant["shape"], constant["dtype"]):
+        raise ValueError(f"{constant['fqn']}: the program has another shape or dtype")
+
+
+def _mutated(ep: ExportedProgram) -> set[str]:
+    """The FQNs of what the program writes to."""
+    # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not say it.
+    signature = ep.run_decompositions({}).graph_signature
+    return {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
 
 
 def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | bytes]) -> None:

@@ -1,7 +1,7 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
 Writes OUT_DIR/NAME.pt2. A model is compiled again only when this script, the exporter, torch or the machine
-has changed. Compiled only when asked for by name are "vit", which needs torchvision, and "add_cuda", which needs a GPU.
+has changed. "vit" and "vit_beside" need torchvision, "add_cuda" needs a GPU: they are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -12,6 +12,15 @@ objects are written into the package.
     mlp.bin     input [4, 64]        output [4, 8]    also for mlp_plain, mlp_appended and mlp_beside
     wide.bin    input [1, 1024]      output [1, 1024] embedded weights of over 1 MiB
     image.bin   input [2, 3, 8, 8]   output [2, 4, 8, 8]
+    linear.bin  input [4, 16]        output [4, 12]   for linear_beside, linear_embedded, linear_none, linear_foreign
+    folding.bin input [4, 16]        output [4, 12]
+
+For tests that change weights there are NAME_weights.bin, other weights one after the other in the same form, and
+NAME_updated.bin, an input and the output that it gives with those. By their FQNs in the package, in this order:
+
+    linear_weights.bin   first.weight [24, 16], first.bias [24], second.weight [12, 24], second.bias [12], scale [24],
+                         _tensor_constant0 [12]
+    folding_weights.bin  w1 [16, 8], w2 [8, 12]
 """
 
 from __future__ import annotations
@@ -51,8 +60,14 @@ NAMES = (
     "throwing",
     "tally",
     "exported",
+    "linear_beside",
+    "linear_embedded",
+    "linear_none",
+    "linear_foreign",
+    "folding",
+    "mutating",
 )
-BY_NAME_ONLY = ("vit", "add_cuda")
+BY_NAME_ONLY = ("vit", "vit_beside", "add_cuda")
 
 
 TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
@@ -116,6 +131,11 @@ from torch.export import Dim, export  # noqa: E402
 sys.path.insert(0, str(PYTHON))
 
 from aoti import Model, package  # noqa: E402
+
+# Where the weights lie, for Inductor; `package` puts them beside the image unless it is told.
+EMBEDDED = {"aot_inductor.package_constants_in_so": True}
+NO_WEIGHTS = {"aot_inductor.package_constants_in_so": False}
+BESIDE = {**NO_WEIGHTS, "aot_inductor.package_constants_on_disk_format": "binary_blob"}
 
 
 class Add(nn.Module):
@@ -228,6 +248,52 @@ class Throwing(nn.Module):
         return torch.ops.aoti_tests.not_negative(x) + 1
 
 
+class Linear(nn.Module):
+    """A constant of each kind that a package can hold; shorter ones would be compiled in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(16, 24)
+        self.second = nn.Linear(24, 12)
+        self.register_buffer("scale", torch.randn(24))
+        self.shift = torch.randn(12)
+
+    def weights(self) -> list[Tensor]:
+        """In the order of linear_weights.bin."""
+        return [*self.parameters(), self.scale, self.shift]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)) * self.scale) + self.shift
+
+
+class Folding(nn.Module):
+    """The product of the weights is computed when the model is loaded, and again when they are changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1 = nn.Parameter(torch.randn(16, 8))
+        self.w2 = nn.Parameter(torch.randn(8, 12))
+
+    def weights(self) -> list[Tensor]:
+        return [self.w1, self.w2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ (self.w1 @ self.w2)
+
+
+class Mutating(nn.Module):
+    """The n-th call returns x * (0, 1, …, 11) + n, and n in each of the counter's 12 elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(12.0))
+        self.register_buffer("counter", torch.zeros(12))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.counter.add_(1)
+        return x * self.weight + self.counter, self.counter.clone()
+
+
 def mlp_module() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
@@ -250,8 +316,32 @@ def image_input() -> Tensor:
 
 def write_bin(path: Path, module: nn.Module, x: Tensor) -> None:
     with torch.inference_mode():
-        y = module(x)
-    path.write_bytes(b"".join(t.contiguous().numpy().astype("<f4").tobytes() for t in (x, y)))
+        write_tensors(path, [x, module(x)])
+
+
+def write_tensors(path: Path, tensors: list[Tensor]) -> None:
+    path.write_bytes(b"".join(t.detach().contiguous().numpy().astype("<f4").tobytes() for t in tensors))
+
+
+def seeded(module: type[nn.Module], seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return module().eval()
+
+
+def of_rows(module: nn.Module, options: dict[str, object] | None = None) -> Model:
+    """Takes x [batch, 16]."""
+    shapes = {"x": {0: Dim("batch", min=1, max=64)}}
+    return Model(module, (torch.randn(4, 16),), dynamic_shapes=shapes, options=options)
+
+
+def write_updates(out: Path, name: str, module: type[nn.Module]) -> None:
+    """NAME.bin, NAME_weights.bin and NAME_updated.bin."""
+    torch.manual_seed(2)
+    x = torch.randn(4, 16)
+    write_bin(out / f"{name}.bin", seeded(module), x)
+    updated = seeded(module, seed=1)
+    write_tensors(out / f"{name}_weights.bin", updated.weights())
+    write_bin(out / f"{name}_updated.bin", updated, x)
 
 
 def make_add(out: Path) -> None:
@@ -265,7 +355,8 @@ def make_add_cuda(out: Path) -> None:
 
 
 def make_mlp(out: Path) -> None:
-    package(out / "mlp.pt2", mlp())
+    """The weights lie in the image."""
+    package(out / "mlp.pt2", mlp(EMBEDDED))
     torch.manual_seed(1)
     write_bin(out / "mlp.bin", mlp_module(), torch.randn(4, 64))
 
@@ -284,17 +375,13 @@ def make_mlp_appended(out: Path) -> None:
 
 def make_mlp_beside(out: Path) -> None:
     """The weights are an entry of their own, <h>.wrapper_weights.blob."""
-    options = {
-        "aot_inductor.package_constants_in_so": False,
-        "aot_inductor.package_constants_on_disk_format": "binary_blob",
-    }
-    package(out / "mlp_beside.pt2", mlp(options))
+    package(out / "mlp_beside.pt2", mlp(BESIDE))
 
 
 def make_wide(out: Path) -> None:
     torch.manual_seed(0)
     module = nn.Linear(1024, 1024).eval()
-    package(out / "wide.pt2", Model(module, (torch.randn(1, 1024),)))
+    package(out / "wide.pt2", Model(module, (torch.randn(1, 1024),), options=EMBEDDED))
     write_bin(out / "wide.bin", module, torch.randn(1, 1024))
 
 
@@ -393,11 +480,50 @@ def make_exported(out: Path) -> None:
     torch.export.save(export(Add(), (torch.randn(8), torch.randn(8))), out / "exported.pt2")
 
 
-def make_vit(out: Path) -> None:
-    """ViT-B/16 with random weights, 346 MB of them embedded in the image; input [1, 3, 224, 224]."""
+def make_linear_beside(out: Path) -> None:
+    package(out / "linear_beside.pt2", of_rows(seeded(Linear)))
+    write_updates(out, "linear", Linear)
+
+
+def make_linear_embedded(out: Path) -> None:
+    package(out / "linear_embedded.pt2", of_rows(seeded(Linear), EMBEDDED))
+
+
+def make_linear_none(out: Path) -> None:
+    package(out / "linear_none.pt2", of_rows(seeded(Linear), NO_WEIGHTS))
+
+
+def make_linear_foreign(out: Path) -> None:
+    """Without our exporter: no spec."""
+    model = of_rows(seeded(Linear))
+    ep = export(model.module, model.args, dynamic_shapes=model.dynamic_shapes)
+    path = str(out / "linear_foreign.pt2")
+    torch._inductor.aoti_compile_and_package(ep, package_path=path, inductor_configs=BESIDE)
+
+
+def make_folding(out: Path) -> None:
+    options = {"aot_inductor.use_runtime_constant_folding": True}
+    package(out / "folding.pt2", of_rows(seeded(Folding), options))
+    write_updates(out, "folding", Folding)
+
+
+def make_mutating(out: Path) -> None:
+    package(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
+
+
+def vit(options: dict[str, object] | None = None) -> Model:
+    """ViT-B/16 with random weights, 346 MB; input [1, 3, 224, 224]."""
     from torchvision.models import vit_b_16
 
-    package(out / "vit.pt2", Model(vit_b_16().eval(), (torch.randn(1, 3, 224, 224),)))
+    return Model(vit_b_16().eval(), (torch.randn(1, 3, 224, 224),), options=options)
+
+
+def make_vit(out: Path) -> None:
+    package(out / "vit.pt2", vit(EMBEDDED))
+
+
+def make_vit_beside(out: Path) -> None:
+    package(out / "vit_beside.pt2", vit())
 
 
 def main(out: Path, names: list[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch.export import Dim, export
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
 
 from aoti import SPEC_KEY, Model, package, spec  # noqa: E402
+from aoti.export import _constant  # noqa: E402
 
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
@@ -202,6 +205,7 @@ def test_two_models_of_equal_code_keep_their_own_metadata(tmp_path):
         "model2": Model(export(Add(), args), metadata={"which": "second"}),
     }
     package(path, models)
+    assert entries(path, "_weights.blob") == []
     a, b = torch.randn(8), torch.randn(8)
     for name, which in (("model", "first"), ("model2", "second")):
         compiled = load(path, name)
@@ -267,3 +271,251 @@ def test_gaps_of_dynamic_size_are_refused() -> None:
         spec(dynamic)
     fixed = spec(torch.export.export(Double(), (gaps,), dynamic_shapes={"x": {0: Dim("n")}}))
     assert fixed["inputs"][0]["strides"] == [20, 2]
+
+
+class Constants(nn.Module):
+    """Constants of many sorts, long enough not to be compiled in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(11, 5), nn.Linear(11, 5)
+        self.right.weight = self.left.weight
+        self.transposed = nn.Parameter(torch.randn(11, 11).t())
+        self.gaps = nn.Parameter(torch.randn(11, 24)[:, 2::2])
+        self.expanded = nn.Parameter(torch.randn(1, 11).expand(11, 11))
+        self.slice = nn.Parameter(torch.randn(40)[7:18])
+        self.scalar = nn.Parameter(torch.tensor(2.5))
+        self.empty = nn.Parameter(torch.zeros(0, 11))
+        self.column = nn.Parameter(torch.randn(1, 11, 1).transpose(0, 1))
+        self.register_buffer("window", torch.randn(30)[4:15])
+        self.register_buffer("flags", torch.arange(11) % 2 == 0)
+        self.register_buffer("ids", torch.arange(11).flip(0))
+        self.register_buffer("brain", torch.randn(11).to(torch.bfloat16))
+        self.register_buffer("transient", torch.randn(11), persistent=False)
+        self.register_buffer("unused", torch.randn(11))
+        self.register_buffer("counter", torch.zeros(11))
+        self.attribute = torch.randn(11)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.counter.add_(x[0])
+        y = torch.cat([x @ self.transposed + x @ self.gaps + x @ self.expanded, self.empty]) * self.scalar + self.slice
+        z = torch.where(self.flags, y, self.transient + self.window * self.brain.float()) + self.attribute
+        literal = torch.tensor([7.0] * 11)
+        return self.left(x) + self.right(x), z[:, self.ids] + literal, self.counter + self.column.flatten()
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 12)
+        self.register_buffer("scale", torch.randn(12))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) * self.scale
+
+
+def entries(path: Path, ending: str) -> list[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return [archive.read(name) for name in archive.namelist() if name.endswith(ending)]
+
+
+def constants_of(path: Path) -> dict[str, dict] | None:
+    """By FQN, after a look whether the metadata files agree."""
+    specs = {json.loads(text)[SPEC_KEY] for text in entries(path, "_metadata.json")}
+    assert len(specs) == 1
+    listed = json.loads(specs.pop()).get("constants")
+    return None if listed is None else {constant["fqn"]: constant for constant in listed}
+
+
+def read_constant(blob: bytes, constant: dict) -> torch.Tensor:
+    dtype, shape = getattr(torch, constant["dtype"]), constant["shape"]
+    strides = constant.get("strides", torch.empty(shape, device="meta").stride())
+    count = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides)) if 0 not in shape else 0
+    assert constant["offset"] + count * dtype.itemsize <= len(blob)
+    elements = torch.frombuffer(bytearray(blob), dtype=dtype, count=count, offset=constant["offset"])
+    return elements.as_strided(shape, strides)
+
+
+@pytest.mark.parametrize("option", [None, "aot_inductor.use_runtime_constant_folding", "freezing"])
+def test_constants_are_where_the_spec_says(tmp_path, option):
+    torch.manual_seed(0)
+    module, x = Constants().eval(), torch.randn(4, 11)
+    eager = copy.deepcopy(module)  # running it changes its counter
+    ep = export(module, (x,))
+    tensors = {**ep.constants, **ep.state_dict}
+    path = tmp_path / "model.pt2"
+    with torch.no_grad():  # or nothing would be frozen
+        package(path, Model(ep, options={option: True} if option else None))
+        compiled = load(path)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(x), eager(x))
+    (blob,) = entries(path, "_weights.blob")
+    constants = constants_of(path)
+    assert [constant["name"] for constant in constants.values()] == re.findall(
+        r'constants_info_\[\d+\]\.name = "(.*)";', entries(path, ".wrapper.cpp")[0].decode()
+    )
+    assert sum(constant["bytes"] for constant in constants.values() if constant["kind"] != "folded") == len(blob)
+    assert [fqn for fqn, constant in constants.items() if "mutated" in constant] == ["counter"]
+    assert constants["counter"]["mutated"] is True
+    compared = set()
+    for fqn, constant in constants.items():
+        assert ("offset" in constant) == (constant["kind"] != "folded" and "layout" not in constant)
+        if fqn in tensors:
+            found = read_constant(blob, constant)
+            assert found.stride() == tensors[fqn].stride() and torch.equal(found, tensors[fqn])
+            compared.add(fqn)
+        elif constant["kind"] == "tensor":
+            found = read_constant(blob, constant)
+            assert any(torch.equal(found, ep.constants[name]) for name in ("attribute", "lifted_tensor_0"))
+    plain = {"flags", "ids", "counter", "slice"}
+    if option == "freezing":
+        assert plain <= compared and any(constant.get("layout") == "mkldnn" for constant in constants.values())
+        return
+    assert plain | {"window", "transient", "transposed", "gaps", "expanded", "column", "brain"} <= compared
+    assert len(compared & {"left.weight", "right.weight"}) == 1 and "unused" not in constants
+    kinds = {constant["kind"] for constant in constants.values()}
+    assert kinds == {"parameter", "buffer", "tensor"} | ({"folded"} if option else set())
+    offset = constants["gaps"]["offset"]
+    assert constants["gaps"] == {
+        "name": "gaps",
+        "fqn": "gaps",
+        "dtype": "float32",
+        "device": "cpu",
+        "shape": [11, 11],
+        "bytes": 1088,
+        "kind": "parameter",
+        "strides": [24, 2],
+        "offset": offset,
+    }
+    if option:
+        assert constants["scalar"]["shape"] == [] and read_constant(blob, constants["scalar"]).item() == 2.5
+
+
+def test_weights_lie_where_the_options_say(tmp_path):
+    from torch.export.pt2_archive._package import load_pt2
+
+    module, x = Scaled().eval(), torch.randn(4, 16)
+    expected = module(x)
+    in_so, on_disk = "aot_inductor.package_constants_in_so", "aot_inductor.package_constants_on_disk_format"
+    variants = {
+        "default": {},
+        "embedded": {in_so: True},
+        "appended": {"aot_inductor.force_mmap_weights": True},
+        "none": {in_so: False},
+        "pickle": {in_so: False, on_disk: "pickle_weights"},
+    }
+    outputs = {}
+    for name, options in variants.items():
+        path = tmp_path / f"{name}.pt2"
+        package(path, Model(module, (x,), options=options))
+        if name == "pickle":
+            compiled = load_pt2(str(path), load_weights_from_disk=True).aoti_runners["model"]
+        else:
+            compiled = load(path)
+        if name == "none":
+            compiled.load_constants(module.state_dict(), check_full_update=True)
+        outputs[name] = compiled(x)
+        torch.testing.assert_close(outputs[name], expected)
+        assert torch.equal(outputs[name], outputs["default"])
+        beside = name == "default"
+        assert len(entries(path, "_weights.blob")) == beside
+        assert set(constants_of(path)) == {"linear.weight", "linear.bias", "scale"}
+        for fqn, constant in constants_of(path).items():
+            assert ("offset" in constant) == beside
+            assert constant["shape"] == list(module.state_dict()[fqn].shape) and "mutated" not in constant
+
+
+def test_without_constants_no_weights_are_packaged(tmp_path):
+    class CompiledIn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("two", torch.tensor(2.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.two
+
+    path = tmp_path / "model.pt2"
+    package(path, Model(CompiledIn(), (torch.ones(8),)))
+    assert entries(path, "_weights.blob") == [] and constants_of(path) == {}
+    assert torch.equal(load(path)(torch.ones(8)), torch.full((8,), 2.0))
+
+
+def test_statistics_that_are_updated_are_mutated(tmp_path):
+    module, x = nn.BatchNorm1d(11).train(), torch.randn(4, 11)
+    path = tmp_path / "model.pt2"
+    package(path, Model(export(module, (x,))))
+    mutated = {fqn for fqn, constant in constants_of(path).items() if constant.get("mutated")}
+    assert mutated == {"running_mean", "running_var", "num_batches_tracked"}
+    torch.testing.assert_close(load(path)(x), module(x))
+
+
+def test_code_that_is_not_understood_is_packaged_as_torch_does(tmp_path, monkeypatch):
+    module, x = Scaled().eval(), torch.randn(4, 16)
+    path = tmp_path / "model.pt2"
+    monkeypatch.setattr("aoti.export._CONSTANT_FIELD", re.compile("(never)(never)(never)"))
+    package(path, Model(module, (x,)))
+    assert constants_of(path) is None and entries(path, "_weights.blob") == []
+    torch.testing.assert_close(load(path)(x), module(x))
+
+
+def test_weights_of_another_size_than_the_code_says_are_not_packaged_beside(tmp_path):
+    class Nothing(nn.Module):
+        """Torch writes no bytes for an empty view, and says that there are those of its whole storage."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(12))
+            self.none = nn.Parameter(torch.randn(9, 12)[:0])
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x + self.weight, self.none * 2
+
+    path = tmp_path / "model.pt2"
+    package(path, Model(Nothing(), (torch.randn(12),)))
+    assert entries(path, "_weights.blob") == []
+    assert not any("offset" in constant for constant in constants_of(path).values())
+
+
+GENERATED = {
+    "name": '"w"',
+    "original_fqn": '"w"',
+    "dtype": "cached_torch_dtype_float32",
+    "device_type": "cached_torch_device_type_cpu",
+    "offset": "2",
+    "data_size": "64",
+    "from_folded": "false",
+    "type": "static_cast<int32_t>(torch::aot_inductor::ConstantType::Parameter)",
+    "shape": "{2, 3}",
+    "stride": "{1, 2}",
+    "layout": "static_cast<int32_t>(cached_torch_layout_strided)",
+}
+
+
+def test_generated_constant_is_read():
+    constant, start = _constant(GENERATED)
+    assert (constant["shape"], constant["strides"], start) == ([2, 3], [1, 2], 8)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("name", "name"),
+        ("dtype", "at::kFloat"),
+        ("dtype", "cached_torch_dtype_float31"),
+        ("device_type", "0"),
+        ("offset", "-1"),
+        ("offset", "11"),
+        ("data_size", "4 * 6"),
+        ("from_folded", "true"),
+        ("type", "static_cast<int32_t>(torch::aot_inductor::ConstantType::Other)"),
+        ("shape", "{2, s0}"),
+        ("stride", "{1}"),
+        ("layout", None),
+    ],
+)
+def test_generated_constant_of_unknown_form_is_refused(field, text):
+    values = {**GENERATED, field: text}
+    if text is None:
+        del values[field]
+    with pytest.raises((KeyError, ValueError)):
+        _constant(values)
