@@ -36,6 +36,8 @@ struct Constant {
   // source that the model was compiled from.
   bool described = false;  ///< Whether shape and strides are known.
   std::vector<std::int64_t> shape{};
+  /// Of the first element in a blob of weights, in bytes.
+  std::size_t offset = 0;
   std::vector<std::int64_t> strides{};  ///< In elements, as the compiled code assumes them.
 };
 
@@ -112,6 +114,7 @@ inline void describe_by_spec(std::vector<Constant>& constants, const std::vector
         constants[i].dtype != spec[i].dtype)
       continue;
     describe(constants[i], spec[i].shape, spec[i].strides);
+    if (spec[i].offset != 0) constants[i].offset = spec[i].offset;
   }
 }
 

@@ -179,6 +179,7 @@ template <class T = void> class BasicContainer {
                    detail::concat({"found ", count, " constants"})};
     }
     constants_.resize(count);
+    std::size_t offset = 0;  // a blob has them one behind the other
     for (std::size_t i = 0; i < count; ++i) {
       Constant& constant = constants_[i];
       auto name = text<&Exports::get_constant_name>(i);
@@ -196,6 +197,8 @@ template <class T = void> class BasicContainer {
       }
       static_cast<void>(call<&Exports::get_constant_data_size>(i, &constant.bytes));
       static_cast<void>(call<&Exports::get_constant_from_folded>(i, &constant.folded));
+      constant.offset = offset;
+      if (!constant.folded) offset += constant.bytes;
     }
     return success();
   }

@@ -30,6 +30,14 @@ template <class Runtime> struct OwnedHandles {
   }
 };
 
+/// Whether a constant's elements lie within a blob, as far as is known.
+inline bool lies_within(const Constant& constant, Bytes blob) noexcept {
+  const std::int64_t size = extent(constant.shape, constant.strides, constant.dtype);
+  const std::size_t element = element_size(constant.dtype);
+  return constant.described && element != 0 && constant.offset % element == 0 && size >= 0 &&
+         within(constant.offset, static_cast<std::uint64_t>(size), blob.size());
+}
+
 /// Loads the weights of a package into a new container.
 template <class Runtime> struct WeightsLoader {
   Container& container;
@@ -104,11 +112,11 @@ template <class Runtime> struct WeightsLoader {
         container.exports().update_user_managed_constant_buffer_pairs == nullptr) {
       return false;
     }
-    std::uint64_t end = 0;
+    std::uint64_t total = 0;
     for (const Constant& constant : container.constants()) {
       if (constant.folded) continue;
-      if (!constant.described || constant.bytes > model.weights.size() - end) return false;
-      end += constant.bytes;
+      if (!lies_within(constant, model.weights)) return false;
+      total += constant.bytes;
     }
     auto mapping = model.weights_mapping.writable();  // a model may write to its buffers
     const std::byte* base = nullptr;
@@ -117,24 +125,24 @@ template <class Runtime> struct WeightsLoader {
              (model.weights.data() - model.weights_mapping.bytes().data());
     }
     constexpr std::uintptr_t alignment = 64;  // of what models allocate themselves
-    if (end != model.weights.size() || base == nullptr ||
+    if (total != model.weights.size() || base == nullptr ||
         reinterpret_cast<std::uintptr_t>(base) % alignment != 0) {
       return false;
     }
     OwnedHandles<Runtime> tensors{container.constants().size()};
     std::vector<abi::ConstantEntry> entries;
-    auto* at = const_cast<std::byte*>(base);
+    auto* const blob = const_cast<std::byte*>(base);
     for (std::size_t i = 0; i < container.constants().size(); ++i) {
       const Constant& constant = container.constants()[i];
       if (constant.folded) continue;
-      if (from_blob(at, static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
-                    constant.strides.data(), 0, static_cast<std::int32_t>(constant.dtype),
-                    static_cast<std::int32_t>(type), 0, &tensors.handles[i]) != 0) {
+      if (from_blob(blob + constant.offset, static_cast<std::int64_t>(constant.shape.size()),
+                    constant.shape.data(), constant.strides.data(), 0,
+                    static_cast<std::int32_t>(constant.dtype), static_cast<std::int32_t>(type), 0,
+                    &tensors.handles[i]) != 0) {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }
       entries.push_back({constant.name.c_str(), tensors.handles[i]});
-      at += constant.bytes;
     }
     container.keep(std::move(mapping).value());
     auto done = container.template call<&Exports::update_user_managed_constant_buffer_pairs>(

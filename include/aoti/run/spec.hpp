@@ -127,6 +127,12 @@ template <class T = void> struct SpecReader {
       constant.fqn = item["fqn"].string;
       constant.described = parse_dtype(item["dtype"].string, constant.dtype) &&
                            integers(item["shape"], constant.shape);
+      // Other layouts than strided ones have one that says so, and no strides.
+      constant.described &= item["layout"].is(JsonKind::null);
+      const Json& offset = item["offset"];
+      if (offset.is(JsonKind::integer) && offset.integer > 0) {
+        constant.offset = static_cast<std::size_t>(offset.integer);
+      }
       if (item["strides"].is(JsonKind::null)) {
         constant.strides = row_major_strides(constant.shape);
       } else {

@@ -260,10 +260,10 @@ template <class Runner> class WeightsUpdate {
                [&](const Constant& constant) { return shared_handle(constant, tensor); });
   }
 
-  /// Sets all weights to copies from a blob as packages hold it: the constants one behind the
-  /// other, in the model's order, each as long as Constant::bytes says.
-  /// @errors invalid_argument (it has another size than the constants together), unsupported (the
-  ///         shapes are not known), out_of_memory
+  /// Sets all weights to copies from a blob as packages hold it, in which each lies where
+  /// Constant::offset says.
+  /// @errors invalid_argument (it has another size than the constants together), unsupported (their
+  ///         shapes or places are not known), out_of_memory
   Result<void> set_blob(Bytes blob) {
     return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob",
                          [&] { return put_blob(blob); });
@@ -477,7 +477,6 @@ template <class Runner> class WeightsUpdate {
     std::size_t size = 0;
     for (const Constant& constant : expected_) {
       if (constant.folded) continue;
-      if (!constant.described) return check_described(constant);
       size += constant.bytes;
     }
     if (size != blob.size()) {
@@ -485,25 +484,25 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"found a blob of ", blob.size(), " bytes, expected ", size})};
     }
     detail::OwnedHandles<Runtime> copies{expected_.size()};
-    auto* at = const_cast<std::byte*>(blob.data());
+    auto* const data = const_cast<std::byte*>(blob.data());
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       const Constant& constant = expected_[i];
       if (constant.folded) continue;
+      if (!detail::lies_within(constant, blob)) {
+        return wrong(Errc::unsupported, constant,
+                     "neither the model nor its package tells where in a blob it lies");
+      }
       detail::OwnedHandles<Runtime> view{1};
-      from_blob(at, static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
-                constant.strides.data(), 0, static_cast<std::int32_t>(constant.dtype),
+      from_blob(data + constant.offset, static_cast<std::int64_t>(constant.shape.size()),
+                constant.shape.data(), constant.strides.data(), 0,
+                static_cast<std::int32_t>(constant.dtype),
                 static_cast<std::int32_t>(DeviceType::cpu), 0, &view.handles[0]);
       auto copy = copied(constant, view.handles[0]);
       if (!copy) return std::move(copy).error();
       copies.handles[i] = copy.value();
-      at += constant.bytes;
     }
     std::swap(tensors_.handles, copies.handles);
     return success();
-  }
-
-  static Error check_described(const Constant& constant) {
-    return wrong(Errc::unsupported, constant, "neither the model nor its package tells the shape");
   }
 
   template <class Body> Result<void> finish(const char* operation, Body&& body) {
