@@ -75,6 +75,8 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
   template <class Find> AOTIRuntimeError update(Find&& find, bool inactive, bool keep) {
     Set& target = set(inactive);
     target.is_folded = false;
+    const auto folded = target.tensors.find("f_");  // a compiled model crashes here
+    if (folded != target.tensors.end() && folded->second == nullptr) return fail("f was freed");
     for (const ConstantInfo& constant : constants) {
       if (constant.folded) continue;
       AtenTensorHandle given = find(constant.name);

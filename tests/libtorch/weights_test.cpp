@@ -68,6 +68,105 @@ TEST(LibtorchWeights, InMemoryAreCopied) {
   EXPECT_TRUE(close(value_of(runner.run<1>(expected.input))[0], expected.output));
 }
 
+/// The tensors of NAME_weights.bin, one after the other.
+Named other_weights(std::string_view model,
+                    const std::vector<std::pair<std::string, Sizes>>& shapes) {
+  const auto bytes =
+      read_file(std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append("_weights.bin"));
+  Named result;
+  std::size_t at = 0;
+  for (const auto& [name, shape] : shapes) {
+    at::Tensor& tensor = result[name] = at::zeros(shape);
+    if (at + tensor.nbytes() > bytes.size()) throw std::runtime_error{"too few weights"};
+    std::memcpy(tensor.data_ptr(), bytes.data() + at, tensor.nbytes());
+    at += tensor.nbytes();
+  }
+  if (at != bytes.size()) throw std::runtime_error{"too many weights"};
+  return result;
+}
+
+Named linear_weights() {
+  return other_weights("linear", {{"first.weight", {24, 16}},
+                                  {"first.bias", {24}},
+                                  {"second.weight", {12, 24}},
+                                  {"second.bias", {12}},
+                                  {"scale", {24}},
+                                  {"_tensor_constant0", {12}}});
+}
+
+template <class R> aoti::Result<void> replaced(R& runner, const Named& weights) {
+  auto update = aoti::update_weights(runner);
+  if (!update) return std::move(update).error();
+  for (const auto& [name, tensor] : weights) {
+    if (auto done = update.value().set(name, tensor); !done) return done;
+  }
+  return update.value().commit();
+}
+
+// What the tensors of eager PyTorch give, the model gives with them, however it was packaged.
+TEST(LibtorchWeights, AreThoseOfTheModule) {
+  const Recorded first = recorded("linear", {4, 16}, {4, 12});
+  const Recorded second = recorded("linear_updated", {4, 16}, {4, 12});
+  for (const char* model : {"linear_beside", "linear_embedded", "linear_foreign"}) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(model);
+    EXPECT_TRUE(close(value_of(runner.run<1>(first.input))[0], first.output));
+    const Named before = named_weights(runner);
+    EXPECT_EQ(before.size(), 6u);
+    for (const auto& [name, tensor] : before) {
+      EXPECT_EQ(file_at(tensor.data_ptr()) == model_path(model),
+                std::string_view{model} != "linear_embedded");
+    }
+    ASSERT_TRUE(good(replaced(runner, linear_weights())));
+    EXPECT_TRUE(close(value_of(runner.run<1>(second.input))[0], second.output));
+  }
+}
+
+TEST(LibtorchWeights, MayComeAfterTheModel) {
+  const Recorded second = recorded("linear_updated", {4, 16}, {4, 12});
+  auto refused = Runner::open(model_path("linear_none"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::unsupported);
+  Runner runner = opened("linear_none", {.without_weights = true});
+  EXPECT_EQ(runner.run<1>(second.input).error().code(), Errc::bad_state);
+  Named weights = linear_weights();
+  const at::Tensor scale = weights["scale"];
+  weights.erase("scale");
+  auto part = replaced(runner, weights);
+  ASSERT_FALSE(part);
+  EXPECT_EQ(part.error().code(), Errc::missing_constants);
+  EXPECT_NE(part.error().text().find("scale"), std::string_view::npos);
+  EXPECT_EQ(runner.run<1>(second.input).error().code(), Errc::bad_state);
+  weights["scale"] = scale;
+  ASSERT_TRUE(good(replaced(runner, weights)));
+  EXPECT_TRUE(close(value_of(runner.run<1>(second.input))[0], second.output));
+}
+
+TEST(LibtorchWeights, AreFolded) {
+  const Recorded first = recorded("folding", {4, 16}, {4, 12});
+  const Recorded second = recorded("folding_updated", {4, 16}, {4, 12});
+  Runner runner = opened("folding");
+  EXPECT_EQ(runner.weights_state(), aoti::WeightsState::folded);
+  EXPECT_TRUE(close(value_of(runner.run<1>(first.input))[0], first.output));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(
+        good(replaced(runner, other_weights("folding", {{"w1", {16, 8}}, {"w2", {8, 12}}}))));
+    EXPECT_TRUE(close(value_of(runner.run<1>(second.input))[0], second.output));
+  }
+}
+
+// A model that writes to a buffer of its own writes to pages of its own.
+TEST(LibtorchWeights, ThatAModelChangesStayItsOwn) {
+  const at::Tensor x = at::ones({12});
+  for (int opening = 0; opening < 2; ++opening) {
+    Runner first = opened("mutating"), second = opened("mutating");
+    for (int n = 1; n <= 3; ++n) {
+      EXPECT_TRUE(at::equal(value_of(first.run<2>(x))[1], at::full({12}, n * 1.0)));
+    }
+    EXPECT_TRUE(at::equal(value_of(second.run<2>(x))[1], at::ones({12})));
+  }
+}
+
 // Each way of packaging, and upstream's loader after the same change.
 TEST(LibtorchWeights, ChangeAsUpstreamsDo) {
   load_libtorch_so();

@@ -56,6 +56,7 @@ namespace detail {
 struct WeightsLedger {
   WeightsState state = WeightsState::none;
   bool staged = false;                  // the inactive buffer holds a complete set
+  bool folded_freed = false;            // it held folded constants, which were freed
   bool block = false;                   // there is a block
   bool block_active = true;             // it belongs to the active buffer
   std::vector<char> in_block{};         // which of the active constants lie in the block

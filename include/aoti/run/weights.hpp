@@ -135,7 +135,8 @@ template <class Runner> struct WeightsAccess {
   /// Frees what only the inactive set uses.
   Result<void> free_inactive() const {
     WeightsLedger& ledger = this->ledger();
-    if (ledger.staged && keeps_tensors()) {
+    if (!ledger.staged) return success();
+    if (keeps_tensors()) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
       if (auto done = extract(Buffer::active, active); !done) return done;
@@ -150,6 +151,16 @@ template <class Runner> struct WeightsAccess {
       return done;
     }
     if (!ledger.block_active) ledger.block = false;
+    ledger.folded_freed = true;
+    return success();
+  }
+
+  /// Models read the folded constants of the inactive set when they are given others, through null
+  /// where those were freed; so they are computed again first.
+  Result<void> prepare_inactive(AOTInductorStreamHandle stream) const {
+    if (!ledger().folded_freed) return success();
+    if (auto done = runner.fold(true, stream); !done) return done;
+    ledger().folded_freed = false;
     return success();
   }
 };
@@ -530,6 +541,7 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
     ledger.staged = false;
+    if (auto done = access().prepare_inactive(stream); !done) return done;
     if (auto done = access().give(all); !done) return done;
     if (!folds_late()) {
       if (auto done = runner_->fold(true, stream); !done) return done;
