@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace bench {
 
@@ -17,13 +18,16 @@ inline std::string package(const std::string& model) {
   return AOTI_TEST_MODELS_DIR "/" + model + ".pt2";
 }
 
-template <class Runner> Runner open(const std::string& model) {
-  auto runner = Runner::open(package(model));
-  if (!runner) {
-    std::fprintf(stderr, "%s\n", runner.error().message().c_str());
+template <class T> T value(aoti::Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().message().c_str());
     std::exit(1);
   }
-  return std::move(runner).value();
+  return std::move(result).value();
+}
+
+template <class Runner> Runner open(const std::string& model) {
+  return value(Runner::open(package(model)));
 }
 
 }  // namespace bench

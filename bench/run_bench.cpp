@@ -14,6 +14,7 @@ using Unchecked =
                  aoti::Options{.check_inputs = false, .detect_concurrent_use = false}>;
 using Shared =
     aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.access = aoti::Access::shared}>;
+using Any = aoti::AnyRunner<>;
 
 /// Everything that is compared, made once and before the first measurement, so that each path finds
 /// the heap, whose layout matters as much as the code, in the same state.
@@ -24,6 +25,7 @@ struct Subjects {
   Exclusive exclusive = bench::open<Exclusive>("add");
   Unchecked unchecked = bench::open<Unchecked>("add");
   Shared shared = bench::open<Shared>("add");
+  Any any = bench::value(Any::of(bench::open<Exclusive>("add")));
   bench::TorchLoader loader{bench::package("add")};
 
   static Subjects& get() {
@@ -74,6 +76,19 @@ void aoti_vector(benchmark::State& state) {
   measure(state, [&] { return subjects.exclusive.run(subjects.both).value()[0]; });
 }
 
+/// Into a slot of the caller's. The two go to one runner, since two differ by more than an indirect
+/// call costs.
+template <class Runner> void run_into(benchmark::State& state, const Runner& runner) {
+  const Subjects& subjects = Subjects::get();
+  measure(state, [&]() -> at::Tensor {
+    at::Tensor sum;
+    if (!runner.run_into(subjects.both, {&sum, 1})) return {};
+    return sum;
+  });
+}
+void aoti_into(benchmark::State& state) { run_into(state, *Subjects::get().any.as<aoti::Cpu>()); }
+void aoti_any(benchmark::State& state) { run_into(state, Subjects::get().any); }
+
 void torch_loader(benchmark::State& state) {
   Subjects& subjects = Subjects::get();
   measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
@@ -94,6 +109,8 @@ BENCHMARK(torch_runner)->Name("run/add/torch_runner");
 BENCHMARK(aoti_array<&Subjects::exclusive>)->Name("run/add/aoti");
 BENCHMARK(aoti_array<&Subjects::unchecked>)->Name("run/add/aoti_unchecked");
 BENCHMARK(aoti_array<&Subjects::shared>)->Name("run/add/aoti_container");
+BENCHMARK(aoti_into)->Name("run/add/aoti_into");
+BENCHMARK(aoti_any)->Name("run/add/aoti_any");
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace

@@ -12,5 +12,6 @@
 #include "aoti/error.hpp"
 #include "aoti/load/package.hpp"
 #include "aoti/result.hpp"
+#include "aoti/run/any_runner.hpp"
 #include "aoti/run/runner.hpp"
 #include "aoti/version.hpp"

@@ -247,6 +247,7 @@ def packages() -> dict[str, bytes]:
         ),
         # Packages whose model does not fit the machine, the process or the library.
         "cuda.pt2": package("add", {"AOTI_DEVICE_KEY": "cuda"}),
+        "privateuseone.pt2": package("add", {"AOTI_DEVICE_KEY": "privateuseone"}),
         "machine.pt2": package("add", {"AOTI_MACHINE": "sparc"}),
         "platform.pt2": package("add", {"AOTI_PLATFORM": "win32"}),
         "vnni.pt2": package("add", {"AOTI_CPU_ISA": "AVX512 AVX512_VNNI"}),

@@ -1,110 +1,140 @@
 // Runners whose device is chosen at run time, by what a package says.
 #pragma once
 
+#include <cstddef>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "aoti/device/cpu.hpp"
+#include "aoti/device/cuda.hpp"
+#include "aoti/device/mps.hpp"
+#include "aoti/device/xpu.hpp"
 #include "aoti/run/runner.hpp"
 
 namespace aoti {
 
-/// A runner of whichever device: what Runner<Device, Runtime, options> offers, through one indirect
-/// call. Made by a Registry. Moves like a pointer; its runs are as thread-safe as the runner's.
+/// A runner of whichever device: what most callers need of Runner<Device, Runtime, options>,
+/// through one indirect call. Made by a Registry or from a runner. Moves like a pointer; its runs
+/// are as thread-safe as the runner's.
+///
+/// Streams differ from device to device, so runs here are on the one that is current for the
+/// calling thread. For another, and for all else that a runner offers, ask for the runner itself:
+/// `if (auto* runner = any.as<Cuda>()) runner->run(inputs, Cuda::Stream{handle})`.
 template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
+  static_assert(aoti::TensorRuntime<Runtime>,
+                "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
+
  public:
   using Tensor = typename Runtime::Tensor;
+  using Tensors = std::vector<Tensor>;
 
-  /// Takes a runner over.
+  /// Takes a runner over, also where this fails.
   /// @errors out_of_memory
-  template <class Device> static Result<AnyRunner> of(Runner<Device, Runtime, options> runner) {
+  template <DevicePolicy Device> static Result<AnyRunner> of(Runner<Device, Runtime, options> it) {
     AnyRunner any;
-    any.self_ = new (std::nothrow) Of<Device>{std::move(runner)};
+    any.self_ = new (std::nothrow) Of<Device>{std::move(it)};
     if (any.self_ == nullptr) return Error{Errc::out_of_memory};
     return any;
   }
 
+  /// One that was moved from answers every run with bad_state.
   AnyRunner(AnyRunner&& other) noexcept : self_{std::exchange(other.self_, nullptr)} {}
   AnyRunner& operator=(AnyRunner&& other) noexcept {
-    std::swap(self_, other.self_);
+    delete std::exchange(self_, std::exchange(other.self_, nullptr));
     return *this;
   }
   ~AnyRunner() { delete self_; }
 
-  /// As Runner::run_into, Runner::run and Runner::boxed_run on the current stream.
-  /// @errors theirs; bad_state (moved from)
+  /// As Runner::run_into, Runner::run and Runner::boxed_run.
+  /// @errors theirs
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
-    if (self_ == nullptr) return gone();
+    if (self_ == nullptr) [[unlikely]]
+      return gone();
     return self_->run_into(inputs, outputs);
   }
-  Result<std::vector<Tensor>> run(std::span<const Tensor> inputs) const {
+  Result<Tensors> run(std::span<const Tensor> inputs) const {
     if (self_ == nullptr) return gone();
     return self_->run(inputs);
   }
-  Result<std::vector<Tensor>> boxed_run(std::span<Tensor> inputs) const {
+  Result<Tensors> boxed_run(std::span<Tensor> inputs) const {
     if (self_ == nullptr) return gone();
     return self_->boxed_run(inputs);
   }
+
+  /// As Runner's; 0, 0 and null if moved from.
+  std::size_t input_count() const noexcept { return self_ != nullptr ? self_->input_count() : 0; }
+  std::size_t output_count() const noexcept { return self_ != nullptr ? self_->output_count() : 0; }
+  const ModelSpec* spec() const noexcept { return self_ != nullptr ? self_->spec() : nullptr; }
 
   /// The key of the device that the model runs on; empty if moved from.
   std::string_view device_key() const noexcept {
     return self_ != nullptr ? self_->key() : std::string_view{};
   }
 
-  /// The runner itself, for all that is not offered here; null if it is of another device.
-  template <class Device> Runner<Device, Runtime, options>* as() noexcept {
-    // The address of a function tells the type, also where there is no RTTI.
-    const bool same = self_ != nullptr && self_->type() == &Of<Device>::tag;
-    return same ? &static_cast<Of<Device>*>(self_)->runner : nullptr;
+  /// The runner itself, which this keeps; null if it is of another policy, or moved from.
+  template <DevicePolicy Device> Runner<Device, Runtime, options>* as() noexcept {
+    return is<Device>() ? &static_cast<Of<Device>*>(self_)->runner : nullptr;
+  }
+  template <DevicePolicy Device> const Runner<Device, Runtime, options>* as() const noexcept {
+    return is<Device>() ? &static_cast<const Of<Device>*>(self_)->runner : nullptr;
   }
 
  private:
   struct Self {
     virtual ~Self() = default;
     virtual Result<void> run_into(std::span<const Tensor>, std::span<Tensor>) const = 0;
-    virtual Result<std::vector<Tensor>> run(std::span<const Tensor>) const = 0;
-    virtual Result<std::vector<Tensor>> boxed_run(std::span<Tensor>) const = 0;
+    virtual Result<Tensors> run(std::span<const Tensor>) const = 0;
+    virtual Result<Tensors> boxed_run(std::span<Tensor>) const = 0;
+    virtual std::size_t input_count() const noexcept = 0;
+    virtual std::size_t output_count() const noexcept = 0;
+    virtual const ModelSpec* spec() const noexcept = 0;
     virtual std::string_view key() const noexcept = 0;
     virtual const void* type() const noexcept = 0;
   };
 
   template <class Device> struct Of final : Self {
-    static constexpr char tag = 0;
+    // Its address tells the type, also where there is no RTTI. Not const, since linkers may merge
+    // constants.
+    static inline char tag = 0;
     Runner<Device, Runtime, options> runner;
 
-    explicit Of(Runner<Device, Runtime, options> taken) : runner{std::move(taken)} {}
+    explicit Of(Runner<Device, Runtime, options>&& taken) noexcept : runner{std::move(taken)} {}
     Result<void> run_into(std::span<const Tensor> in, std::span<Tensor> out) const override {
       return runner.run_into(in, out);
     }
-    Result<std::vector<Tensor>> run(std::span<const Tensor> in) const override {
-      return runner.run(in);
-    }
-    Result<std::vector<Tensor>> boxed_run(std::span<Tensor> in) const override {
-      return runner.boxed_run(in);
-    }
+    Result<Tensors> run(std::span<const Tensor> in) const override { return runner.run(in); }
+    Result<Tensors> boxed_run(std::span<Tensor> in) const override { return runner.boxed_run(in); }
+    std::size_t input_count() const noexcept override { return runner.input_count(); }
+    std::size_t output_count() const noexcept override { return runner.output_count(); }
+    const ModelSpec* spec() const noexcept override { return runner.spec(); }
     std::string_view key() const noexcept override { return Device::key; }
     const void* type() const noexcept override { return &tag; }
   };
 
   AnyRunner() noexcept = default;
 
-  [[gnu::cold]] static Error gone() {
+  template <class Device> bool is() const noexcept {
+    return self_ != nullptr && self_->type() == &Of<Device>::tag;
+  }
+  [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "AnyRunner", "the runner was moved from"};
   }
 
   Self* self_ = nullptr;
 };
 
-/// Which device policy opens packages of which device key. A value like others: a program makes
-/// one, adds its own policies, and opens packages with it. Const calls are safe from several
-/// threads.
+/// Which device policy opens packages of which device key. A value: a program makes one, adds its
+/// own policies, and opens packages with it. Const calls are safe from several threads.
 template <class Runtime = Libtorch, Options options = Options{}> class Registry {
  public:
   using Any = AnyRunner<Runtime, options>;
 
-  /// The policies named: `Registry<>::of<Cpu, Cuda>()`.
+  /// The policies named: `Registry<>::of<Cpu, Cuda>()`. Of two with one key the last counts.
+  /// @allocates a few words
   template <DevicePolicy... Devices> static Registry of() {
     Registry registry;
     (registry.template add<Devices>(), ...);
@@ -114,18 +144,34 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
   /// Opens packages of Device::key with this policy from now on, in place of another with that key.
   /// @allocates a few words
   template <DevicePolicy Device> void add() {
+    const Row added{Device::key, &open_with<Device>};
     for (Row& row : rows_) {
-      if (row.key == Device::key) return static_cast<void>(row = make<Device>());
+      if (row.key == added.key) {
+        row = added;
+        return;
+      }
     }
-    rows_.push_back(make<Device>());
+    rows_.push_back(added);
   }
 
-  /// Opens a model with the policy that is registered under the package's AOTI_DEVICE_KEY.
-  /// @errors those of Runner::open; wrong_device (no policy for that key, or the package tells
-  /// none)
+  /// Opens a model with the policy that is registered under its AOTI_DEVICE_KEY. A bare shared
+  /// object has none, so that only a Runner opens it.
+  /// @errors those of Runner::open; wrong_device (no key, or one that is not registered)
   Result<Any> open(const std::string& path, const OpenOptions& choice = {}) const {
     return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      if (auto mapping = Mapping::open(path);
+          mapping && Image::recognises(mapping.value().bytes())) {
+        return unknown({}, path);
+      }
       auto package = Package::open(path);
+      if (!package) return std::move(package).error();
+      return open(package.value(), choice);
+    });
+  }
+  Result<Any> open(Bytes bytes, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      if (Image::recognises(bytes)) return unknown({}, "image in memory");
+      auto package = Package::from_bytes(bytes);
       if (!package) return std::move(package).error();
       return open(package.value(), choice);
     });
@@ -135,16 +181,10 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
       auto model = package.model(choice.model);
       if (!model) return std::move(model).error();
       const std::string_view key = model.value().metadata["AOTI_DEVICE_KEY"];
-      std::vector<std::string_view> keys;
       for (const Row& row : rows_) {
         if (row.key == key) return row.open(package, choice);
-        keys.push_back(row.key);
       }
-      return Error{Errc::wrong_device, model.value().origin,
-                   detail::concat({"found the device key '", key,
-                                   "', expected one of those that are "
-                                   "registered: ",
-                                   detail::join(keys)})};
+      return unknown(key, model.value().origin);
     });
   }
 
@@ -154,15 +194,38 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
     Result<Any> (*open)(const Package&, const OpenOptions&);
   };
 
-  template <class Device> static Row make() {
-    return {Device::key, [](const Package& package, const OpenOptions& choice) -> Result<Any> {
-              auto runner = Runner<Device, Runtime, options>::open(package, choice);
-              if (!runner) return std::move(runner).error();
-              return Any::of(std::move(runner).value());
-            }};
+  template <class Device>
+  static Result<Any> open_with(const Package& package, const OpenOptions& choice) {
+    auto runner = Runner<Device, Runtime, options>::open(package, choice);
+    if (!runner) return std::move(runner).error();
+    return Any::of(std::move(runner).value());
+  }
+
+  [[gnu::cold]] Error unknown(std::string_view key, const std::string& origin) const {
+    if (key.empty()) {
+      return {Errc::wrong_device, origin,
+              "found no AOTI_DEVICE_KEY, which tells the device; open it with a Runner for that"};
+    }
+    std::vector<std::string_view> keys;
+    for (const Row& row : rows_) keys.push_back(row.key);
+    return {Errc::wrong_device, origin,
+            detail::concat({"compiled for ", key, "; registered are policies for ",
+                            keys.empty() ? "no device" : detail::join(keys)})};
   }
 
   std::vector<Row> rows_;
 };
+
+/// Opens a package, by its path, from bytes, or open already, with whichever of Cpu, Cuda, Xpu and
+/// Mps it was compiled for. A Registry offers the same with policies of one's own.
+/// @errors those of Registry::open
+template <class Runtime = Libtorch, Options options = Options{}, class Source>
+Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice = {}) {
+  using Any = AnyRunner<Runtime, options>;
+  return detail::guard(Errc::library_load_failed, "open_any", [&]() -> Result<Any> {
+    static const auto registry = Registry<Runtime, options>::template of<Cpu, Cuda, Xpu, Mps>();
+    return registry.open(source, choice);
+  });
+}
 
 }  // namespace aoti
