@@ -409,9 +409,15 @@ class LibtorchOperators {
             calls.push_back(std::move(call).value());
           }
           LibtorchOperators operators;
+          operators.objects_ = std::move(objects).value();
           operators.executor_ = std::make_unique<detail::OperatorExecutor>(std::move(calls));
           return operators;
         });
+  }
+
+  /// The objects that the model gives to operators, by its names for them; they are shared with it.
+  const std::vector<std::pair<std::string, c10::IValue>>& objects() const noexcept {
+    return objects_;
   }
 
   /// What a model's run takes; null where there is none.
@@ -420,6 +426,7 @@ class LibtorchOperators {
   }
 
  private:
+  detail::CustomObjects objects_;
   std::unique_ptr<torch::aot_inductor::ProxyExecutor> executor_;
 };
 
