@@ -15,7 +15,7 @@ constexpr std::string_view leaf = R"({"type": null, "context": null, "children_s
 
 std::string tree(std::string_view type, std::string_view context, std::string_view children) {
   return aoti::detail::concat({R"({"type": ")", type, R"(", "context": )", context,
-                              R"(, "children_spec": [)", children, "]}"});
+                               R"(, "children_spec": [)", children, "]}"});
 }
 std::string tuple(std::string_view children) {
   return tree("builtins.tuple", R"("null")", children);
@@ -32,7 +32,8 @@ TEST(CallSpec, ReadsPositionalAndKeywordArgumentsAndNestedOutputs) {
       tree("builtins.list", R"("null")", concat({leaf, ", ", tuple(concat({leaf, ", ", leaf}))}));
   const std::string kwargs =
       tree("builtins.dict", R"("[\"mask\", \"scale\"]")", concat({leaf, ", ", tuple(leaf)}));
-  const std::string out = tree("builtins.dict", R"("[\"y\", \"z\"]")", concat({leaf, ", ", nested}));
+  const std::string out =
+      tree("builtins.dict", R"("[\"y\", \"z\"]")", concat({leaf, ", ", nested}));
   const auto spec =
       CallSpec::parse(inputs(tuple(concat({leaf, ", ", nested})), kwargs), version_1(out));
   ASSERT_TRUE(aoti_test::good(spec));
@@ -64,7 +65,8 @@ TEST(CallSpec, ReadsTheSmallestOnes) {
 TEST(CallSpec, GivesKeysOnlyWhereTheyFit) {
   for (const char* context :
        {R"("[\"a\"]")", R"("not json")", R"("{}")", R"("[1, 2]")", "null", "3"}) {
-    const auto out = version_1(tree("some.Type", context, aoti::detail::concat({leaf, ", ", leaf})));
+    const auto out =
+        version_1(tree("some.Type", context, aoti::detail::concat({leaf, ", ", leaf})));
     const auto spec = CallSpec::parse(inputs(tuple(""), no_kwargs), out);
     ASSERT_TRUE(aoti_test::good(spec)) << context;
     EXPECT_TRUE(spec.value().result.keys.empty()) << context;

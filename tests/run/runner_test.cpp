@@ -415,8 +415,7 @@ TEST_F(Run, SurvivesARuntimeWithoutMemory) {
         Outputs given = inputs;
         if (std::string_view{name} == "run_handles")
           allocations_left = n + 2;  // after the test's own
-        else
-          allocations_left = n;
+        else allocations_left = n;
         const auto result = run(runner, std::move(given));
         const bool reached = allocations_left < 0;
         allocations_left = -1;

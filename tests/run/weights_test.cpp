@@ -169,13 +169,17 @@ TEST_F(Weights, MayBeTheCallersOwnMemory) {
     EXPECT_EQ(output(runner), y(1, 20, 7));
     for (int i = 0; i < 8; ++i) static_cast<float*>(mine.data())[i] = 8;
     EXPECT_EQ(output(runner), y(1, 20, 8));
+    FakeTensor w = aoti::weights(runner).value()[0].tensor;
+    for (int i = 0; i < 8; ++i) static_cast<float*>(w.data())[i] = 2;
+    ASSERT_TRUE(good(aoti::fold_weights(runner)));
+    EXPECT_EQ(output(runner), y(2, 20, 8));
     const long owners = mine.storage.use_count();
     auto next = begun(runner);
     ASSERT_TRUE(good(next.set("t", eight(9))));
     ASSERT_TRUE(good(next.commit()));
     EXPECT_LT(mine.storage.use_count(), owners);
     EXPECT_EQ(mine.storage.use_count(), 1);
-    EXPECT_EQ(output(runner), y(1, 20, 9));
+    EXPECT_EQ(output(runner), y(2, 20, 9));
   }
 }
 
@@ -252,6 +256,7 @@ TEST_F(Weights, MayComeAfterTheModel) {
   EXPECT_EQ(runner.input_count(), 1u);
   expect_error(runner.run<1>(eight(0)), Errc::bad_state, {"two_sets_empty.pt2", "no weights yet"});
   expect_error(aoti::weights(runner), Errc::bad_state, {"no weights yet"});
+  expect_error(aoti::fold_weights(runner), Errc::bad_state, {"no weights yet"});
   auto part = begun(runner);
   ASSERT_TRUE(good(part.set("layer.w", eight(1))));
   expect_error(part.commit(), Errc::missing_constants, {"layer.b, t"});

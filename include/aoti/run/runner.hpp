@@ -17,7 +17,8 @@
 #include "aoti/run/check.hpp"
 #include "aoti/run/container.hpp"
 #include "aoti/run/handles.hpp"
-#include "aoti/run/load_weights.hpp"
+#include "aoti/run/observer.hpp"
+#include "aoti/run/open.hpp"
 #include "aoti/run/operators.hpp"
 
 namespace aoti {
@@ -34,16 +35,22 @@ template <class Runner> struct WeightsAccess;
 /// handle for each input, by the runtime, and a copy of each input whose memory is not laid out as
 /// the compiled code assumes. The forms that return a vector allocate that too.
 ///
+/// An observer hears of every event in a runner's life, see run/observer.hpp; without one, the
+/// default, no code of that is there.
+///
 /// Every form of run takes a stream, on which the model queues its work: `Stream{}`, the default,
 /// is the one that is current for the calling thread; see the device policy for others, and for
 /// when outputs may be read. On return the thread's device and stream are what they were.
-template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{}> class Runner {
+template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{},
+          ObserverPolicy Observer = NoObserver>
+class Runner {
   static_assert(aoti::TensorRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
 
  public:
   using DevicePolicy = Device;
   using TensorRuntime = Runtime;
+  using ObserverPolicy = Observer;
   using Tensor = typename Runtime::Tensor;
   using Tensors = std::vector<Tensor>;
   using Stream = typename Device::Stream;
@@ -55,40 +62,27 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
   ///         Package, preflight, open_operators and Container::create; invalid_argument
-  static Result<Runner> open(const std::string& path, const OpenOptions& choice = {}) {
-    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
-      if (auto mapping = Mapping::open(path);
-          mapping && Image::recognises(mapping.value().bytes())) {
-        return open_image(mapping.value().bytes(), mapping.value(), path, choice);
-      }
-      auto package = Package::open(path);
-      if (!package) return std::move(package).error();
-      return open(package.value(), choice);
-    });
+  static Result<Runner> open(const std::string& path, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(path, choice, observer);
   }
 
   /// Opens a model of an open package, which may be closed afterwards.
-  static Result<Runner> open(const Package& package, const OpenOptions& choice = {}) {
-    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
-      auto model = package.model(choice.model);
-      if (!model) return std::move(model).error();
-      return open_model(model.value(), choice);
-    });
+  static Result<Runner> open(const Package& package, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(package, choice, observer);
   }
 
   /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
-  static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {}) {
-    return detail::guard(Errc::library_load_failed, "Runner::open", [&]() -> Result<Runner> {
-      if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory", choice);
-      auto package = Package::from_bytes(bytes);
-      if (!package) return std::move(package).error();
-      return open(package.value(), choice);
-    });
+  static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(bytes, choice, observer);
   }
 
   /// A runner that was moved from answers every call with bad_state.
   Runner(Runner&& other) noexcept
-      : run_{other.run_},
+      : observer_{other.observer_},
+        run_{other.run_},
         inputs_{std::exchange(other.inputs_, none)},
         hidden_inputs_{std::exchange(other.hidden_inputs_, none)},
         outputs_{std::exchange(other.outputs_, 0)},
@@ -100,6 +94,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
         metadata_{std::move(other.metadata_)},
         origin_{std::move(other.origin_)} {}
   Runner& operator=(Runner&& other) noexcept {
+    observer_ = other.observer_;
     run_ = other.run_;
     inputs_ = std::exchange(other.inputs_, none);
     hidden_inputs_ = std::exchange(other.hidden_inputs_, none);
@@ -122,22 +117,31 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   ///         model_threw; those of the device policy's `enter`
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
-    return run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
+    detail::Watch watch{observer_, Event::run};
+    auto outputs = run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
+    watch.ended(outputs);
+    return outputs;
   }
   /// The same on a stream: `runner.run<1>(stream, a, b)`.
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Stream stream,
                                                                  Inputs&&... inputs) const {
-    return run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
+    detail::Watch watch{observer_, Event::run};
+    auto outputs = run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
+    watch.ended(outputs);
+    return outputs;
   }
 
   /// Runs into slots of the caller's, without any allocation of this library.
   /// @errors as above; on any error the outputs are as they were
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
                         Stream stream = {}) const {
-    return run_spans(
+    detail::Watch watch{observer_, Event::run};
+    auto done = run_spans(
         inputs.size(), outputs, stream, [&](std::size_t i) { return Runtime::share(inputs[i]); },
         [](std::size_t, Tensor&&) {});
+    watch.ended(done);
+    return done;
   }
 
   /// Runs with counts known at run time.
@@ -159,10 +163,12 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(outputs_);
+      detail::Watch watch{observer_, Event::run};
       auto done = run_spans(
           inputs.size(), outputs, stream,
           [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
           [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
+      watch.ended(done);
       if (!done) return std::move(done).error();
       return outputs;
     });
@@ -175,9 +181,11 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// @errors as above
   Result<void> run_handles(std::span<AtenTensorHandle> inputs, std::span<AtenTensorHandle> outputs,
                            Stream stream = {}) const {
+    detail::Watch watch{observer_, Event::run};
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) {
-        return Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"};
+        return watch.failed(
+            Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"});
       }
     }
     for (AtenTensorHandle& output : outputs) output = nullptr;
@@ -188,6 +196,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     });
     if (!refused) detail::destroy_all<Runtime>(inputs);
     if (!done) detail::destroy_all<Runtime>(outputs);
+    watch.ended(done);
     return done;
   }
 
@@ -232,6 +241,9 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
   /// The file and the model's name in it.
   const std::string& origin() const noexcept { return origin_; }
 
+  /// The operators that the model calls through a proxy executor, as the runtime has them.
+  const auto& operators() const noexcept { return operators_; }
+
   /// The container, for calls that this class does not offer.
   const Container& container() const noexcept { return container_; }
 
@@ -245,77 +257,25 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
  private:
   template <class> friend class WeightsUpdate;
   template <class> friend struct detail::WeightsAccess;
+  template <class> friend struct detail::Opening;
 
   using RunFunction = decltype(abi::ModelExports::run);
-  static constexpr bool detects_concurrent_use =
-      options.access == Access::exclusive && options.detect_concurrent_use;
+  static constexpr bool exclusive = options.access == Access::exclusive;
+  static constexpr bool detects_concurrent_use = exclusive && options.detect_concurrent_use;
 
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
-  Runner() = default;
+  explicit Runner(const Observer& observer) noexcept : observer_{observer} {}
 
-  static Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path,
-                                   const OpenOptions& choice) {
-    if (!choice.model.empty()) {
-      return Error{
-          Errc::no_such_model, path,
-          detail::concat({"a bare shared object has no model named '", choice.model, "'"})};
-    }
-    PackagedModel model;
-    model.origin = path;
-    model.image = image;
-    model.image_mapping = mapping;
-    return open_model(model, choice);
-  }
-
-  static Result<Runner> open_model(const PackagedModel& model, const OpenOptions& choice) {
-    if (choice.instances == 0 || (options.access == Access::exclusive && choice.instances > 1)) {
-      return Error{Errc::invalid_argument, model.origin,
-                   detail::concat({"found ", choice.instances, " instances, expected ",
-                                   options.access == Access::exclusive
-                                       ? "1, since the runner's access is exclusive"
-                                       : "1 or more"})};
-    }
-    auto image = preflight<Device, Runtime>(model, choice.device);
-    if (!image) return std::move(image).error();
-    // Creating a model changes the thread's device, which the guard restores.
-    const DeviceIndex device = Device::resolve(choice.device);
-    auto guard = Device::enter(device, Stream{});
-    if (!guard) return std::move(guard).error();
-    const std::string name = Device::device_string(device);
-    auto operators = detail::open_operators<Runtime>(model, image.value(), name, choice);
-    if (!operators) return std::move(operators).error();
-    auto container = Container::create(model, image.value(), name, choice);
-    if (!container) return explained(std::move(container).error());
-    Runner runner;
-    runner.device_ = device;
-    runner.operators_ = std::move(operators).value();
-    runner.container_ = std::move(container).value();
-    runner.metadata_ = model.metadata;
-    runner.origin_ = model.origin;
-    auto done = detail::guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
-      if (auto described = runner.describe(); !described) return described;
-      return runner.load_weights(model, choice.without_weights, Device::native(guard.value()));
+  template <class Source>
+  static Result<Runner> open_from(const Source& source, const OpenOptions& choice,
+                                  const Observer& observer) {
+    detail::Watch watch{observer, Event::load};
+    auto runner = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
+      return detail::Opening<Runner>{choice, observer}.from(source);
     });
-    if (!done) {
-      std::move(runner).unload();
-      return explained(std::move(done).error());
-    }
+    watch.ended(runner);
     return runner;
-  }
-
-  Result<void> load_weights(const PackagedModel& model, bool may_lack,
-                            AOTInductorStreamHandle stream) {
-    detail::WeightsLoader<Runtime> loader{container_, model};
-    if (auto done = loader.load(spec(), Device::type); !done) return done;
-    if (weights_state() == WeightsState::loaded) return fold(false, stream);
-    if (may_lack) {
-      std::swap(inputs_, hidden_inputs_);
-      return success();
-    }
-    return Error{Errc::unsupported, origin_,
-                 "the package carries no weights, or not in a form that this library reads; a "
-                 "runner opened with OpenOptions::without_weights can be given them"};
   }
 
   template <class Body> Result<void> on_device(Body&& body) const {
@@ -329,43 +289,13 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
     bool any = false;
     for (const Constant& constant : constants()) any |= constant.folded;
     if (any) {  // other models complain on stderr
+      detail::Watch watch{observer_, Event::fold};
       auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators_.handle());
+      watch.ended(done);
       if (!done) return done;
     }
     if (!inactive) container_.ledger().state = WeightsState::folded;
-    return success();
-  }
-
-  /// Learns the counts and the spec, and picks the function to run.
-  Result<void> describe() {
-    const abi::ModelExports& exports = container_.exports();
-    const bool single =
-        options.access == Access::exclusive && exports.run_single_threaded != nullptr;
-    run_ = single ? exports.run_single_threaded : exports.run;
-    auto inputs = container_.input_count();
-    if (!inputs) return std::move(inputs).error();
-    auto outputs = container_.output_count();
-    if (!outputs) return std::move(outputs).error();
-    inputs_ = inputs.value();
-    outputs_ = outputs.value();
-    if (inputs_ > max_tensors || outputs_ > max_tensors) {
-      return Error{Errc::unsupported, origin_,
-                   detail::concat({"found ", inputs_, " inputs and ", outputs_,
-                                   " outputs, expected at most ", max_tensors, " of each"})};
-    }
-    const std::string_view text = metadata_[ModelSpec::metadata_key];
-    if (text.empty()) return success();
-    auto spec = ModelSpec::parse(text, origin_);
-    if (!spec) return std::move(spec).error();
-    if (spec.value().inputs.size() != inputs_ || spec.value().outputs.size() != outputs_) {
-      return Error{Errc::damaged_package, origin_,
-                   detail::concat({"the input spec tells of ", spec.value().inputs.size(),
-                                   " inputs and ", spec.value().outputs.size(),
-                                   " outputs, the model of ", inputs_, " and ", outputs_})};
-    }
-    spec_ = std::move(spec).value();
-    for (std::size_t i = 0; i < inputs_; ++i) checks_.emplace_back(*spec_, i);
     return success();
   }
 
@@ -548,6 +478,7 @@ template <DevicePolicy Device, class Runtime = Libtorch, Options options = Optio
                                  native));
   }
 
+  [[no_unique_address]] Observer observer_;
   RunFunction run_ = nullptr;
   std::size_t inputs_ = none;         // none: every run is refused, by one comparison
   std::size_t hidden_inputs_ = none;  // the number, while the model waits for its weights

@@ -1,0 +1,152 @@
+// What a runner tells those who want to measure or trace it: an observer, chosen at compile time.
+#pragma once
+
+#include <time.h>
+
+#include <concepts>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "aoti/result.hpp"
+
+namespace aoti {
+
+/// What an observer hears of. Those that happen within another one lie between its begin and end,
+/// in the same thread: a fold in a load, say.
+enum class Event : std::uint8_t {
+  load,    ///< Any form of Runner::open, all of it.
+  run,     ///< Any form of run, from the check of the inputs to the outputs.
+  update,  ///< WeightsUpdate::commit or stage; what it does in turn lies within.
+  fold,    ///< The model computes its folded constants, if it has some.
+  swap,    ///< swap_weights, or the same in a commit.
+  free,    ///< free_inactive_weights, or the same in a commit.
+};
+
+constexpr std::string_view to_string(Event event) noexcept {
+  constexpr std::string_view names[] = {"load", "run", "update", "fold", "swap", "free"};
+  return names[static_cast<std::uint8_t>(event)];
+}
+
+/// How an event ended.
+struct Outcome {
+  const Error* error;        ///< What the caller gets, or null; to be read during `end` only.
+  std::int64_t nanoseconds;  ///< Since `begin` returned.
+
+  Errc code() const noexcept { return error != nullptr ? error->code() : Errc::none; }
+};
+
+/// The observer that is not there: nothing is stored, called or measured.
+struct NoObserver {};
+
+namespace detail {
+
+template <class Observer> using TokenOf = decltype(std::declval<const Observer&>().begin(Event{}));
+
+template <class Observer>
+concept EndsWithToken = requires(const Observer& observer, TokenOf<Observer>&& token) {
+  { observer.end(Event{}, Outcome{}, std::move(token)) }
+  noexcept;
+};
+template <class Observer>
+concept EndsWithoutToken = std::is_void_v<TokenOf<Observer>> && requires(const Observer& observer) {
+  { observer.end(Event{}, Outcome{}) }
+  noexcept;
+};
+
+}  // namespace detail
+
+/// An observer: a small value, given when a runner is opened and copied into it. All copies stand
+/// for the same, so it usually holds a pointer to what it counts in.
+/// - `begin(event)`: called before; returns void, or a token, a span of a tracer say
+/// - `end(event, outcome)`, or `end(event, outcome, token)`: called after, in the same thread
+/// - `static now()`: nanoseconds as std::int64_t, if it wants another clock than the monotonic one
+///
+/// Each begin has its end. Both are const and noexcept, and called by as many threads at once as
+/// are inside the runner. A call that is refused, for its inputs say, is an event that fails. A
+/// token should be small: it lies on the stack of the run.
+template <class O>
+concept ObserverPolicy = std::same_as<O, NoObserver> ||
+    (std::copyable<O>&& std::is_nothrow_copy_constructible_v<O>&&
+         std::is_nothrow_copy_assignable_v<O>&& requires(const O& observer) {
+           { observer.begin(Event{}) }
+           noexcept;
+         } &&
+     (detail::EndsWithToken<O> || detail::EndsWithoutToken<O>));
+
+namespace detail {
+
+template <class Observer> inline std::int64_t now() noexcept {
+  if constexpr (requires {
+                  { Observer::now() }
+                  noexcept->std::same_as<std::int64_t>;
+                }) {
+    return Observer::now();
+  } else {
+    timespec time{};  // not by <chrono>, which takes long to compile
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  }
+}
+
+struct NoToken {};
+
+/// An event, from its begin to its end, which every way out of the scope brings about.
+template <class Observer> class Watch {
+ public:
+  Watch(const Observer& observer, Event event) noexcept
+      : observer_{observer}, event_{event}, token_{begin()}, start_{now<Observer>()} {}
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  ~Watch() {
+    if (!ended_) static_cast<void>(failed(Error{Errc::model_threw}));
+  }
+
+  template <class T> void ended(const Result<T>& result) noexcept {
+    end(result ? nullptr : &result.error());
+  }
+  Error&& failed(Error&& error) noexcept {
+    end(&error);
+    return std::move(error);
+  }
+
+ private:
+  static constexpr bool has_token = !std::is_void_v<TokenOf<Observer>>;
+  using Token = std::conditional_t<has_token, TokenOf<Observer>, NoToken>;
+
+  Token begin() noexcept {
+    if constexpr (has_token) {
+      return observer_.begin(event_);
+    } else {
+      observer_.begin(event_);
+      return {};
+    }
+  }
+
+  void end(const Error* error) noexcept {
+    const Outcome outcome{error, now<Observer>() - start_};
+    ended_ = true;
+    if constexpr (has_token) {
+      observer_.end(event_, outcome, std::move(token_));
+    } else {
+      observer_.end(event_, outcome);
+    }
+  }
+
+  const Observer& observer_;
+  Event event_;
+  bool ended_ = false;
+  [[no_unique_address]] Token token_;
+  std::int64_t start_;
+};
+
+template <> class Watch<NoObserver> {
+ public:
+  constexpr Watch(const NoObserver&, Event) noexcept {}
+  template <class T> constexpr void ended(const Result<T>&) const noexcept {}
+  constexpr Error&& failed(Error&& error) const noexcept { return std::move(error); }
+};
+
+}  // namespace detail
+}  // namespace aoti

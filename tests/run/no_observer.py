@@ -1,0 +1,87 @@
+"""A runner without an observer has not one instruction and not one byte for it.
+
+Compiles no_observer.cpp twice, as it is and against a copy of the headers from which the calls of the observer and
+its place in the runner are taken out, and compares the instructions of all functions. Only their order
+and the names of instances may differ.
+
+usage: no_observer.py INCLUDE_DIR COMPILER [FLAG...]
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+FORMS = 5  # run, run on a stream, run_into, boxed_run, run_handles; run with a span calls run_into
+
+
+def without_observer(text: str) -> str:
+    text, count = re.subn(r"\n *detail::Watch watch\{observer_, Event::(run|fold)\};", "", text)
+    assert count == FORMS + 1, f"{count} events"
+    text, count = re.subn(r"\n *watch\.ended\((outputs|done)\);", "", text)
+    assert count == FORMS + 1, f"{count} ends of events"
+    text, count = re.subn(r"watch\.failed\(\s*(Error\{[^;]*\})\);", r"\1;", text)
+    assert count == 1, f"{count} refusals"
+    text, count = re.subn(r"auto (outputs|done) = ([^;]*(?:\{[^}]*\}[^;]*)*);\n *return \1;", r"return \2;", text)
+    assert count >= 3, f"{count} results"
+    for old, new in {
+        "[[no_unique_address]] Observer observer_;": "",
+        "observer_{other.observer_},": "",
+        "observer_ = other.observer_;": "",
+        "(const Observer& observer) noexcept : observer_{observer} {}": "(const Observer&) noexcept {}",
+    }.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
+    """The text of each function, in which other functions of runners are named by what is in them."""
+    result = folder / "no_observer.o"
+    flags = ["-std=c++20", "-O2", f"-I{include}", f"-I{SOURCE.parents[1]}"]
+    subprocess.run([*compiler, *flags, "-c", str(SOURCE), "-o", str(result)], check=True)
+    dump = ["objdump", "-dr", "--no-show-raw-insn", "--no-addresses", str(result)]
+    text = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
+    parts = re.split(r"^<(\S+)>:$", re.sub(r"\n*Disassembly of section.*\n*", "\n", text), flags=re.MULTILINE)
+    bodies = dict(zip(parts[1::2], parts[2::2]))
+
+    # Where a lambda stands is in its name, and in the names of all that is made with it.
+    def renamed(body: str, name_of: Callable[[str, dict[str, str]], str]) -> str:
+        seen: dict[str, str] = {}
+        return re.sub(r"_Z\w*Runner[\w.]*", lambda name: name_of(name[0], seen), body)
+
+    def by_place(name: str, seen: dict[str, str]) -> str:
+        return seen.setdefault(name, f"runner_{len(seen)}")
+
+    content = {name: sha256(renamed(body, by_place).encode()).hexdigest() for name, body in bodies.items()}
+    return Counter(renamed(body, lambda name, seen: content.get(name) or by_place(name, seen)) for body in bodies.values())
+
+
+def main() -> int:
+    include, compiler = Path(sys.argv[1]), sys.argv[2:]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        as_it_is = functions(compiler, include, folder)
+        copy = folder / "include"
+        shutil.copytree(include, copy)
+        runner = copy / "aoti/run/runner.hpp"
+        runner.write_text(without_observer(runner.read_text()))
+        taken_out = functions(compiler, copy, folder)
+    only_here, only_there = as_it_is - taken_out, taken_out - as_it_is
+    for kind, some in ("with", only_here), ("without", only_there):
+        for body in list(some)[:2]:
+            print(f"only {kind} the observer's place:", *body.splitlines()[:40], sep="\n")
+    lines = sum(body.count("\n") * count for body, count in as_it_is.items())
+    print(f"{as_it_is.total()} functions, {lines} lines; {only_here.total() + only_there.total()} functions differ")
+    assert lines > 1000, "there is next to nothing to compare"
+    return 1 if only_here or only_there or any("clock_gettime" in body for body in as_it_is) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
