@@ -1,8 +1,8 @@
 """A runner without an observer has not one instruction and not one byte for it.
 
-Compiles no_observer.cpp twice, as it is and against a copy of the headers from which the calls of the observer and
-its place in the runner are taken out, and compares the instructions of all functions. Only their order
-and the names of instances may differ.
+Compiles no_observer.cpp twice, as it is and against a copy of the headers from which the calls of the observer and its
+place in the runner are taken out, and compares the instructions of all functions. Only their order and the names of
+instances may differ.
 
 usage: no_observer.py INCLUDE_DIR COMPILER [FLAG...]
 """
@@ -60,7 +60,10 @@ def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
         return seen.setdefault(name, f"runner_{len(seen)}")
 
     content = {name: sha256(renamed(body, by_place).encode()).hexdigest() for name, body in bodies.items()}
-    return Counter(renamed(body, lambda name, seen: content.get(name) or by_place(name, seen)) for body in bodies.values())
+    def by_content(name: str, seen: dict[str, str]) -> str:
+        return content.get(name) or by_place(name, seen)
+
+    return Counter(renamed(body, by_content) for body in bodies.values())
 
 
 def main() -> int:

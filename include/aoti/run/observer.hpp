@@ -46,13 +46,17 @@ template <class Observer> using TokenOf = decltype(std::declval<const Observer&>
 
 template <class Observer>
 concept EndsWithToken = requires(const Observer& observer, TokenOf<Observer>&& token) {
-  { observer.end(Event{}, Outcome{}, std::move(token)) }
-  noexcept;
+  requires noexcept(observer.end(Event{}, Outcome{}, std::move(token)));
 };
 template <class Observer>
-concept EndsWithoutToken = std::is_void_v<TokenOf<Observer>> && requires(const Observer& observer) {
-  { observer.end(Event{}, Outcome{}) }
-  noexcept;
+concept EndsWithoutToken = requires(const Observer& observer) {
+  requires std::is_void_v<TokenOf<Observer>>;
+  requires noexcept(observer.end(Event{}, Outcome{}));
+};
+template <class Observer>
+concept HasClock = requires {
+  requires noexcept(Observer::now());
+  requires std::same_as<decltype(Observer::now()), std::int64_t>;
 };
 
 }  // namespace detail
@@ -67,21 +71,17 @@ concept EndsWithoutToken = std::is_void_v<TokenOf<Observer>> && requires(const O
 /// are inside the runner. A call that is refused, for its inputs say, is an event that fails. A
 /// token should be small: it lies on the stack of the run.
 template <class O>
-concept ObserverPolicy = std::same_as<O, NoObserver> ||
-    (std::copyable<O>&& std::is_nothrow_copy_constructible_v<O>&&
-         std::is_nothrow_copy_assignable_v<O>&& requires(const O& observer) {
-           { observer.begin(Event{}) }
-           noexcept;
-         } &&
-     (detail::EndsWithToken<O> || detail::EndsWithoutToken<O>));
+concept ObserverPolicy = std::same_as<O, NoObserver> || requires(const O& observer) {
+  requires std::copyable<O>;
+  requires std::is_nothrow_copy_constructible_v<O> && std::is_nothrow_copy_assignable_v<O>;
+  requires noexcept(observer.begin(Event{}));
+  requires detail::EndsWithToken<O> || detail::EndsWithoutToken<O>;
+};
 
 namespace detail {
 
 template <class Observer> inline std::int64_t now() noexcept {
-  if constexpr (requires {
-                  { Observer::now() }
-                  noexcept->std::same_as<std::int64_t>;
-                }) {
+  if constexpr (HasClock<Observer>) {
     return Observer::now();
   } else {
     timespec time{};  // not by <chrono>, which takes long to compile
