@@ -137,8 +137,10 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
     target.tensors["f_"] = f;
     target.is_folded = true;
     if (inactive && kind_of_t == 3) {  // as compiled models do
+      const AtenTensorHandle t = set(false).tensors["t_"];
+      if (t == nullptr) return fail("the other set lacks t");  // a compiled model crashes here
       drop(target.tensors["t_"]);
-      target.tensors["t_"] = copy(set(false).tensors["t_"]);
+      target.tensors["t_"] = copy(t);
     }
     return 0;
   }

@@ -2,7 +2,7 @@
 #include "fakes/two_sets.hpp"
 
 namespace {
-using Weights = TwoSets<false, 2>;
+using Weights = TwoSets<false, 3>;
 }
 
 FAKE_MODEL(Weights)

@@ -97,10 +97,6 @@ template <class Runner> class WeightsUpdate {
     return finish("WeightsUpdate::commit", [&](AOTInductorStreamHandle stream) -> Result<void> {
       if (auto done = write(stream); !done) return done;
       if (auto done = swap(); !done) return done;
-      if (auto done = fold_late(stream); !done) {
-        static_cast<void>(swap());
-        return done;
-      }
       // From here on all is done; what cannot be freed now is when the next set takes its place.
       if (Runner::DevicePolicy::synchronize(runner_->device_)) {
         static_cast<void>(access().observed(Event::free, [&] { return access().free_inactive(); }));
@@ -349,23 +345,27 @@ template <class Runner> class WeightsUpdate {
     ledger.staged = false;
     if (auto done = access().prepare_inactive(stream); !done) return done;
     if (auto done = access().give(all); !done) return done;
-    if (!folds_late()) {
+    const bool spoils = folding_spoils();
+    if (!spoils || runner_->weights_state() != WeightsState::none) {
       if (auto done = runner_->fold(true, stream); !done) return done;
+      if (spoils) {
+        if (auto done = access().give(all); !done) return done;
+      }
     }
     ledger.staged = true;
     return success();
   }
 
-  /// Folding the inactive set replaces its constants of this kind by copies of the active ones:
-  /// then the set is folded once it is active, by the first run if that is earlier.
-  bool folds_late() const {
+  /// Models that fold the inactive set replace its constants of this kind by copies of the active
+  /// ones, which must be there. Given again, the set counts as not folded, so that the first run
+  /// folds it once more; but what it folded is right all the time.
+  bool folding_spoils() const {
+    bool folded = false, tensors = false;
     for (const Constant& constant : expected_) {
-      if (constant.kind == ConstantKind::tensor) return true;
+      folded |= constant.folded;
+      tensors |= constant.kind == ConstantKind::tensor;
     }
-    return false;
-  }
-  Result<void> fold_late(AOTInductorStreamHandle stream) {
-    return folds_late() ? runner_->fold(false, stream) : Result<void>{success()};
+    return folded && tensors;
   }
 
   Runner* runner_;
