@@ -8,20 +8,6 @@
 
 namespace aoti::abi {
 
-/// The functions' types, one member for each row of imports.inc.
-struct ModelImports {
-#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
-  result(*member) parameters = nullptr;
-#include "aoti/abi/imports.inc"
-};
-
-/// One of those functions, from a tensor runtime; null where it has none:
-/// `import<Runtime>(&ModelImports::copy_, "aoti_torch_copy_")`.
-template <class Runtime, class Function>
-Function import(Function ModelImports::*, const char* symbol) noexcept {
-  return reinterpret_cast<Function>(Runtime::import(symbol));
-}
-
 /// All rows of imports.inc.
 inline constexpr Row import_rows[] = {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
@@ -46,6 +32,11 @@ namespace imported {
   };
 #include "aoti/abi/imports.inc"
 }  // namespace imported
+
+/// One of them, from a tensor runtime; null where it has none: resolve<Runtime, imported::copy_>().
+template <class Runtime, class Function> typename Function::type* resolve() noexcept {
+  return reinterpret_cast<typename Function::type*>(Runtime::import(Function::symbol));
+}
 
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.
 constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {

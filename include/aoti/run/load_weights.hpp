@@ -105,8 +105,7 @@ template <class Runtime> struct WeightsLoader {
   /// to the model. False where that cannot be: then they are copied.
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
   Result<bool> use_in_place(DeviceType type) {
-    const auto from_blob = abi::import <Runtime>(&abi::ModelImports::create_tensor_from_blob,
-                                                 "aoti_torch_create_tensor_from_blob");
+    const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
     if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
         from_blob == nullptr ||
         container.exports().update_user_managed_constant_buffer_pairs == nullptr) {

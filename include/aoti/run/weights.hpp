@@ -234,9 +234,8 @@ template <class Runner> class WeightsUpdate {
   }
 
   Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
-    static const auto make =
-        abi::import <Runtime>(&abi::ModelImports::empty_strided, "aoti_torch_empty_strided");
-    static const auto copy = abi::import <Runtime>(&abi::ModelImports::copy_, "aoti_torch_copy_");
+    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
+    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
     if (make == nullptr || copy == nullptr) {
       return wrong(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
     }
@@ -275,8 +274,7 @@ template <class Runner> class WeightsUpdate {
 
   Result<void> put_blob(Bytes blob) {
     if (runner_ == nullptr) return ended();
-    static const auto from_blob = abi::import <Runtime>(&abi::ModelImports::create_tensor_from_blob,
-                                                        "aoti_torch_create_tensor_from_blob");
+    static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
     if (from_blob == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }
