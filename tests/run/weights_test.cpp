@@ -94,7 +94,7 @@ TEST_F(Weights, ThatAreNotCommittedChangeNothing) {
   {
     auto update = begun(runner);
     set_all(update, 10, 20, 30);
-    expect_error(update_weights(runner), Errc::bad_state, {"two_sets.pt2", "another update"});
+    expect_error(update_weights(runner), Errc::bad_state, {"two_sets.pt2", "update of the weights is open"});
   }
   EXPECT_EQ(output(runner), at_first);
   auto update = begun(runner);

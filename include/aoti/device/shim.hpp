@@ -4,20 +4,20 @@
 
 #include <dlfcn.h>
 
-#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "aoti/abi/imports.hpp"
+#include "aoti/atomic.hpp"
 #include "aoti/device/device.hpp"
 
 namespace aoti::detail {
 
 /// The address of a function, or null. Looks in a library, if the process has loaded it, and in
 /// those that it depends on; then among the process's global symbols.
-inline void* find_function(const char* symbol, const char* library) noexcept {
+template <class = void> void* find_function(const char* symbol, const char* library) noexcept {
   if (void* loaded = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
     void* address = ::dlsym(loaded, symbol);
     ::dlclose(loaded);  // whoever loaded it keeps it
@@ -31,11 +31,11 @@ inline void* find_function(const char* symbol, const char* library) noexcept {
 /// @tparam Function has its `type` and `symbol`
 /// @tparam Shim     has the `library`
 template <class Function, class Shim> typename Function::type* function() noexcept {
-  static std::atomic<void*> found = nullptr;
-  void* address = found.load(std::memory_order_relaxed);
+  static Atomic<void*> found = nullptr;
+  void* address = found.load();
   if (address == nullptr) [[unlikely]] {
     address = find_function(Function::symbol, Shim::library);
-    found.store(address, std::memory_order_relaxed);
+    found.store(address);
   }
   return reinterpret_cast<typename Function::type*>(address);
 }

@@ -34,7 +34,7 @@ inline constexpr Backing default_backing =
 #endif
 
 /// Whether a library is loaded in this process.
-inline bool is_loaded(const char* library) noexcept {
+template <class = void> bool is_loaded(const char* library) noexcept {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
   if (handle != nullptr) ::dlclose(handle);
   return handle != nullptr;
@@ -43,7 +43,8 @@ inline bool is_loaded(const char* library) noexcept {
 namespace detail {
 
 /// Why the system's loader refused the file that it was given as `path`, and that is called `name`.
-[[gnu::cold]] inline Error refused(const std::string& path, const std::string& name) {
+template <class = void>
+[[gnu::cold]] Error refused(const std::string& path, const std::string& name) {
   const char* said = ::dlerror();
   std::string text = said != nullptr ? said : "dlopen failed";
   if (text.starts_with(path)) text.replace(0, path.size(), name);
@@ -56,7 +57,7 @@ namespace detail {
 /// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
 /// library's initialisers through: it ends the process.
 /// @errors library_load_failed
-inline Result<void> load_for_good(const std::string& path) {
+template <class = void> Result<void> load_for_good(const std::string& path) {
   if (::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return success();
   return detail::refused(path, path);
 }

@@ -6,13 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <new>
 #include <string>
 #include <utility>
 
+#include "aoti/atomic.hpp"
 #include "aoti/load/bytes.hpp"
 #include "aoti/result.hpp"
 
@@ -38,7 +38,7 @@ class Mapping {
 
   Mapping() noexcept = default;
   Mapping(const Mapping& other) noexcept : shared_{other.shared_} {
-    if (shared_ != nullptr) shared_->owners.fetch_add(1, std::memory_order_relaxed);
+    if (shared_ != nullptr) shared_->owners.increment();
   }
   Mapping(Mapping&& other) noexcept : shared_{std::exchange(other.shared_, nullptr)} {}
   Mapping& operator=(Mapping other) noexcept {
@@ -46,7 +46,7 @@ class Mapping {
     return *this;
   }
   ~Mapping() {
-    if (shared_ == nullptr || shared_->owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    if (shared_ == nullptr || shared_->owners.decrement() != 0) return;
     ::munmap(const_cast<std::byte*>(shared_->bytes.data()), shared_->bytes.size());
     delete shared_;
   }
@@ -66,7 +66,7 @@ class Mapping {
     std::string path;
     ::dev_t device = 0;
     ::ino_t inode = 0;
-    std::atomic<std::size_t> owners = 1;
+    detail::Atomic<std::size_t> owners = 1;
   };
 
   /// @param known what the file must be, or null

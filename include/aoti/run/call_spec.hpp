@@ -43,7 +43,7 @@ struct CallSpec {
 
 namespace detail {
 
-inline Error bad_call_spec(std::string_view text) {
+template <class = void> Error bad_call_spec(std::string_view text) {
   return {Errc::damaged_package, "call spec", concat({"not a tree spec of version 1: ", text})};
 }
 

@@ -55,6 +55,7 @@ namespace detail {
 /// counted by reference.
 struct WeightsLedger {
   WeightsState state = WeightsState::none;
+  bool occupied = false;                // the inactive buffer holds something
   bool staged = false;                  // the inactive buffer holds a complete set
   bool folded_freed = false;            // it held folded constants, which were freed
   bool block = false;                   // there is a block
@@ -63,7 +64,8 @@ struct WeightsLedger {
   std::vector<char> staged_in_block{};  // and which of the inactive ones
 };
 
-inline std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
+template <class = void>
+std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> strides(shape.size(), 1);
   for (std::size_t i = shape.size(); i-- > 1;) {
     const std::int64_t size = shape[i] > 1 ? shape[i] : 1;
@@ -73,8 +75,9 @@ inline std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_
 }
 
 /// The bytes from the first element to behind the last one; -1 where the numbers are nonsense.
-inline std::int64_t extent(const std::vector<std::int64_t>& shape,
-                           const std::vector<std::int64_t>& strides, DType dtype) noexcept {
+template <class = void>
+std::int64_t extent(const std::vector<std::int64_t>& shape,
+                    const std::vector<std::int64_t>& strides, DType dtype) noexcept {
   if (shape.size() != strides.size()) return -1;
   std::int64_t last = 0, step = 0, bytes = 0;
   bool empty = false;
@@ -96,8 +99,9 @@ inline std::int64_t extent(const std::vector<std::int64_t>& shape,
 }
 
 /// Takes a shape over, if it goes with what the model says.
-inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
-                     const std::vector<std::int64_t>& strides) {
+template <class = void>
+void describe(Constant& constant, const std::vector<std::int64_t>& shape,
+              const std::vector<std::int64_t>& strides) {
   constexpr std::int64_t padding = 64;
   const std::int64_t size = extent(shape, strides, constant.dtype);
   const auto stated = static_cast<std::int64_t>(constant.bytes);
@@ -109,7 +113,8 @@ inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
 }
 
 /// Takes shapes over from the constants of a package's spec, which name and dtype must match.
-inline void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
+template <class = void>
+void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
     if (!spec[i].described || constants[i].name != spec[i].name ||
         constants[i].dtype != spec[i].dtype)

@@ -1,7 +1,6 @@
 // Tensor handles on their way into and out of a model, and the mark of a runner in use.
 #pragma once
 
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "aoti/abi/handles.hpp"
+#include "aoti/atomic.hpp"
 
 namespace aoti::detail {
 
@@ -91,18 +91,17 @@ template <class Runtime, std::size_t N> class Handles {
 class Occupancy {
  public:
   /// @param busy the mark, or null where nobody looks
-  explicit Occupancy(std::atomic<bool>* busy) noexcept
-      : busy_{busy != nullptr && busy->exchange(true, std::memory_order_acquire) ? nullptr : busy},
-        entered_{busy_ == busy} {}
+  explicit Occupancy(Atomic<bool>* busy) noexcept
+      : busy_{busy != nullptr && busy->exchange(true) ? nullptr : busy}, entered_{busy_ == busy} {}
   Occupancy(const Occupancy&) = delete;
   Occupancy& operator=(const Occupancy&) = delete;
   ~Occupancy() {
-    if (busy_ != nullptr) busy_->store(false, std::memory_order_release);
+    if (busy_ != nullptr) busy_->store(false);
   }
   bool entered() const noexcept { return entered_; }
 
  private:
-  std::atomic<bool>* busy_;
+  Atomic<bool>* busy_;
   bool entered_;
 };
 

@@ -31,7 +31,7 @@ template <class Runtime> struct OwnedHandles {
 };
 
 /// Whether a constant's elements lie within a blob, as far as is known.
-inline bool lies_within(const Constant& constant, Bytes blob) noexcept {
+template <class = void> bool lies_within(const Constant& constant, Bytes blob) noexcept {
   const std::int64_t size = extent(constant.shape, constant.strides, constant.dtype);
   const std::size_t element = element_size(constant.dtype);
   return constant.described && element != 0 && constant.offset % element == 0 && size >= 0 &&

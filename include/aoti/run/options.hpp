@@ -38,8 +38,9 @@ struct OpenOptions {
   /// Runs that may proceed at once; above 1 only with Access::shared.
   std::size_t instances = 1;
   DeviceIndex device = DeviceIndex::current();
-  /// Opens a package that carries no weights, too. The runner refuses to run until it is given all
-  /// of them, see run/weights.hpp.
+  /// Opens a package that carries no weights, too (compiled by torch 2.13 or later). The runner
+  /// refuses to run until it is given all of them, see run/weights.hpp, before other threads call
+  /// it.
   bool without_weights = false;
   Backing backing = default_backing;
   /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are

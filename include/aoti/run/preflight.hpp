@@ -22,7 +22,7 @@ namespace detail {
 
 /// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
 /// known here is taken to be there.
-inline bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
+template <class = void> bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
   if (name == "AVX2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (name == "AVX512") {
@@ -50,8 +50,8 @@ inline constexpr std::string_view host_platform =
     "";
 #endif
 
-inline Error wrong_machine(const PackagedModel& model, std::string_view found,
-                           std::string_view expected) {
+template <class = void>
+Error wrong_machine(const PackagedModel& model, std::string_view found, std::string_view expected) {
   return {Errc::wrong_machine, model.origin,
           concat({"compiled for ", found, "; this machine is ", expected})};
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <optional>
@@ -484,8 +483,9 @@ class Runner {
   std::size_t hidden_inputs_ = none;  // the number, while the model waits for its weights
   std::size_t outputs_ = 0;
   DeviceIndex device_;
-  mutable std::atomic<bool> busy_ = false;
-  std::atomic<bool> updating_ = false;
+  mutable detail::Atomic<bool> busy_ = false;
+  detail::Atomic<bool> updating_ = false;
+  detail::Atomic<bool> extracting_ = false;
   typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs

@@ -2,7 +2,6 @@
 // so.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -32,9 +31,9 @@ template <class Runner> class WeightsUpdate {
     return detail::guard(Errc::model_threw, "WeightsUpdate::begin", [&]() -> Result<WeightsUpdate> {
       if (runner.container_.handle() == nullptr) return runner.gone();
       WeightsUpdate update{runner};
-      if (runner.updating_.exchange(true, std::memory_order_acquire)) {
+      if (runner.updating_.exchange(true)) {
         update.runner_ = nullptr;
-        return Error{Errc::bad_state, runner.origin(), "another update of the weights is open"};
+        return detail::WeightsAccess<Runner>{runner}.updating();
       }
       if (auto done = update.learn_shapes(); !done) return std::move(done).error();
       return update;
@@ -64,7 +63,8 @@ template <class Runner> class WeightsUpdate {
   /// tensor's reference count; memory that the tensor only borrows must live as long as the model
   /// uses it. Writing to it changes the model's weight, also during a run.
   /// @errors as set; constant_layout (its strides are not those of the compiled code),
-  ///         constant_device (it is not on the model's device), unsupported (before torch 2.8)
+  ///         constant_device (it is not on the model's kind of device; which one of that kind is
+  ///         not checked), unsupported (before torch 2.8)
   Result<void> share(std::string_view name, const Tensor& tensor) {
     return put("WeightsUpdate::share", name, tensor,
                [&](const Constant& constant) { return shared_handle(constant, tensor); });
@@ -88,8 +88,10 @@ template <class Runner> class WeightsUpdate {
     });
   }
 
-  /// Gives the model the new weights, folds, lets it run on them, and frees the old ones. Ends this
-  /// update, whether it succeeds or not.
+  /// Gives the model the new weights, folds, lets it run on them, and frees the old ones, unless
+  /// the device cannot be waited for: then they go when the next set comes. Ends this update,
+  /// whether it succeeds or not. When folding fails, a run of another thread in that instant may
+  /// find weights of both sets: compiled models leave no way to prevent it.
   /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
   ///         model had no weights and some are still missing), unsupported, out_of_memory,
   ///         model_failed, model_threw
@@ -98,9 +100,7 @@ template <class Runner> class WeightsUpdate {
       if (auto done = write(stream); !done) return done;
       if (auto done = swap(); !done) return done;
       // From here on all is done; what cannot be freed now is when the next set takes its place.
-      if (Runner::DevicePolicy::synchronize(runner_->device_)) {
-        static_cast<void>(access().observed(Event::free, [&] { return access().free_inactive(); }));
-      }
+      static_cast<void>(access().observed(Event::free, [&] { return access().free_inactive(); }));
       return success();
     });
   }
@@ -124,7 +124,7 @@ template <class Runner> class WeightsUpdate {
 
   void end() noexcept {
     for (std::size_t i = 0; i < tensors_.handles.size(); ++i) replace(i, nullptr);
-    if (runner_ != nullptr) runner_->updating_.store(false, std::memory_order_release);
+    if (runner_ != nullptr) runner_->updating_.store(false);
     runner_ = nullptr;
   }
 
@@ -163,15 +163,22 @@ template <class Runner> class WeightsUpdate {
                    Make&& make) {
     return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
       if (runner_ == nullptr) return ended();
+      detail::OwnedHandles<Runtime> made{expected_.size()};
       bool known = false;
+      for (const auto member : {&Constant::fqn, &Constant::name}) {
+        for (std::size_t i = 0; i < expected_.size(); ++i) {
+          const Constant& constant = expected_[i];
+          if (constant.folded || constant.*member != name) continue;
+          known = true;
+          if (auto done = check(constant, tensor); !done) return done;
+          auto handle = make(constant);
+          if (!handle) return std::move(handle).error();
+          made.handles[i] = handle.value();
+        }
+        if (known) break;
+      }
       for (std::size_t i = 0; i < expected_.size(); ++i) {
-        const Constant& constant = expected_[i];
-        if (constant.folded || (constant.fqn != name && constant.name != name)) continue;
-        known = true;
-        if (auto done = check(constant, tensor); !done) return done;
-        auto handle = make(constant);
-        if (!handle) return std::move(handle).error();
-        replace(i, handle.value());
+        if (made.handles[i] != nullptr) std::swap(tensors_.handles[i], made.handles[i]);
       }
       if (known) return success();
       return Error{Errc::no_such_constant, runner_->origin(),
@@ -246,9 +253,11 @@ template <class Runner> class WeightsUpdate {
                             static_cast<std::int32_t>(Runner::DevicePolicy::type),
                             runner_->device_.value, &handle);
     if (status == 0 && copy(handle, source, 0) == 0) return handle;
+    const std::string reason = Runtime::last_error();
     if (handle != nullptr) Runtime::destroy(handle);
-    return wrong(Errc::out_of_memory, constant,
-                 detail::concat({"copying the tensor: ", Runtime::last_error()}));
+    const bool memory = status != 0 || detail::tells_of_memory(reason);
+    return wrong(memory ? Errc::out_of_memory : Errc::model_failed, constant,
+                 detail::concat({"copying the tensor: ", reason}));
   }
 
   Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
@@ -312,9 +321,11 @@ template <class Runner> class WeightsUpdate {
   template <class Body> Result<void> finish(const char* operation, Body&& body) {
     if (runner_ == nullptr) return ended();
     auto done = access().observed(Event::update, [&] {
-      auto result = access().alone(operation, body);
-      if (!result) result = runner_->explained(std::move(result).error());
-      return result;
+      return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
+        auto result = access().alone(operation, body);
+        if (!result) return runner_->explained(std::move(result).error());
+        return success();
+      });
     });
     end();
     return done;
@@ -328,19 +339,33 @@ template <class Runner> class WeightsUpdate {
   Result<void> write(AOTInductorStreamHandle stream) {
     std::vector<AtenTensorHandle> all = tensors_.handles;
     detail::WeightsLedger& ledger = access().ledger();
-    ledger.staged_in_block.assign(all.size(), 0);
+    std::vector<char> in_block(all.size(), 0);
     std::vector<std::string_view> missing;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (expected_[i].folded || all[i] != nullptr) continue;
       all[i] = current_[i];
-      ledger.staged_in_block[i] = ledger.in_block[i];
+      in_block[i] = ledger.in_block[i];
       if (all[i] == nullptr) missing.push_back(expected_[i].fqn);
     }
     if (!missing.empty()) {
       return Error{Errc::missing_constants, runner_->origin(),
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
+    if (auto done = access().settle(); !done) return done;
     ledger.staged = false;
+    ledger.occupied = true;
+    ledger.staged_in_block = std::move(in_block);
+    if (auto done = fill_inactive(all, stream); !done) {
+      access().recover();
+      static_cast<void>(access().free_inactive());
+      return done;
+    }
+    ledger.staged = true;
+    return success();
+  }
+
+  Result<void> fill_inactive(const std::vector<AtenTensorHandle>& all,
+                             AOTInductorStreamHandle stream) {
     if (auto done = access().prepare_inactive(stream); !done) return done;
     if (auto done = access().give(all); !done) return done;
     const bool spoils = folding_spoils();
@@ -350,8 +375,7 @@ template <class Runner> class WeightsUpdate {
         if (auto done = access().give(all); !done) return done;
       }
     }
-    ledger.staged = true;
-    return success();
+    return access().settle();
   }
 
   /// Models that fold the inactive set replace its constants of this kind by copies of the active

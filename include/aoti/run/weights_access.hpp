@@ -45,6 +45,17 @@ template <class Runner> struct WeightsAccess {
     return done;
   }
 
+  /// As alone(), while nobody else changes the weights.
+  template <class Body> Result<void> changing(const char* operation, Body&& body) const {
+    if (runner.updating_.exchange(true)) return updating();
+    auto done = alone(operation, body);
+    runner.updating_.store(false);
+    return done;
+  }
+  Error updating() const {
+    return {Errc::bad_state, origin(), "an update of the weights is open, or a change goes on"};
+  }
+
   /// Calls `body(stream)` as the runner's only user, on its device.
   template <class Body> Result<void> alone(const char* operation, Body&& body) const {
     return guard(Errc::model_threw, operation, [&]() -> Result<void> {
@@ -61,6 +72,15 @@ template <class Runner> struct WeightsAccess {
   Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
     out.assign(constants().size(), nullptr);
     const bool inactive = buffer == Buffer::inactive;
+    // A model lists them in one place for all threads, and a lock is held for a microsecond.
+    const struct Lock {
+      Atomic<bool>& taken;
+      explicit Lock(Atomic<bool>& flag) : taken{flag} {
+        while (taken.exchange(true)) {
+        }
+      }
+      ~Lock() { taken.store(false); }
+    } lock{runner.extracting_};
     if (container().exports().extract_constants_map_entries != nullptr) {
       const AOTInductorConstantMapEntry* entries = nullptr;
       std::size_t count = 0;
@@ -133,6 +153,7 @@ template <class Runner> struct WeightsAccess {
     std::swap(ledger.in_block, ledger.staged_in_block);
     ledger.block_active = !ledger.block_active;
     ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
+    ledger.occupied = ledger.staged;
     if (ledger.state == WeightsState::none) {
       ledger.state = WeightsState::folded;
       std::swap(runner.inputs_, runner.hidden_inputs_);
@@ -143,14 +164,15 @@ template <class Runner> struct WeightsAccess {
   /// Frees what only the inactive set uses.
   Result<void> free_inactive() const {
     WeightsLedger& ledger = this->ledger();
-    if (!ledger.staged) return success();
+    if (!ledger.occupied) return success();
+    if (auto done = Runner::DevicePolicy::synchronize(runner.device_); !done) return done;
     if (keeps_tensors()) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
       if (auto done = extract(Buffer::active, active); !done) return done;
       if (auto done = give(active); !done) return done;
     }
-    ledger.staged = false;
+    ledger.staged = ledger.occupied = false;
     bool block_used = false;
     for (const char in_block : ledger.in_block) block_used |= in_block != 0;
     if (ledger.block && !ledger.block_active && block_used) return success();
@@ -160,6 +182,23 @@ template <class Runner> struct WeightsAccess {
     }
     if (!ledger.block_active) ledger.block = false;
     ledger.folded_freed = true;
+    return success();
+  }
+
+  /// A model whose folding of the inactive set failed goes on with that set. Two swaps turn it
+  /// back; what may run between them finds the active tensors, and folds them for itself.
+  void recover() const {
+    std::vector<AtenTensorHandle> active;
+    if (extract(Buffer::active, active)) static_cast<void>(give(active));
+    for (int i = 0; i < 2; ++i) {
+      static_cast<void>(container().template call<&Exports::swap_constant_buffer>());
+    }
+  }
+
+  /// Waits for copies and folds that were queued, where the device can be waited for.
+  Result<void> settle() const {
+    auto done = Runner::DevicePolicy::synchronize(runner.device_);
+    if (!done && done.error().code() != Errc::unsupported) return done;
     return success();
   }
 
@@ -212,7 +251,7 @@ Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
 template <class Runner> Result<void> swap_weights(Runner& runner) {
   const detail::WeightsAccess<Runner> access{runner};
   return access.observed(Event::swap, [&] {
-    return access.alone("swap_weights", [&](AOTInductorStreamHandle) { return access.swap(); });
+    return access.changing("swap_weights", [&](AOTInductorStreamHandle) { return access.swap(); });
   });
 }
 
@@ -221,7 +260,7 @@ template <class Runner> Result<void> swap_weights(Runner& runner) {
 /// @errors bad_state (an exclusive runner is in use, or there are no weights), model_failed
 template <class Runner> Result<void> fold_weights(Runner& runner) {
   const detail::WeightsAccess<Runner> access{runner};
-  return access.alone("fold_weights", [&](AOTInductorStreamHandle stream) -> Result<void> {
+  return access.changing("fold_weights", [&](AOTInductorStreamHandle stream) -> Result<void> {
     if (runner.weights_state() != WeightsState::none) return access.fold(stream);
     return Error{Errc::bad_state, runner.origin(), "the model has no weights yet"};
   });
@@ -233,8 +272,8 @@ template <class Runner> Result<void> fold_weights(Runner& runner) {
 template <class Runner> Result<void> free_inactive_weights(Runner& runner) {
   const detail::WeightsAccess<Runner> access{runner};
   return access.observed(Event::free, [&] {
-    return access.alone("free_inactive_weights",
-                        [&](AOTInductorStreamHandle) { return access.free_inactive(); });
+    return access.changing("free_inactive_weights",
+                           [&](AOTInductorStreamHandle) { return access.free_inactive(); });
   });
 }
 
