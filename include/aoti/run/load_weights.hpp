@@ -23,10 +23,13 @@ template <class Runtime> struct OwnedHandles {
     other.handles.clear();
   }
   OwnedHandles& operator=(OwnedHandles&&) = delete;
-  ~OwnedHandles() {
+  ~OwnedHandles() { clear(); }
+
+  void clear() noexcept {
     for (AtenTensorHandle handle : handles) {
       if (handle != nullptr) Runtime::destroy(handle);
     }
+    handles.clear();
   }
 };
 
@@ -36,6 +39,17 @@ template <class = void> bool lies_within(const Constant& constant, Bytes blob) n
   const std::size_t element = element_size(constant.dtype);
   return constant.described && element != 0 && constant.offset % element == 0 && size >= 0 &&
          within(constant.offset, static_cast<std::uint64_t>(size), blob.size());
+}
+
+/// Makes a tensor on the CPU of a constant where it lies in a blob; false where that fails.
+template <class Runtime>
+bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out) {
+  static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
+  return from_blob != nullptr &&
+         from_blob(const_cast<std::byte*>(blob) + constant.offset,
+                   static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                   constant.strides.data(), 0, static_cast<std::int32_t>(constant.dtype),
+                   static_cast<std::int32_t>(DeviceType::cpu), 0, &out) == 0;
 }
 
 /// Loads the weights of a package into a new container.
@@ -105,9 +119,8 @@ template <class Runtime> struct WeightsLoader {
   /// to the model. False where that cannot be: then they are copied.
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
   Result<bool> use_in_place(DeviceType type) {
-    const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
     if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
-        from_blob == nullptr ||
+        abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr ||
         container.exports().update_user_managed_constant_buffer_pairs == nullptr) {
       return false;
     }
@@ -130,14 +143,10 @@ template <class Runtime> struct WeightsLoader {
     }
     OwnedHandles<Runtime> tensors{container.constants().size()};
     std::vector<abi::ConstantEntry> entries;
-    auto* const blob = const_cast<std::byte*>(base);
     for (std::size_t i = 0; i < container.constants().size(); ++i) {
       const Constant& constant = container.constants()[i];
       if (constant.folded) continue;
-      if (from_blob(blob + constant.offset, static_cast<std::int64_t>(constant.shape.size()),
-                    constant.shape.data(), constant.strides.data(), 0,
-                    static_cast<std::int32_t>(constant.dtype), static_cast<std::int32_t>(type), 0,
-                    &tensors.handles[i]) != 0) {
+      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i])) {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }

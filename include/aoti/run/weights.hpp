@@ -123,7 +123,7 @@ template <class Runner> class WeightsUpdate {
   const std::vector<Constant>& constants() const { return runner_->constants(); }
 
   void end() noexcept {
-    for (std::size_t i = 0; i < tensors_.handles.size(); ++i) replace(i, nullptr);
+    tensors_.clear();
     if (runner_ != nullptr) runner_->updating_.store(false);
     runner_ = nullptr;
   }
@@ -184,11 +184,6 @@ template <class Runner> class WeightsUpdate {
       return Error{Errc::no_such_constant, runner_->origin(),
                    detail::concat({"no weight is named '", name, "'; the model has ", names()})};
     });
-  }
-
-  void replace(std::size_t i, AtenTensorHandle handle) noexcept {
-    if (tensors_.handles[i] != nullptr) Runtime::destroy(tensors_.handles[i]);
-    tensors_.handles[i] = handle;
   }
 
   std::string names() const {
@@ -283,8 +278,7 @@ template <class Runner> class WeightsUpdate {
 
   Result<void> put_blob(Bytes blob) {
     if (runner_ == nullptr) return ended();
-    static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
-    if (from_blob == nullptr) {
+    if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }
     std::size_t size = 0;
@@ -297,7 +291,6 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"found a blob of ", blob.size(), " bytes, expected ", size})};
     }
     detail::OwnedHandles<Runtime> copies{expected_.size()};
-    auto* const data = const_cast<std::byte*>(blob.data());
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       const Constant& constant = expected_[i];
       if (constant.folded) continue;
@@ -306,10 +299,7 @@ template <class Runner> class WeightsUpdate {
                      "neither the model nor its package tells where in a blob it lies");
       }
       detail::OwnedHandles<Runtime> view{1};
-      from_blob(data + constant.offset, static_cast<std::int64_t>(constant.shape.size()),
-                constant.shape.data(), constant.strides.data(), 0,
-                static_cast<std::int32_t>(constant.dtype),
-                static_cast<std::int32_t>(DeviceType::cpu), 0, &view.handles[0]);
+      static_cast<void>(detail::view_in_blob<Runtime>(constant, blob.data(), view.handles[0]));
       auto copy = copied(constant, view.handles[0]);
       if (!copy) return std::move(copy).error();
       copies.handles[i] = copy.value();
