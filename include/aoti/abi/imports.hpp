@@ -40,6 +40,11 @@ template <class Runtime, class Function> typename Function::type* resolve() noex
 
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.
 constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
+  if (symbol.starts_with("_Z")) {  // C++: the first name in it is the namespace
+    const std::size_t at = symbol.find_first_of("0123456789");
+    const std::string_view name = at != symbol.npos ? symbol.substr(at) : std::string_view{};
+    return name.starts_with("3c10") || name.starts_with("2at") || name.starts_with("5torch");
+  }
   return symbol.starts_with("aoti_") || symbol.starts_with("torch_");
 }
 

@@ -49,7 +49,7 @@ inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf
                               elf_rela = 7, elf_rela_size = 8, elf_strings_size = 10,
                               elf_plt_rela_size = 2, elf_plt_rela = 23, elf_symbolic = 16,
                               elf_flags = 30, elf_gnu_hash = 0x6ffffef5;
-inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10;
+inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10, elf_hidden = 2;
 
 /// Whether this system's images are ELF files.
 inline constexpr bool host_has_elf =
@@ -100,7 +100,8 @@ constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
 /// A symbol that an image expects others to provide; the name is a view into the image.
 struct ImageImport {
   std::string_view name;
-  bool weak;  ///< The image loads without it.
+  bool weak;         ///< The image loads without it.
+  std::uint64_t at;  ///< Where its symbol lies in the file.
 };
 
 /// A change to be made to a copy of an image before it is loaded: the low `size` bytes of
@@ -175,6 +176,20 @@ template <class = void> class BasicImage {
     return edits;
   }
 
+  /// The changes that bind imports, so that the system's loader looks for none of them: each for
+  /// which `bind(import, address)` holds becomes a hidden symbol of the image's own, at an absolute
+  /// address of this process. It works for every processor, since no relocation is touched.
+  template <class Bind> std::vector<ImageEdit> bind_imports(Bind&& bind) const {
+    std::vector<ImageEdit> edits;
+    for (const ImageImport& import : imports_) {
+      const void* address = nullptr;
+      if (!bind(import, address)) continue;
+      place(edits, import.at, address);
+      edits.push_back({import.at + offsetof(detail::ElfSymbol, other), detail::elf_hidden, 1});
+    }
+    return edits;
+  }
+
   /// The parts of the file that a copy needs for loading: its segments, and what was appended to
   /// the ELF file, but no symbol tables and debug information. With `without_weights`, not the
   /// pages of the embedded weights either.
@@ -210,14 +225,10 @@ template <class = void> class BasicImage {
   /// The changes with which the model finds its embedded weights at another address of this
   /// process: the symbols of their start and end become absolute.
   std::vector<ImageEdit> move_weights(const std::byte* to) const {
-    constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
-    const auto address = reinterpret_cast<std::uintptr_t>(to);
-    constexpr std::size_t section = offsetof(detail::ElfSymbol, section);
-    constexpr std::size_t value = offsetof(detail::ElfSymbol, value);
-    return {{weights_start_ + section, absolute, 2},
-            {weights_start_ + value, address, 8},
-            {weights_end_ + section, absolute, 2},
-            {weights_end_ + value, address + weights_.size(), 8}};
+    std::vector<ImageEdit> edits;
+    place(edits, weights_start_, to);
+    place(edits, weights_end_, to + weights_.size());
+    return edits;
   }
 
  private:
@@ -238,6 +249,14 @@ template <class = void> class BasicImage {
     std::uint64_t offset;  // of the symbol's info byte
     unsigned char type;
   };
+
+  /// Makes the symbol at an offset of the file one for an absolute address.
+  static void place(std::vector<ImageEdit>& edits, std::uint64_t symbol, const void* address) {
+    constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
+    edits.push_back({symbol + offsetof(detail::ElfSymbol, section), absolute, 2});
+    edits.push_back({symbol + offsetof(detail::ElfSymbol, value),
+                     reinterpret_cast<std::uintptr_t>(address), 8});
+  }
 
   [[gnu::cold]] static Error damaged(const std::string& origin, std::string_view what) {
     return {Errc::damaged_package, origin, detail::concat({"the image ", what})};
@@ -364,15 +383,15 @@ template <class = void> class BasicImage {
       }
       const std::string_view name = text(symbol.name);
       if (name.empty()) return damaged(origin, "names a symbol badly");
+      const auto symbol_at =
+          static_cast<std::uint64_t>(table.data() - bytes_.data()) + i * sizeof symbol;
       if (symbol.section == 0) {
         if (name == "__cxa_thread_atexit") thread_exit = i;
         if (name == "aoti_torch_device_type_cpu") harmless_ = static_cast<std::uint32_t>(i);
-        imports_.push_back({name, binding == detail::elf_weak});
+        imports_.push_back({name, binding == detail::elf_weak, symbol_at});
       } else {
         exports_.push_back(name);
       }
-      const auto symbol_at =
-          static_cast<std::uint64_t>(table.data() - bytes_.data()) + i * sizeof symbol;
       const bool own = symbol.section != 0 && (symbol.other & 3) == 0;  // STV_DEFAULT
       if (own && name == "_binary_constants_bin_start")
         weights.start = {i, symbol_at, symbol.value};

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "aoti/abi/exports.hpp"
+#include "aoti/abi/imports.hpp"
 #include "aoti/load/library.hpp"
 #include "aoti/run/call_spec.hpp"
 #include "aoti/run/constants.hpp"
@@ -22,15 +23,20 @@ template <class T = void> class BasicContainer {
   using Library = BasicLibrary<T>;
 
  public:
+  /// Looks a function that models import up by its name.
+  using Import = void*(const char* symbol);
+
   /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
   /// constants. Weights that do not lie in the image are not loaded by this.
+  /// @param import where the image's imports come from; null for what is global in the process
   /// @errors library_load_failed, missing_export, out_of_memory, model_failed, model_threw
   static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
-                                       const std::string& device, const OpenOptions& options) {
+                                       const std::string& device, const OpenOptions& options,
+                                       Import* import = nullptr) {
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
-    const auto drop = [](std::string_view needed) {
+    const auto drop = [import](std::string_view needed) {
       return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
-             !is_loaded(std::string{needed}.c_str());
+             (import != nullptr || !is_loaded(std::string{needed}.c_str()));
     };
     // A model copies embedded weights when it is created. As long as the package stays mapped, it
     // can do so from there: they need not go into the copy of the image first.
@@ -39,6 +45,15 @@ template <class T = void> class BasicContainer {
     if (in_place) {
       for (const ImageEdit& edit : image.move_weights(image.weights().data()))
         edits.push_back(edit);
+    }
+    if (import != nullptr) {
+      // Weak ones that are not provided are null, and not what another runtime may have.
+      const auto bind = [import](const ImageImport& wanted, const void*& address) {
+        if (!abi::is_runtime_symbol(wanted.name)) return false;
+        address = import(std::string{wanted.name}.c_str());
+        return true;
+      };
+      for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
     }
     auto library =
         Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));

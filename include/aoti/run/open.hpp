@@ -71,7 +71,8 @@ template <class Runner> struct Opening {
     const std::string name = Device::device_string(device);
     auto operators = open_operators<Runtime>(model, image.value(), name, choice);
     if (!operators) return std::move(operators).error();
-    auto container = Container::create(model, image.value(), name, choice);
+    Container::Import* const import = binds_imports<Runtime> ? &Runtime::import : nullptr;
+    auto container = Container::create(model, image.value(), name, choice, import);
     if (!container) return Runner::explained(std::move(container).error());
     Runner runner{observer};
     runner.device_ = device;

@@ -27,6 +27,8 @@ namespace aoti {
 ///   from the outermost to the innermost
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
+/// - `binds_imports`, which may be absent: true where a model's imports are bound to what import()
+///   gives when its image is loaded, and not to what is global in the process
 /// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
 ///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
 ///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
@@ -57,6 +59,19 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
   { R::import(symbol) } -> std::same_as<void*>;
   { R::last_error() } -> std::same_as<std::string>;
 };
+
+namespace detail {
+
+template <class Runtime>
+inline constexpr bool binds_imports = [] {
+  if constexpr (requires { Runtime::binds_imports; }) {
+    return Runtime::binds_imports;
+  } else {
+    return false;
+  }
+}();
+
+}  // namespace detail
 
 /// Tensors are at::Tensor; defined in aoti/runtime/libtorch.hpp, which only its users include.
 struct Libtorch;

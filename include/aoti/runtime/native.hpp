@@ -1,0 +1,238 @@
+// The tensor runtime without libtorch: models get the functions that they import from here.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "aoti/abi/imports.hpp"
+#include "aoti/runtime/native_copy.hpp"
+#include "aoti/runtime/native_functions.hpp"
+#include "aoti/runtime/runtime.hpp"
+
+namespace aoti {
+
+namespace detail {
+
+struct NativeEntry {
+  std::string_view symbol;
+  void* function;
+};
+template <class Import> NativeEntry entry(typename Import::type* function) noexcept {
+  return {Import::symbol, reinterpret_cast<void*>(function)};
+}
+template <class Import, auto value> NativeEntry constant() noexcept {
+  return entry<Import>(NativeFunctions::number<static_cast<std::int32_t>(value)>);
+}
+
+/// NativeFunctions by the names that models import; null for others.
+template <class = void> void* native_import(std::string_view symbol) noexcept {
+  using namespace abi::imported;
+  using F = NativeFunctions;
+  // The numbers of c10::Layout and of c10::MemoryFormat.
+  enum { strided, sparse_coo, sparse_csr, mkldnn, sparse_csc, sparse_bsr, sparse_bsc, jagged };
+  enum { contiguous, preserve, channels_last, channels_last_3d };
+  static const NativeEntry entries[] = {
+      constant<device_type_cpu, DeviceType::cpu>(),
+      constant<device_type_cuda, DeviceType::cuda>(),
+      constant<device_type_xpu, DeviceType::xpu>(),
+      constant<device_type_mps, DeviceType::mps>(),
+      constant<device_type_meta, DeviceType::meta>(),
+      constant<device_type_privateuse1, DeviceType::privateuse1>(),
+      constant<dtype_float32, DType::float32>(),
+      constant<dtype_float64, DType::float64>(),
+      constant<dtype_float16, DType::float16>(),
+      constant<dtype_bfloat16, DType::bfloat16>(),
+      constant<dtype_float8_e4m3fn, DType::float8_e4m3fn>(),
+      constant<dtype_float8_e4m3fnuz, DType::float8_e4m3fnuz>(),
+      constant<dtype_float8_e5m2, DType::float8_e5m2>(),
+      constant<dtype_float8_e5m2fnuz, DType::float8_e5m2fnuz>(),
+      constant<dtype_float8_e8m0fnu, DType::float8_e8m0fnu>(),
+      constant<dtype_float4_e2m1fn_x2, DType::float4_e2m1fn_x2>(),
+      constant<dtype_int8, DType::int8>(),
+      constant<dtype_int16, DType::int16>(),
+      constant<dtype_int32, DType::int32>(),
+      constant<dtype_int64, DType::int64>(),
+      constant<dtype_uint8, DType::uint8>(),
+      constant<dtype_uint16, DType::uint16>(),
+      constant<dtype_uint32, DType::uint32>(),
+      constant<dtype_uint64, DType::uint64>(),
+      constant<dtype_bool, DType::boolean>(),
+      constant<dtype_complex32, DType::complex32>(),
+      constant<dtype_complex64, DType::complex64>(),
+      constant<dtype_complex128, DType::complex128>(),
+      constant<layout_strided, strided>(),
+      constant<layout_sparse_coo, sparse_coo>(),
+      constant<layout_sparse_csr, sparse_csr>(),
+      constant<layout_sparse_csc, sparse_csc>(),
+      constant<layout_sparse_bsr, sparse_bsr>(),
+      constant<layout_sparse_bsc, sparse_bsc>(),
+      constant<layout__mkldnn, mkldnn>(),
+      constant<layout_jagged, jagged>(),
+      constant<memory_format_contiguous_format, contiguous>(),
+      constant<memory_format_channels_last, channels_last>(),
+      constant<memory_format_channels_last_3d, channels_last_3d>(),
+      constant<memory_format_preserve_format, preserve>(),
+      entry<abi::imported::dtype_element_size>(&F::dtype_element_size),
+      entry<abi::imported::grad_mode_is_enabled>(&F::grad_mode_is_enabled),
+      entry<abi::imported::grad_mode_set_enabled>(&F::grad_mode_set_enabled),
+      entry<abi::imported::empty_strided>(&F::empty_strided),
+      entry<abi::imported::create_tensor_from_blob>(&F::create_tensor_from_blob),
+      entry<abi::imported::create_tensor_from_blob_v2>(&F::create_tensor_from_blob_v2),
+      entry<abi::imported::new_uninitialized_tensor>(&F::new_uninitialized_tensor),
+      entry<abi::imported::new_tensor_handle>(&F::new_tensor_handle),
+      entry<abi::imported::delete_tensor_object>(&F::delete_tensor_object),
+      entry<abi::imported::_reinterpret_tensor>(&F::_reinterpret_tensor),
+      entry<abi::imported::_alloc_from_pool>(&F::_alloc_from_pool),
+      entry<abi::imported::as_strided>(&F::as_strided),
+      entry<abi::imported::clone>(&F::clone),
+      entry<abi::imported::clone_preserve_strides>(&F::clone_preserve_strides),
+      entry<abi::imported::assign_tensors>(&F::assign_tensors),
+      entry<abi::imported::assign_tensors_out>(&F::assign_tensors_out),
+      entry<abi::imported::copy_>(&F::copy_),
+      entry<abi::imported::tensor_copy_>(&F::tensor_copy_),
+      entry<abi::imported::zero_>(&F::zero_),
+      entry<abi::imported::get_data_ptr>(&F::get_data_ptr),
+      entry<abi::imported::get_sizes>(&F::get_sizes),
+      entry<abi::imported::get_size>(&F::get_size),
+      entry<abi::imported::get_strides>(&F::get_strides),
+      entry<abi::imported::get_stride>(&F::get_stride),
+      entry<abi::imported::get_dim>(&F::get_dim),
+      entry<abi::imported::get_numel>(&F::get_numel),
+      entry<abi::imported::get_dtype>(&F::get_dtype),
+      entry<abi::imported::get_device_type>(&F::get_device_type),
+      entry<abi::imported::get_device_index>(&F::get_device_index),
+      entry<abi::imported::get_layout>(&F::get_layout),
+      entry<abi::imported::get_storage_size>(&F::get_storage_size),
+      entry<abi::imported::get_storage_numel>(&F::get_storage_numel),
+      entry<abi::imported::get_storage_offset>(&F::get_storage_offset),
+      entry<abi::imported::is_contiguous>(&F::is_contiguous),
+      entry<abi::imported::is_defined>(&F::is_defined),
+      entry<abi::imported::check>(&F::check),
+      entry<abi::imported::warn>(&F::warn),
+      entry<abi::imported::check_inf_and_nan>(&F::check_inf_and_nan),
+      entry<abi::imported::record_function_start>(&F::record_function_start),
+      entry<abi::imported::record_function_end>(&F::record_function_end),
+      entry<item_float32>(&F::item<float>),
+      entry<scalar_to_tensor_float32>(&F::scalar<float>),
+      entry<item_float64>(&F::item<double>),
+      entry<scalar_to_tensor_float64>(&F::scalar<double>),
+      entry<item_uint8>(&F::item<std::uint8_t>),
+      entry<scalar_to_tensor_uint8>(&F::scalar<std::uint8_t>),
+      entry<item_uint16>(&F::item<std::uint16_t>),
+      entry<scalar_to_tensor_uint16>(&F::scalar<std::uint16_t>),
+      entry<item_uint32>(&F::item<std::uint32_t>),
+      entry<scalar_to_tensor_uint32>(&F::scalar<std::uint32_t>),
+      entry<item_uint64>(&F::item<std::uint64_t>),
+      entry<scalar_to_tensor_uint64>(&F::scalar<std::uint64_t>),
+      entry<item_int8>(&F::item<std::int8_t>),
+      entry<scalar_to_tensor_int8>(&F::scalar<std::int8_t>),
+      entry<item_int16>(&F::item<std::int16_t>),
+      entry<scalar_to_tensor_int16>(&F::scalar<std::int16_t>),
+      entry<item_int32>(&F::item<std::int32_t>),
+      entry<scalar_to_tensor_int32>(&F::scalar<std::int32_t>),
+      entry<item_int64>(&F::item<std::int64_t>),
+      entry<scalar_to_tensor_int64>(&F::scalar<std::int64_t>),
+      entry<item_bool>(&F::item<bool>),
+      entry<scalar_to_tensor_bool>(&F::scalar<bool>),
+  };
+  for (const NativeEntry& row : entries) {
+    if (row.symbol == symbol) return row.function;
+  }
+  return nullptr;
+}
+
+}  // namespace detail
+
+/// Whoever provides functions that models import: `import(symbol)` is the function's address, or
+/// null where it has none of that name.
+template <class P>
+concept ImportProvider = requires(std::string_view symbol) {
+  { P::import(symbol) }
+  noexcept->std::same_as<void*>;
+};
+
+/// One function, of the type that its row in abi/imports.inc states:
+/// `NativeWith<Provide<abi::imported::cpu_mm_out, my_mm_out>>`. For a function without a row, any
+/// type with the members `type` and `symbol` takes its place. It is called from within a model, as
+/// the C interface has it: it must not throw, and returns 0, or else NativeFunctions::fail(…).
+template <class Import, typename Import::type* function> struct Provide {
+  static void* import(std::string_view symbol) noexcept {
+    return symbol == Import::symbol ? reinterpret_cast<void*>(function) : nullptr;
+  }
+};
+
+/// Models run without libtorch, and tensors are aoti::Tensor, on the CPU. Every function of
+/// abi/imports.inc that is neither an operator nor for another device nor for debugging is here;
+/// operators come from `Providers`, of which earlier ones come before later ones and all before
+/// what is here. A process may hold models on libtorch and on several of these at once.
+template <ImportProvider... Providers> struct NativeWith {
+  using Tensor = aoti::Tensor;
+
+  /// A model's imports are bound to import() when its image is loaded, whatever else of these names
+  /// is in the process.
+  static constexpr bool binds_imports = true;
+
+  static bool is_defined(const Tensor& tensor) noexcept {
+    const Body* body = Body::of(tensor);
+    return body != nullptr && body->storage != nullptr;
+  }
+  static bool is_strided(const Tensor& tensor) noexcept { return is_defined(tensor); }
+  static bool is_strided_on(const Tensor& tensor, DeviceType type) noexcept {
+    return is_defined(tensor) && type == DeviceType::cpu;
+  }
+  static DType dtype(const Tensor& tensor) noexcept { return tensor.dtype(); }
+  static DeviceType device(const Tensor&) noexcept { return DeviceType::cpu; }
+  static std::span<const std::int64_t> sizes(const Tensor& tensor) noexcept {
+    return tensor.sizes();
+  }
+  static std::span<const std::int64_t> strides(const Tensor& tensor) noexcept {
+    return tensor.strides();
+  }
+  static bool is_row_major(const Tensor& tensor) noexcept { return tensor.is_row_major(); }
+
+  [[gnu::always_inline]] static AtenTensorHandle share(const Tensor& tensor) noexcept {
+    const Body* body = Body::of(tensor);
+    return Body::handle(body != nullptr ? body->share() : Body::make_undefined());
+  }
+  static AtenTensorHandle give(Tensor&& tensor) noexcept {
+    Body* body = Body::of(tensor);
+    if (body != nullptr && body->references.load() == 1) {
+      return Body::handle(Body::leave(std::move(tensor)));
+    }
+    const AtenTensorHandle handle = share(tensor);
+    if (handle != nullptr) tensor = Tensor{};
+    return handle;
+  }
+  [[gnu::always_inline]] static Tensor take(AtenTensorHandle handle) noexcept {
+    return Body::owner_of(Body::of(handle));
+  }
+  static const Tensor& peek(AtenTensorHandle handle) noexcept { return Body::of(handle)->self; }
+  static void destroy(AtenTensorHandle handle) noexcept { Body::of(handle)->drop(); }
+
+  static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
+    return detail::reordered(tensor, order);
+  }
+
+  static void* import(const char* symbol) noexcept {
+    const std::string_view name = symbol;
+    void* found = nullptr;
+    static_cast<void>((((found = Providers::import(name)) != nullptr) || ...));
+    return found != nullptr ? found : detail::native_import(name);
+  }
+
+  static std::string last_error() { return NativeFunctions::last_error(); }
+
+ private:
+  using Body = detail::TensorBody;
+};
+
+/// Without any operators.
+using Native = NativeWith<>;
+
+static_assert(TensorRuntime<Native>);
+
+}  // namespace aoti

@@ -1,0 +1,310 @@
+// Copying the elements of tensors, whatever their strides and types.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "aoti/runtime/tensor.hpp"
+
+namespace aoti::detail {
+
+constexpr float half_to_float(std::uint16_t bits) noexcept {
+  const std::uint32_t sign = std::uint32_t{bits} >> 15 << 31;
+  const std::uint32_t exponent = bits >> 10 & 31u, mantissa = bits & 1023u;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0xffu << 23 | mantissa << 13);
+  if (exponent == 0) {
+    const float value = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign != 0 ? -value : value;
+  }
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+/// To the nearest, ties to even, as the processors do.
+constexpr std::uint16_t float_to_half(float value) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint16_t>(bits >> 31 << 15);
+  const std::uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00);   // not a number
+  if (magnitude >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);  // too large
+  if (magnitude < 0x38800000) {  // below 2^-14: adding 0.5 leaves the digits that count last
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000));
+  }
+  const std::uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<std::uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
+}
+
+constexpr float bfloat_to_float(std::uint16_t bits) noexcept {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
+constexpr std::uint16_t float_to_bfloat(float value) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/// A real number on its way from one element type to another, without loss.
+struct Number {
+  enum class Kind : std::uint8_t { floating, natural, integer } kind;
+  double floating;
+  std::uint64_t integer;  ///< Also of the negative ones, as two's complement.
+};
+
+template <class T> [[gnu::always_inline]] inline T load(const void* from) noexcept {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+template <class T> Number number_of(T value) noexcept {
+  if constexpr (std::is_floating_point_v<T>) {
+    return {Number::Kind::floating, static_cast<double>(value), 0};
+  } else if constexpr (std::is_signed_v<T>) {
+    return {Number::Kind::integer, 0, static_cast<std::uint64_t>(static_cast<std::int64_t>(value))};
+  } else {
+    return {Number::Kind::natural, 0, static_cast<std::uint64_t>(value)};
+  }
+}
+
+/// As static_cast does, except that floating-point numbers which do not fit become some number.
+template <class T> T to(const Number& number) noexcept {
+  if (number.kind == Number::Kind::floating) {
+    if constexpr (std::is_same_v<T, bool>) {
+      return number.floating != 0;
+    } else if constexpr (std::is_floating_point_v<T>) {
+      return static_cast<T>(number.floating);
+    } else {
+      constexpr double limit = 0x1p63;
+      if (number.floating >= limit && number.floating < 2 * limit) {
+        return static_cast<T>(static_cast<std::uint64_t>(number.floating));
+      }
+      const bool fits = number.floating >= -limit && number.floating < limit;
+      return static_cast<T>(fits ? static_cast<std::int64_t>(number.floating)
+                                 : std::numeric_limits<std::int64_t>::min());
+    }
+  }
+  if (number.kind == Number::Kind::natural) return static_cast<T>(number.integer);
+  return static_cast<T>(static_cast<std::int64_t>(number.integer));
+}
+
+/// Whether numbers can be read from elements of a type and written to them.
+constexpr bool is_convertible(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::complex32:
+    case DType::complex64:
+    case DType::complex128:
+      return false;
+    default:
+      return to_string(dtype).find("float8") == std::string_view::npos &&
+             dtype != DType::float4_e2m1fn_x2;
+  }
+}
+
+/// The element of a convertible type.
+inline Number read_number(DType dtype, const void* from) noexcept {
+  switch (dtype) {
+    case DType::float32:
+      return number_of(load<float>(from));
+    case DType::float64:
+      return number_of(load<double>(from));
+    case DType::float16:
+      return number_of(half_to_float(load<std::uint16_t>(from)));
+    case DType::bfloat16:
+      return number_of(bfloat_to_float(load<std::uint16_t>(from)));
+    case DType::int8:
+      return number_of(load<std::int8_t>(from));
+    case DType::int16:
+      return number_of(load<std::int16_t>(from));
+    case DType::int32:
+      return number_of(load<std::int32_t>(from));
+    case DType::int64:
+      return number_of(load<std::int64_t>(from));
+    case DType::uint8:
+      return number_of(load<std::uint8_t>(from));
+    case DType::uint16:
+      return number_of(load<std::uint16_t>(from));
+    case DType::uint32:
+      return number_of(load<std::uint32_t>(from));
+    case DType::uint64:
+      return number_of(load<std::uint64_t>(from));
+    case DType::boolean:
+      return number_of(load<std::uint8_t>(from) != 0);
+    default:
+      return {};
+  }
+}
+
+inline void write_number(DType dtype, void* at, const Number& number) noexcept {
+  const auto store = [at](auto value) { std::memcpy(at, &value, sizeof value); };
+  switch (dtype) {
+    case DType::float32:
+      return store(to<float>(number));
+    case DType::float64:
+      return store(to<double>(number));
+    case DType::float16:
+      return store(float_to_half(to<float>(number)));
+    case DType::bfloat16:
+      return store(float_to_bfloat(to<float>(number)));
+    case DType::int8:
+      return store(to<std::int8_t>(number));
+    case DType::int16:
+      return store(to<std::int16_t>(number));
+    case DType::int32:
+      return store(to<std::int32_t>(number));
+    case DType::int64:
+      return store(to<std::int64_t>(number));
+    case DType::uint8:
+      return store(to<std::uint8_t>(number));
+    case DType::uint16:
+      return store(to<std::uint16_t>(number));
+    case DType::uint32:
+      return store(to<std::uint32_t>(number));
+    case DType::uint64:
+      return store(to<std::uint64_t>(number));
+    case DType::boolean:
+      return store(static_cast<std::uint8_t>(to<bool>(number)));
+    default:
+      return;
+  }
+}
+
+/// Walks two tensors of the sizes of the first, from the outermost dimension to the innermost, and
+/// calls `row(to, from, count, to_step, from_step)` for each innermost row; steps are in bytes.
+template <class Row> struct Walk {
+  const std::int64_t* sizes;
+  const std::int64_t* to_steps;
+  const std::int64_t* from_steps;
+  std::uint32_t rank;
+  Row row;
+
+  void operator()(std::byte* to, const std::byte* from, std::uint32_t dimension = 0) const {
+    if (rank == 0) return row(to, from, 1, 0, 0);
+    const std::int64_t to_step = to_steps[dimension], from_step = from_steps[dimension];
+    if (dimension + 1 == rank) return row(to, from, sizes[dimension], to_step, from_step);
+    for (std::int64_t i = 0; i < sizes[dimension]; ++i) {
+      (*this)(to + i * to_step, from + i * from_step, dimension + 1);
+    }
+  }
+};
+
+template <std::size_t size>
+void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int64_t to_step,
+              std::int64_t from_step) noexcept {
+  if (to_step == size && from_step == size) {
+    std::memmove(to, from, static_cast<std::size_t>(count) * size);
+    return;
+  }
+  for (; count > 0; --count, to += to_step, from += from_step) std::memcpy(to, from, size);
+}
+
+/// Copies elements, converting their type, from a tensor that can be broadcast to the other's
+/// sizes.
+/// @return why that cannot be; null where it is done
+inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcept {
+  if (from.rank > to.rank) return "the sizes do not match";
+  const auto to_size = static_cast<std::int64_t>(element_size(to.dtype));
+  const auto from_size = static_cast<std::int64_t>(element_size(from.dtype));
+  std::int64_t to_steps[Tensor::max_rank], from_steps[Tensor::max_rank];
+  const std::uint32_t added = to.rank - from.rank;
+  for (std::uint32_t d = 0; d < to.rank; ++d) {
+    to_steps[d] = to.strides()[d] * to_size;
+    const std::int64_t size = d < added ? 1 : from.sizes()[d - added];
+    if (size != to.sizes()[d] && size != 1) return "the sizes do not match";
+    from_steps[d] = size == 1 ? 0 : from.strides()[d - added] * from_size;
+  }
+  if (to.count == 0) return nullptr;
+  const auto walk = [&](auto row) {
+    const Walk<decltype(row)> all{to.sizes(), to_steps, from_steps, to.rank, row};
+    all(to.data, from.data);
+  };
+  if (to.dtype != from.dtype) {
+    if (!is_convertible(to.dtype) || !is_convertible(from.dtype)) {
+      return "there is no conversion between these dtypes";
+    }
+    walk([&](std::byte* target, const std::byte* source, std::int64_t count, std::int64_t to_step,
+             std::int64_t from_step) {
+      for (; count > 0; --count, target += to_step, source += from_step) {
+        write_number(to.dtype, target, read_number(from.dtype, source));
+      }
+    });
+    return nullptr;
+  }
+  if (to.count == from.count && to.is_row_major() && from.is_row_major()) {
+    std::memmove(to.data, from.data, static_cast<std::size_t>(to.count * to_size));
+    return nullptr;
+  }
+  switch (to_size) {
+    case 1:
+      walk(copy_row<1>);
+      break;
+    case 2:
+      walk(copy_row<2>);
+      break;
+    case 4:
+      walk(copy_row<4>);
+      break;
+    case 8:
+      walk(copy_row<8>);
+      break;
+    default:
+      walk(copy_row<16>);
+      break;
+  }
+  return nullptr;
+}
+
+/// The strides of a copy: those of the tensor where its elements lie densely in some order, else
+/// the order of its strides without gaps, as torch's clone has it.
+inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexcept {
+  std::uint32_t inner_to_outer[Tensor::max_rank];
+  for (std::uint32_t i = 0; i < tensor.rank; ++i) inner_to_outer[i] = tensor.rank - 1 - i;
+  // By stride, and where they are equal the later dimension is further in.
+  for (std::uint32_t i = 1; i < tensor.rank; ++i) {
+    for (std::uint32_t k = i; k > 0; --k) {
+      const std::uint32_t a = inner_to_outer[k - 1], b = inner_to_outer[k];
+      if (tensor.strides()[a] <= tensor.strides()[b]) break;
+      inner_to_outer[k - 1] = b;
+      inner_to_outer[k] = a;
+    }
+  }
+  std::int64_t step = 1;
+  for (std::uint32_t i = 0; i < tensor.rank; ++i) {
+    const std::uint32_t d = inner_to_outer[i];
+    strides[d] = step;
+    step *= tensor.sizes()[d] != 0 ? tensor.sizes()[d] : 1;
+  }
+}
+
+/// A copy whose memory is dense, with the dimensions in that order from the outermost to the
+/// innermost; undefined where there is no memory.
+inline Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
+  const TensorBody& from = *TensorBody::of(tensor);
+  std::int64_t strides[Tensor::max_rank], step = 1;
+  for (std::uint32_t i = from.rank; i-- > 0;) {
+    const std::uint32_t d = order.empty() ? i : static_cast<std::uint32_t>(order[i]);
+    strides[d] = step;
+    step *= from.sizes()[d];
+  }
+  const char* reason = nullptr;
+  TensorBody* body = TensorBody::make_owning(from.sizes(), strides, from.rank, from.dtype, reason);
+  if (body == nullptr) return {};
+  copy_elements(*body, from);
+  return TensorBody::owner_of(body);
+}
+
+}  // namespace aoti::detail
+
+namespace aoti {
+
+inline Result<Tensor> Tensor::clone() const {
+  if (!defined()) return Error{Errc::undefined_tensor, "Tensor::clone", "the tensor is undefined"};
+  Tensor copy = detail::reordered(*this, {});
+  if (!copy.defined()) return detail::not_made("Tensor::clone", detail::TensorBody::no_memory);
+  return copy;
+}
+
+}  // namespace aoti

@@ -1,0 +1,379 @@
+// The functions that models import, without libtorch: all that are not operators.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "aoti/abi/imports.hpp"
+#include "aoti/runtime/native_copy.hpp"
+#include "aoti/runtime/tensor.hpp"
+
+namespace aoti {
+
+/// A model's imports on aoti::Tensor. Each function is named as its row in abi/imports.inc, and
+/// does what torch's function of that name does, for strided tensors on the CPU.
+struct NativeFunctions {
+  using Handle = AtenTensorHandle;
+  using Code = AOTITorchError;
+
+  /// What a function that models import returns when it could not do what it is for. Both texts are
+  /// string literals; last_error() joins them.
+  [[gnu::cold]] static Code fail(const char* function, const char* reason) noexcept {
+    failed_function_ = function;
+    failure_ = reason;
+    return 1;
+  }
+
+  /// Why such a function failed last on this thread, or an empty text.
+  static std::string last_error() {
+    return failure_ != nullptr ? detail::concat({failed_function_, ": ", failure_}) : std::string{};
+  }
+
+  template <std::int32_t value> static std::int32_t number() noexcept { return value; }
+
+  static std::size_t dtype_element_size(std::int32_t dtype) noexcept {
+    return element_size(static_cast<DType>(dtype));
+  }
+
+  // There are no gradients.
+  static bool grad_mode_is_enabled() noexcept { return false; }
+  static void grad_mode_set_enabled(bool) noexcept {}
+
+  static Code empty_strided(std::int64_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, std::int32_t dtype, std::int32_t device,
+                            std::int32_t, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::empty_strided::symbol;
+    if (const char* wrong = refused(rank, device)) [[unlikely]]
+      return fail(name, wrong);
+    const char* reason = nullptr;
+    return give(name, reason,
+                Body::make_owning(sizes, strides, static_cast<std::size_t>(rank),
+                                  static_cast<DType>(dtype), reason),
+                out);
+  }
+
+  static Code create_tensor_from_blob(void* data, std::int64_t rank, const std::int64_t* sizes,
+                                      const std::int64_t* strides, std::int64_t offset,
+                                      std::int32_t dtype, std::int32_t device, std::int32_t,
+                                      Handle* out) noexcept {
+    constexpr const char* name = abi::imported::create_tensor_from_blob::symbol;
+    if (const char* wrong = refused(rank, device)) return fail(name, wrong);
+    const char* reason = nullptr;
+    return give(name, reason,
+                Body::make_using(data, sizes, strides, static_cast<std::size_t>(rank), offset,
+                                 static_cast<DType>(dtype), nullptr, nullptr, reason),
+                out);
+  }
+
+  static Code create_tensor_from_blob_v2(void* data, std::int64_t rank, const std::int64_t* sizes,
+                                         const std::int64_t* strides, std::int64_t offset,
+                                         std::int32_t dtype, std::int32_t device,
+                                         std::int32_t index, Handle* out, std::int32_t layout,
+                                         const std::uint8_t*, std::int64_t) noexcept {
+    if (layout != strided) {
+      return fail(abi::imported::create_tensor_from_blob_v2::symbol,
+                  "the layout is not strided; weights packed for oneDNN need its operators");
+    }
+    return create_tensor_from_blob(data, rank, sizes, strides, offset, dtype, device, index, out);
+  }
+
+  static Code new_uninitialized_tensor(Handle* out) noexcept {
+    return give(abi::imported::new_uninitialized_tensor::symbol, Body::no_memory,
+                Body::make_undefined(), out);
+  }
+
+  static Code new_tensor_handle(Handle from, Handle* out) noexcept {
+    return give(abi::imported::new_tensor_handle::symbol, Body::no_memory, Body::of(from)->share(),
+                out);
+  }
+
+  static Code delete_tensor_object(Handle handle) noexcept {
+    Body::of(handle)->drop();
+    return 0;
+  }
+
+  static Code _reinterpret_tensor(Handle self, std::int64_t rank, const std::int64_t* sizes,
+                                  const std::int64_t* strides, std::int64_t added_offset,
+                                  Handle* out) noexcept {
+    const Body& from = *Body::of(self);
+    return view(abi::imported::_reinterpret_tensor::symbol, from, rank, sizes, strides, from.dtype,
+                from.offset + added_offset, out);
+  }
+
+  static Code _alloc_from_pool(Handle self, std::int64_t offset_bytes, std::int32_t dtype,
+                               std::int64_t rank, const std::int64_t* sizes,
+                               const std::int64_t* strides, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::_alloc_from_pool::symbol;
+    const auto size = static_cast<std::int64_t>(element_size(static_cast<DType>(dtype)));
+    if (size == 0 || offset_bytes % size != 0) {
+      return fail(name, "the offset is no multiple of the element's size");
+    }
+    return view(name, *Body::of(self), rank, sizes, strides, static_cast<DType>(dtype),
+                offset_bytes / size, out);
+  }
+
+  static Code as_strided(Handle self, const std::int64_t* sizes, const std::int64_t* strides,
+                         Handle* out) noexcept {
+    const Body& from = *Body::of(self);
+    return view(abi::imported::as_strided::symbol, from, from.rank, sizes, strides, from.dtype,
+                from.offset, out);
+  }
+
+  static Code clone(Handle self, Handle* out) noexcept {
+    std::int64_t strides[Tensor::max_rank];
+    detail::dense_strides(*Body::of(self), strides);
+    return copied(abi::imported::clone::symbol, *Body::of(self), strides, out);
+  }
+
+  static Code clone_preserve_strides(Handle self, Handle* out) noexcept {
+    return copied(abi::imported::clone_preserve_strides::symbol, *Body::of(self),
+                  Body::of(self)->strides(), out);
+  }
+
+  static Code assign_tensors(Handle from, Handle to) noexcept {
+    if (Body::of(to)->assign(*Body::of(from))) return 0;
+    return fail(abi::imported::assign_tensors::symbol, "the target has fewer dimensions");
+  }
+
+  static Code assign_tensors_out(Handle from, Handle* out) noexcept {
+    return give(abi::imported::assign_tensors_out::symbol, Body::no_memory, Body::of(from)->share(),
+                out);
+  }
+
+  static Code copy_(Handle to, Handle from, std::int32_t) noexcept {
+    const char* wrong = detail::copy_elements(*Body::of(to), *Body::of(from));
+    return wrong == nullptr ? 0 : fail(abi::imported::copy_::symbol, wrong);
+  }
+
+  static Code tensor_copy_(Handle from, Handle to) noexcept { return copy_(to, from, 0); }
+
+  static Code zero_(Handle handle) noexcept {
+    std::int64_t zero = 0;
+    Body* body = Body::of(handle);
+    if (body->is_row_major()) {
+      const auto size = static_cast<std::int64_t>(element_size(body->dtype));
+      if (body->count > 0) std::memset(body->data, 0, static_cast<std::size_t>(body->count * size));
+      return 0;
+    }
+    Handle source = nullptr;
+    if (const Code failed = scalar(zero, &source)) return failed;
+    const char* wrong = nullptr;
+    if (detail::is_convertible(body->dtype)) {
+      wrong = detail::copy_elements(*body, *Body::of(source));
+    } else {
+      wrong = "not for this dtype unless it is row-major";
+    }
+    delete_tensor_object(source);
+    return wrong == nullptr ? 0 : fail(abi::imported::zero_::symbol, wrong);
+  }
+
+  static Code get_data_ptr(Handle handle, void** out) noexcept {
+    *out = Body::of(handle)->data;
+    return 0;
+  }
+  static Code get_sizes(Handle handle, std::int64_t** out) noexcept {
+    *out = Body::of(handle)->sizes();
+    return 0;
+  }
+  static Code get_strides(Handle handle, std::int64_t** out) noexcept {
+    *out = Body::of(handle)->strides();
+    return 0;
+  }
+  static Code get_size(Handle handle, std::int64_t dimension, std::int64_t* out) noexcept {
+    return get_one(abi::imported::get_size::symbol, Body::of(handle), Body::of(handle)->sizes(),
+                   dimension, out);
+  }
+  static Code get_stride(Handle handle, std::int64_t dimension, std::int64_t* out) noexcept {
+    return get_one(abi::imported::get_stride::symbol, Body::of(handle), Body::of(handle)->strides(),
+                   dimension, out);
+  }
+  static Code get_dim(Handle handle, std::int64_t* out) noexcept {
+    *out = Body::of(handle)->rank;
+    return 0;
+  }
+  static Code get_numel(Handle handle, std::int64_t* out) noexcept {
+    *out = Body::of(handle)->count;
+    return 0;
+  }
+  static Code get_dtype(Handle handle, std::int32_t* out) noexcept {
+    *out = static_cast<std::int32_t>(Body::of(handle)->dtype);
+    return 0;
+  }
+  static Code get_device_type(Handle, std::int32_t* out) noexcept {
+    *out = static_cast<std::int32_t>(DeviceType::cpu);
+    return 0;
+  }
+  static Code get_device_index(Handle, std::int32_t* out) noexcept {
+    *out = -1;  // torch's for the CPU
+    return 0;
+  }
+  static Code get_layout(Handle, std::int32_t* out) noexcept {
+    *out = strided;
+    return 0;
+  }
+  static Code get_storage_size(Handle handle, std::int64_t* out) noexcept {
+    const Body* body = Body::of(handle);
+    *out = body->storage != nullptr ? body->storage->bytes : 0;
+    return 0;
+  }
+  static Code get_storage_numel(Handle handle, std::int64_t* out) noexcept {
+    get_storage_size(handle, out);
+    *out /= static_cast<std::int64_t>(element_size(Body::of(handle)->dtype));
+    return 0;
+  }
+  static Code get_storage_offset(Handle handle, std::int64_t* out) noexcept {
+    *out = Body::of(handle)->offset;
+    return 0;
+  }
+  static Code is_contiguous(Handle handle, bool* out) noexcept {
+    *out = Body::of(handle)->is_row_major();
+    return 0;
+  }
+  static Code is_defined(Handle handle, bool* out) noexcept {
+    *out = Body::of(handle)->storage != nullptr;
+    return 0;
+  }
+
+  template <class T> static Code item(Handle handle, T* out) noexcept {
+    const Body& body = *Body::of(handle);
+    if (body.count != 1 || !detail::is_convertible(body.dtype)) {
+      return fail("aoti_torch_item", "the tensor is not of one real element");
+    }
+    *out = detail::to<T>(detail::read_number(body.dtype, body.data));
+    return 0;
+  }
+
+  template <class T> static Code scalar(T value, Handle* out) noexcept {
+    constexpr const char* name = "aoti_torch_scalar_to_tensor";
+    const char* reason = nullptr;
+    Body* body = Body::make_owning(nullptr, nullptr, 0, dtype_of<T>, reason);
+    if (body != nullptr) std::memcpy(body->data, &value, sizeof value);
+    return give(name, reason, body, out);
+  }
+
+  /// Throws where the condition does not hold: models catch it at their own boundary.
+  static void check(bool condition, const char* function, const char*, std::uint32_t,
+                    const char* message) {
+    if (condition) [[likely]]
+      return;
+    fail(abi::imported::check::symbol, "a check of the model failed");
+    const char* text = message != nullptr ? message : function;
+#if defined(__cpp_exceptions)
+    throw std::runtime_error{text};
+#elif defined(__GLIBCXX__)
+    std::__throw_runtime_error(text);
+#else
+    static_cast<void>(text);
+    std::terminate();
+#endif
+  }
+  /// Models' warnings are not printed.
+  static void warn(const char*, const char*, std::uint32_t, const char*) noexcept {}
+
+  static Code check_inf_and_nan(const char*, Handle handle) noexcept {
+    Body& body = *Body::of(handle);
+    Handle wide = nullptr;
+    const char* reason = nullptr;
+    if (!detail::is_convertible(body.dtype)) return 0;
+    constexpr const char* name = abi::imported::check_inf_and_nan::symbol;
+    if (const Code failed = give(
+            name, reason,
+            Body::make_owning(body.sizes(), nullptr, body.rank, DType::float64, reason), &wide)) {
+      return failed;
+    }
+    Body& numbers = *Body::of(wide);
+    detail::copy_elements(numbers, body);
+    bool finite = true;
+    for (std::int64_t i = 0; i < numbers.count; ++i) {
+      finite &= std::isfinite(reinterpret_cast<const double*>(numbers.data)[i]);
+    }
+    numbers.drop();
+    return finite ? 0 : fail(name, "an element is infinite or not a number");
+  }
+
+  // Nobody records.
+  static Code record_function_start(const char*, IValueMapHandle, const C10IValueHandle*,
+                                    std::uint64_t, AtenRecordFunctionHandle* out) noexcept {
+    *out = nullptr;
+    return 0;
+  }
+  static Code record_function_end(AtenRecordFunctionHandle) noexcept { return 0; }
+
+ private:
+  using Body = detail::TensorBody;
+
+  static constexpr std::int32_t strided = 0;  // c10::Layout::Strided
+
+  static const char* refused(std::int64_t rank, std::int32_t device) noexcept {
+    if (static_cast<std::uint64_t>(rank) > Tensor::max_rank) return "there are too many dimensions";
+    const bool cpu = device == static_cast<std::int32_t>(DeviceType::cpu);
+    return cpu ? nullptr : "tensors of this runtime lie on the CPU";
+  }
+
+  /// Hands a new body out; where there is none, that is the failure.
+  [[gnu::always_inline]] static Code give(const char* function, const char* const& reason,
+                                          Body* body, Handle* out) noexcept {
+    *out = Body::handle(body);
+    if (body == nullptr) [[unlikely]]
+      return fail(function, reason);
+    return 0;
+  }
+
+  static Code view(const char* function, const Body& from, std::int64_t rank,
+                   const std::int64_t* sizes, const std::int64_t* strides, DType dtype,
+                   std::int64_t offset, Handle* out) noexcept {
+    *out = nullptr;
+    if (static_cast<std::uint64_t>(rank) > Tensor::max_rank) {
+      return fail(function, "there are too many dimensions");
+    }
+    if (from.storage == nullptr) return fail(function, "the tensor is undefined");
+    Body* body = Body::make(static_cast<std::size_t>(rank));
+    if (body == nullptr) return fail(function, Body::no_memory);
+    std::int64_t bytes = 0, begin = 0, end = 0;
+    const char* wrong = body->shape(sizes, strides, dtype, bytes);
+    const auto size = static_cast<std::int64_t>(element_size(dtype));
+    if (wrong == nullptr && bytes != 0 &&
+        (offset < 0 || __builtin_mul_overflow(offset, size, &begin) ||
+         __builtin_add_overflow(begin, bytes, &end) || end > from.storage->bytes)) {
+      wrong = "the view reaches beyond the memory";
+    }
+    if (wrong != nullptr) {
+      detail::Pool::free(body);
+      return fail(function, wrong);
+    }
+    from.storage->references.increment();
+    body->point_at(from.storage, offset);
+    *out = Body::handle(body);
+    return 0;
+  }
+
+  static Code copied(const char* function, const Body& from, const std::int64_t* strides,
+                     Handle* out) noexcept {
+    if (from.storage == nullptr) return new_uninitialized_tensor(out);
+    const char* reason = nullptr;
+    Body* body = Body::make_owning(from.sizes(), strides, from.rank, from.dtype, reason);
+    if (body != nullptr) detail::copy_elements(*body, from);
+    return give(function, reason, body, out);
+  }
+
+  static Code get_one(const char* function, const Body* body, const std::int64_t* numbers,
+                      std::int64_t dimension, std::int64_t* out) noexcept {
+    const std::int64_t rank = body->rank;
+    if (dimension < 0) dimension += rank;
+    if (dimension < 0 || dimension >= rank) return fail(function, "there is no such dimension");
+    *out = numbers[dimension];
+    return 0;
+  }
+
+  inline static constinit thread_local const char* failed_function_ = nullptr;
+  inline static constinit thread_local const char* failure_ = nullptr;
+};
+
+}  // namespace aoti
