@@ -4,6 +4,9 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
+#include <aoti/runtime/native.hpp>
+#include <cstring>
+
 #include "bench.hpp"
 
 namespace {
@@ -15,6 +18,7 @@ using Unchecked =
 using Shared =
     aoti::Runner<aoti::Cpu, aoti::Libtorch, aoti::Options{.access = aoti::Access::shared}>;
 using Any = aoti::AnyRunner<>;
+using Native = aoti::Runner<aoti::Cpu, aoti::Native>;
 
 /// Everything that is compared, made once and before the first measurement, so that each path finds
 /// the heap, whose layout matters as much as the code, in the same state.
@@ -25,6 +29,9 @@ struct Subjects {
   Exclusive exclusive = bench::open<Exclusive>("add");
   Unchecked unchecked = bench::open<Unchecked>("add");
   Shared shared = bench::open<Shared>("add");
+  aoti::Tensor native_a = bench::value(aoti::Tensor::borrow(a.data_ptr<float>(), {8}));
+  aoti::Tensor native_b = bench::value(aoti::Tensor::borrow(b.data_ptr<float>(), {8}));
+  Native native = bench::open<Native>("add");
   Any any = bench::value(Any::of(bench::open<Exclusive>("add")));
   bench::TorchLoader loader{bench::package("add")};
 
@@ -89,6 +96,21 @@ template <class Runner> void run_into(benchmark::State& state, const Runner& run
 void aoti_into(benchmark::State& state) { run_into(state, *Subjects::get().any.as<aoti::Cpu>()); }
 void aoti_any(benchmark::State& state) { run_into(state, Subjects::get().any); }
 
+/// The same package without libtorch's functions, in the same process.
+void aoti_native(benchmark::State& state) {
+  const Subjects& subjects = Subjects::get();
+  aoti::Tensor sum;
+  for (auto _ : state) {
+    auto result = subjects.native.run<1>(subjects.native_a, subjects.native_b);
+    if (result) sum = std::move(result.value()[0]);
+    benchmark::DoNotOptimize(sum);
+  }
+  const at::Tensor expected = subjects.a + subjects.b;
+  if (std::memcmp(sum.data(), expected.data_ptr(), 8 * sizeof(float)) != 0) {
+    state.SkipWithError("wrong result");
+  }
+}
+
 void torch_loader(benchmark::State& state) {
   Subjects& subjects = Subjects::get();
   measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
@@ -111,6 +133,7 @@ BENCHMARK(aoti_array<&Subjects::unchecked>)->Name("run/add/aoti_unchecked");
 BENCHMARK(aoti_array<&Subjects::shared>)->Name("run/add/aoti_container");
 BENCHMARK(aoti_into)->Name("run/add/aoti_into");
 BENCHMARK(aoti_any)->Name("run/add/aoti_any");
+BENCHMARK(aoti_native)->Name("run/add/aoti_native");
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace

@@ -129,12 +129,23 @@ constexpr bool parse_device_type(std::string_view name, DeviceType& out) noexcep
   return false;
 }
 
+namespace abi {
+
+/// The size of each element type by its number; 0 where none has it.
+inline constexpr auto element_sizes = [] {
+  std::array<std::uint8_t, 64> sizes{};
+  for (const auto& row : dtype_rows) {
+    sizes[static_cast<std::size_t>(row.dtype)] = static_cast<std::uint8_t>(row.size);
+  }
+  return sizes;
+}();
+
+}  // namespace abi
+
 /// The bytes of one element; 0 for numbers that have no name here.
 constexpr std::size_t element_size(DType dtype) noexcept {
-  for (const auto& row : abi::dtype_rows) {
-    if (row.dtype == dtype) return row.size;
-  }
-  return 0;
+  const auto number = static_cast<std::uint32_t>(dtype);
+  return number < abi::element_sizes.size() ? abi::element_sizes[number] : 0;
 }
 
 }  // namespace aoti

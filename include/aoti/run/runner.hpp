@@ -137,7 +137,8 @@ class Runner {
                         Stream stream = {}) const {
     detail::Watch watch{observer_, Event::run};
     auto done = run_spans(
-        inputs.size(), outputs, stream, [&](std::size_t i) { return Runtime::share(inputs[i]); },
+        inputs.size(), outputs, stream,
+        [&](std::size_t i) { return detail::lend<Runtime>(inputs[i]); },
         [](std::size_t, Tensor&&) {});
     watch.ended(done);
     return done;
@@ -312,7 +313,7 @@ class Runner {
         if constexpr (taken[i]) {
           return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
         } else {
-          return Runtime::share(*pointers[i]);
+          return detail::lend<Runtime>(*pointers[i]);
         }
       });
     });

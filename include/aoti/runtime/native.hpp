@@ -177,7 +177,7 @@ template <ImportProvider... Providers> struct NativeWith {
   static constexpr bool binds_imports = true;
 
   static bool is_defined(const Tensor& tensor) noexcept {
-    const Body* body = Body::of(tensor);
+    const Body* body = Access::body_of(tensor);
     return body != nullptr && body->storage != nullptr;
   }
   static bool is_strided(const Tensor& tensor) noexcept { return is_defined(tensor); }
@@ -195,22 +195,30 @@ template <ImportProvider... Providers> struct NativeWith {
   static bool is_row_major(const Tensor& tensor) noexcept { return tensor.is_row_major(); }
 
   [[gnu::always_inline]] static AtenTensorHandle share(const Tensor& tensor) noexcept {
-    const Body* body = Body::of(tensor);
+    const Body* body = Access::body_of(tensor);
     return Body::handle(body != nullptr ? body->share() : Body::make_undefined());
   }
+  [[gnu::always_inline]] static AtenTensorHandle lend(const Tensor& tensor) noexcept {
+    const Body* body = Access::body_of(tensor);
+    return Body::handle(body != nullptr ? body->lend() : Body::make_undefined());
+  }
   static AtenTensorHandle give(Tensor&& tensor) noexcept {
-    Body* body = Body::of(tensor);
+    Body* body = Access::body_of(tensor);
     if (body != nullptr && body->references.load() == 1) {
-      return Body::handle(Body::leave(std::move(tensor)));
+      return Body::handle(Access::leave(std::move(tensor)));
     }
     const AtenTensorHandle handle = share(tensor);
     if (handle != nullptr) tensor = Tensor{};
     return handle;
   }
   [[gnu::always_inline]] static Tensor take(AtenTensorHandle handle) noexcept {
-    return Body::owner_of(Body::of(handle));
+    Body* body = Body::of(handle);
+    body->own();
+    return Access::owner_of(body);
   }
-  static const Tensor& peek(AtenTensorHandle handle) noexcept { return Body::of(handle)->self; }
+  static const Tensor& peek(AtenTensorHandle handle) noexcept {
+    return Access::peek(Body::of(handle));
+  }
   static void destroy(AtenTensorHandle handle) noexcept { Body::of(handle)->drop(); }
 
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
@@ -228,6 +236,7 @@ template <ImportProvider... Providers> struct NativeWith {
 
  private:
   using Body = detail::TensorBody;
+  using Access = detail::TensorAccess;
 };
 
 /// Without any operators.

@@ -233,7 +233,7 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
     });
     return nullptr;
   }
-  if (to.count == from.count && to.is_row_major() && from.is_row_major()) {
+  if (to.count == from.count && to.row_major && from.row_major) {
     std::memmove(to.data, from.data, static_cast<std::size_t>(to.count * to_size));
     return nullptr;
   }
@@ -282,7 +282,7 @@ inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexc
 /// A copy whose memory is dense, with the dimensions in that order from the outermost to the
 /// innermost; undefined where there is no memory.
 inline Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
-  const TensorBody& from = *TensorBody::of(tensor);
+  const TensorBody& from = *TensorAccess::body_of(tensor);
   std::int64_t strides[Tensor::max_rank], step = 1;
   for (std::uint32_t i = from.rank; i-- > 0;) {
     const std::uint32_t d = order.empty() ? i : static_cast<std::uint32_t>(order[i]);
@@ -290,10 +290,10 @@ inline Tensor reordered(const Tensor& tensor, std::span<const int> order) noexce
     step *= from.sizes()[d];
   }
   const char* reason = nullptr;
-  TensorBody* body = TensorBody::make_owning(from.sizes(), strides, from.rank, from.dtype, reason);
+  TensorBody* body = TensorBody::make_owning(from.rank, from.sizes(), strides, from.dtype, reason);
   if (body == nullptr) return {};
   copy_elements(*body, from);
-  return TensorBody::owner_of(body);
+  return TensorAccess::owner_of(body);
 }
 
 }  // namespace aoti::detail

@@ -54,7 +54,7 @@ struct NativeFunctions {
       return fail(name, wrong);
     const char* reason = nullptr;
     return give(name, reason,
-                Body::make_owning(sizes, strides, static_cast<std::size_t>(rank),
+                Body::make_owning(static_cast<std::size_t>(rank), sizes, strides,
                                   static_cast<DType>(dtype), reason),
                 out);
   }
@@ -67,7 +67,7 @@ struct NativeFunctions {
     if (const char* wrong = refused(rank, device)) return fail(name, wrong);
     const char* reason = nullptr;
     return give(name, reason,
-                Body::make_using(data, sizes, strides, static_cast<std::size_t>(rank), offset,
+                Body::make_using(data, static_cast<std::size_t>(rank), sizes, strides, offset,
                                  static_cast<DType>(dtype), nullptr, nullptr, reason),
                 out);
   }
@@ -157,7 +157,7 @@ struct NativeFunctions {
   static Code zero_(Handle handle) noexcept {
     std::int64_t zero = 0;
     Body* body = Body::of(handle);
-    if (body->is_row_major()) {
+    if (body->row_major) {
       const auto size = static_cast<std::int64_t>(element_size(body->dtype));
       if (body->count > 0) std::memset(body->data, 0, static_cast<std::size_t>(body->count * size));
       return 0;
@@ -233,7 +233,7 @@ struct NativeFunctions {
     return 0;
   }
   static Code is_contiguous(Handle handle, bool* out) noexcept {
-    *out = Body::of(handle)->is_row_major();
+    *out = Body::of(handle)->row_major;
     return 0;
   }
   static Code is_defined(Handle handle, bool* out) noexcept {
@@ -253,7 +253,7 @@ struct NativeFunctions {
   template <class T> static Code scalar(T value, Handle* out) noexcept {
     constexpr const char* name = "aoti_torch_scalar_to_tensor";
     const char* reason = nullptr;
-    Body* body = Body::make_owning(nullptr, nullptr, 0, dtype_of<T>, reason);
+    Body* body = Body::make_owning(0, nullptr, nullptr, dtype_of<T>, reason);
     if (body != nullptr) std::memcpy(body->data, &value, sizeof value);
     return give(name, reason, body, out);
   }
@@ -285,7 +285,7 @@ struct NativeFunctions {
     constexpr const char* name = abi::imported::check_inf_and_nan::symbol;
     if (const Code failed = give(
             name, reason,
-            Body::make_owning(body.sizes(), nullptr, body.rank, DType::float64, reason), &wide)) {
+            Body::make_owning(body.rank, body.sizes(), nullptr, DType::float64, reason), &wide)) {
       return failed;
     }
     Body& numbers = *Body::of(wide);
@@ -329,36 +329,16 @@ struct NativeFunctions {
   static Code view(const char* function, const Body& from, std::int64_t rank,
                    const std::int64_t* sizes, const std::int64_t* strides, DType dtype,
                    std::int64_t offset, Handle* out) noexcept {
-    *out = nullptr;
-    if (static_cast<std::uint64_t>(rank) > Tensor::max_rank) {
-      return fail(function, "there are too many dimensions");
-    }
-    if (from.storage == nullptr) return fail(function, "the tensor is undefined");
-    Body* body = Body::make(static_cast<std::size_t>(rank));
-    if (body == nullptr) return fail(function, Body::no_memory);
-    std::int64_t bytes = 0, begin = 0, end = 0;
-    const char* wrong = body->shape(sizes, strides, dtype, bytes);
-    const auto size = static_cast<std::int64_t>(element_size(dtype));
-    if (wrong == nullptr && bytes != 0 &&
-        (offset < 0 || __builtin_mul_overflow(offset, size, &begin) ||
-         __builtin_add_overflow(begin, bytes, &end) || end > from.storage->bytes)) {
-      wrong = "the view reaches beyond the memory";
-    }
-    if (wrong != nullptr) {
-      detail::Pool::free(body);
-      return fail(function, wrong);
-    }
-    from.storage->references.increment();
-    body->point_at(from.storage, offset);
-    *out = Body::handle(body);
-    return 0;
+    const char* reason = nullptr;
+    Body* body = from.make_view(rank, sizes, strides, offset, dtype, reason);
+    return give(function, reason, body, out);
   }
 
   static Code copied(const char* function, const Body& from, const std::int64_t* strides,
                      Handle* out) noexcept {
     if (from.storage == nullptr) return new_uninitialized_tensor(out);
     const char* reason = nullptr;
-    Body* body = Body::make_owning(from.sizes(), strides, from.rank, from.dtype, reason);
+    Body* body = Body::make_owning(from.rank, from.sizes(), strides, from.dtype, reason);
     if (body != nullptr) detail::copy_elements(*body, from);
     return give(function, reason, body, out);
   }

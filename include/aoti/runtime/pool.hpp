@@ -41,7 +41,7 @@ class Pool {
   static constexpr std::size_t alignment = 64;
   static constexpr std::size_t largest = std::size_t{1} << 46;
 
-  static constexpr std::uint32_t size_class(std::size_t bytes) noexcept {
+  [[gnu::always_inline]] static constexpr std::uint32_t size_class(std::size_t bytes) noexcept {
     if (bytes <= 1024) return bytes == 0 ? 0 : static_cast<std::uint32_t>((bytes - 1) / 64);
     const auto log = static_cast<std::uint32_t>(63 - __builtin_clzll(bytes - 1));
     return 16 + (log - 10) * 4 + static_cast<std::uint32_t>((bytes - 1) >> (log - 2) & 3);

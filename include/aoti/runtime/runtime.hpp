@@ -21,6 +21,9 @@ namespace aoti {
 ///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
 ///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
 ///   their handles, so undefined and not strided ones get handles too
+/// - `lend(tensor)`, which may be absent: a handle as share() makes them, for a call during which
+/// the
+///   tensor lives; it may cost less. A tensor that is taken from it stays
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
@@ -61,6 +64,16 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
 };
 
 namespace detail {
+
+/// A handle for one call.
+template <class Runtime>
+[[gnu::always_inline]] inline AtenTensorHandle lend(const typename Runtime::Tensor& tensor) {
+  if constexpr (requires { Runtime::lend(tensor); }) {
+    return Runtime::lend(tensor);
+  } else {
+    return Runtime::share(tensor);
+  }
+}
 
 template <class Runtime>
 inline constexpr bool binds_imports = [] {

@@ -1,0 +1,304 @@
+// What is behind a tensor of the native runtime: its shape, and the memory that tensors share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "aoti/abi/handles.hpp"
+#include "aoti/abi/types.hpp"
+#include "aoti/runtime/pool.hpp"
+
+namespace aoti::detail {
+
+/// The memory that tensors share. What the library owns follows this header in the same block.
+struct alignas(64) Storage : Block {
+  void* data;
+  std::int64_t bytes;
+  void (*release)(void* context);  ///< Called with `context` when the last tensor is gone; or null.
+  void* context;
+};
+static_assert(sizeof(Storage) == 64);
+
+/// What the sizes and strides of a tensor come to.
+struct Extent {
+  std::int64_t count = 1;  ///< Of elements.
+  std::int64_t bytes = 0;  ///< From the first element to the last.
+  bool row_major = true;
+  const char* wrong = nullptr;  ///< Why there can be no such tensor; null where there can.
+
+  /// @param strides null for row-major
+  [[gnu::always_inline]] Extent(std::size_t rank, const std::int64_t* sizes,
+                                const std::int64_t* strides, DType dtype) noexcept {
+    const auto element = static_cast<std::int64_t>(element_size(dtype));
+    std::int64_t last = 0, step = 1;
+    bool negative = false, overflow = false, empty = false;
+    for (std::size_t d = rank; d-- > 0;) {
+      const std::int64_t size = sizes[d], stride = strides != nullptr ? strides[d] : step;
+      negative |= size < 0 || stride < 0;
+      empty |= size == 0;
+      row_major &= size == 1 || stride == step;
+      std::int64_t reach = 0;
+      overflow |= __builtin_mul_overflow(step, size, &step);
+      overflow |= __builtin_mul_overflow(size - 1, stride, &reach);
+      overflow |= __builtin_add_overflow(last, reach, &last);
+    }
+    overflow |= __builtin_add_overflow(last, 1, &last);
+    overflow |= __builtin_mul_overflow(last, element, &bytes);
+    count = step;
+    if (empty) [[unlikely]] {
+      count = bytes = 0;
+      row_major = true;
+      overflow = false;
+    }
+    if (element == 0 || negative || overflow) [[unlikely]] {
+      wrong = element == 0 ? "the dtype is unknown"
+              : negative   ? "a size or stride is negative"
+                           : "there are more bytes than can be counted";
+    }
+  }
+};
+
+/// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
+/// share one. One that was made together with its memory lies in the same block, see `home`.
+struct TensorBody : Block {
+  TensorBody* self;  ///< Where a reference to a Tensor is asked for, which is such a pointer.
+  Storage* home;     ///< The block that this body lies in, one of whose references it has; or null.
+  Storage* storage;  ///< Null where the tensor behind a handle is undefined.
+  std::byte* data;   ///< The first element.
+  std::int64_t offset;  ///< Of it in the storage, in elements.
+  std::int64_t count;   ///< Of elements.
+  DType dtype;
+  std::uint16_t rank;
+  bool row_major;
+  bool lent;  ///< The storage is that of a tensor which outlives this body, and not counted.
+
+  /// The sizes follow the body, and the strides follow those; there is room for 3 of each or more.
+  std::int64_t* sizes() noexcept { return reinterpret_cast<std::int64_t*>(this + 1); }
+  std::int64_t* strides() noexcept { return sizes() + rank; }
+  const std::int64_t* sizes() const noexcept {
+    return reinterpret_cast<const std::int64_t*>(this + 1);
+  }
+  const std::int64_t* strides() const noexcept { return sizes() + rank; }
+
+  static TensorBody* of(AtenTensorHandle handle) noexcept {
+    return reinterpret_cast<TensorBody*>(handle);
+  }
+  /// Null for null.
+  static AtenTensorHandle handle(TensorBody* body) noexcept {
+    return reinterpret_cast<AtenTensorHandle>(body);
+  }
+
+  /// The most dimensions, as torch has it.
+  static constexpr std::size_t max_rank = 64;
+  static constexpr const char* no_memory = "out of memory";
+
+  /// A new body with memory of its own; null with a reason where that fails.
+  /// @param strides null for row-major
+  [[gnu::always_inline]] static TensorBody* make_owning(std::size_t rank, const std::int64_t* sizes,
+                                                        const std::int64_t* strides, DType dtype,
+                                                        const char*& reason) noexcept {
+    const Extent extent{rank, sizes, strides, dtype};
+    if (extent.wrong != nullptr) [[unlikely]] {
+      reason = extent.wrong;
+      return nullptr;
+    }
+    reason = no_memory;
+    const std::size_t front = sizeof(Storage) + (size_of(rank) + 63) / 64 * 64;
+    auto* home =
+        static_cast<Storage*>(Pool::allocate(front + static_cast<std::size_t>(extent.bytes)));
+    if (home == nullptr) [[unlikely]]
+      return nullptr;
+    home->data = reinterpret_cast<std::byte*>(home) + front;
+    home->bytes = extent.bytes;
+    home->release = nullptr;
+    auto* body = reinterpret_cast<TensorBody*>(home + 1);
+    body->references.store(1);
+    body->begin(rank, home);
+    body->describe(sizes, strides, dtype, extent);
+    body->point_at(home, 0);
+    return body;
+  }
+
+  /// A new body on the caller's memory; null with a reason where that fails.
+  static TensorBody* make_using(void* data, std::size_t rank, const std::int64_t* sizes,
+                                const std::int64_t* strides, std::int64_t offset, DType dtype,
+                                void (*release)(void*), void* context,
+                                const char*& reason) noexcept {
+    const Extent extent{rank, sizes, strides, dtype};
+    std::int64_t bytes = extent.bytes;
+    reason = extent.wrong;
+    if (reason == nullptr && data == nullptr && bytes != 0) reason = "the memory is null";
+    if (reason == nullptr && !extend(bytes, offset, dtype)) reason = "the offset cannot be";
+    if (reason != nullptr) return nullptr;
+    reason = no_memory;
+    TensorBody* body = make(rank);
+    if (body == nullptr) return nullptr;
+    auto* storage = static_cast<Storage*>(Pool::allocate(sizeof(Storage)));
+    if (storage == nullptr) {
+      Pool::free(body);
+      return nullptr;
+    }
+    storage->data = data;
+    storage->bytes = bytes;
+    storage->release = release;
+    storage->context = context;
+    body->describe(sizes, strides, dtype, extent);
+    body->point_at(storage, offset);
+    return body;
+  }
+
+  /// A new body for other elements of the same memory; null with a reason where that fails.
+  TensorBody* make_view(std::int64_t wanted_rank, const std::int64_t* wanted_sizes,
+                        const std::int64_t* wanted_strides, std::int64_t first, DType type,
+                        const char*& reason) const noexcept {
+    const auto view_rank = static_cast<std::size_t>(wanted_rank);
+    reason = view_rank > max_rank ? "there are too many dimensions"
+             : storage == nullptr ? "the tensor is undefined"
+                                  : nullptr;
+    if (reason != nullptr) return nullptr;
+    const Extent extent{view_rank, wanted_sizes, wanted_strides, type};
+    std::int64_t bytes = extent.bytes;
+    reason = extent.wrong;
+    if (reason == nullptr && bytes != 0 &&
+        (!extend(bytes, first, type) || bytes > storage->bytes)) {
+      reason = "the view reaches beyond the memory";
+    }
+    if (reason != nullptr) return nullptr;
+    reason = no_memory;
+    TensorBody* body = make(view_rank);
+    if (body == nullptr) return nullptr;
+    storage->references.increment();
+    body->describe(wanted_sizes, wanted_strides, type, extent);
+    body->point_at(storage, first);
+    return body;
+  }
+
+  /// A new body of an undefined tensor, into which any other can be assigned.
+  static TensorBody* make_undefined() noexcept {
+    TensorBody* body = make(max_rank);
+    if (body == nullptr) return nullptr;
+    body->rank = 0;
+    body->row_major = true;
+    body->storage = nullptr;
+    body->data = nullptr;
+    body->offset = body->count = 0;
+    body->dtype = DType::float32;
+    return body;
+  }
+
+  /// A new body for the same elements; null where there is no memory.
+  [[gnu::always_inline]] TensorBody* share() const noexcept {
+    TensorBody* body = lend();
+    if (body != nullptr) [[likely]]
+      body->own();
+    return body;
+  }
+  /// The same at less cost, for a call during which this body lives; own() makes it one that stays.
+  [[gnu::always_inline]] TensorBody* lend() const noexcept {
+    TensorBody* body = make(rank);
+    if (body == nullptr) [[unlikely]]
+      return nullptr;
+    body->copy_from(*this);
+    body->lent = true;
+    return body;
+  }
+  [[gnu::always_inline]] void own() noexcept {
+    if (lent && storage != nullptr) storage->references.increment();
+    lent = false;
+  }
+
+  /// Makes the body one for the same elements as another; false where it has no room for that one's
+  /// sizes.
+  bool assign(const TensorBody& other) noexcept {
+    if (this == &other) return true;
+    const std::size_t room = home != nullptr ? size_of(rank) : Pool::class_size(size_class);
+    if (size_of(other.rank) > room) return false;
+    Storage* old = lent || storage == home ? nullptr : storage;
+    rank = other.rank;
+    copy_from(other);
+    lent = true;
+    own();
+    if (old != nullptr) release(old);
+    return true;
+  }
+
+  /// Gives up one reference to the body.
+  [[gnu::always_inline]] void drop() noexcept {
+    if (references.load() != 1 && references.decrement() != 0) return;
+    if (storage != nullptr && storage != home && !lent) release(storage);
+    if (home != nullptr) {
+      release(home);
+    } else {
+      Pool::free(this);
+    }
+  }
+
+ private:
+  static constexpr std::size_t size_of(std::size_t rank) noexcept {
+    return sizeof(TensorBody) + (rank > 3 ? rank : 3) * 2 * sizeof(std::int64_t);
+  }
+
+  /// Adds the bytes in front of an offset; false where that cannot be.
+  static bool extend(std::int64_t& bytes, std::int64_t offset, DType dtype) noexcept {
+    std::int64_t skipped = 0;
+    return offset >= 0 &&
+           !__builtin_mul_overflow(offset, static_cast<std::int64_t>(element_size(dtype)),
+                                   &skipped) &&
+           !__builtin_add_overflow(skipped, bytes, &bytes);
+  }
+
+  /// A new body in a block of its own, whose sizes, strides and storage are not set.
+  [[gnu::always_inline]] static TensorBody* make(std::size_t rank) noexcept {
+    auto* body = static_cast<TensorBody*>(Pool::allocate(size_of(rank)));
+    if (body != nullptr) [[likely]]
+      body->begin(rank, nullptr);
+    return body;
+  }
+  [[gnu::always_inline]] void begin(std::size_t dimensions, Storage* in) noexcept {
+    self = this;
+    home = in;
+    rank = static_cast<std::uint16_t>(dimensions);
+    lent = false;
+  }
+  [[gnu::always_inline]] void describe(const std::int64_t* given_sizes,
+                                       const std::int64_t* given_strides, DType type,
+                                       const Extent& extent) noexcept {
+    std::int64_t step = 1;
+    for (std::size_t d = rank; d-- > 0;) {
+      sizes()[d] = given_sizes[d];
+      strides()[d] = given_strides != nullptr ? given_strides[d] : step;
+      step *= given_sizes[d] != 0 ? given_sizes[d] : 1;
+    }
+    count = extent.count;
+    row_major = extent.row_major;
+    dtype = type;
+  }
+  /// Takes over a reference to the storage.
+  [[gnu::always_inline]] void point_at(Storage* to, std::int64_t first) noexcept {
+    storage = to;
+    offset = first;
+    data =
+        static_cast<std::byte*>(to->data) + first * static_cast<std::int64_t>(element_size(dtype));
+  }
+  [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
+    storage = other.storage;
+    data = other.data;
+    offset = other.offset;
+    count = other.count;
+    dtype = other.dtype;
+    row_major = other.row_major;
+    const std::int64_t* from = other.sizes();
+    std::int64_t* to = sizes();
+    for (std::uint32_t i = 0; i < 6; ++i) to[i] = from[i];
+    for (std::uint32_t i = 6; i < 2u * rank; ++i) to[i] = from[i];
+  }
+  [[gnu::always_inline]] static void release(Storage* storage) noexcept {
+    if (storage->references.load() != 1 && storage->references.decrement() != 0) return;
+    if (storage->release != nullptr) [[unlikely]]
+      storage->release(storage->context);
+    Pool::free(storage);
+  }
+};
+static_assert(sizeof(TensorBody) == 80);  // so a block of 128 bytes holds 3 dimensions
+
+}  // namespace aoti::detail
