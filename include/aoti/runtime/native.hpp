@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "aoti/abi/imports.hpp"
-#include "aoti/runtime/native_copy.hpp"
 #include "aoti/runtime/native_functions.hpp"
 #include "aoti/runtime/runtime.hpp"
 
@@ -222,7 +221,7 @@ template <ImportProvider... Providers> struct NativeWith {
   static void destroy(AtenTensorHandle handle) noexcept { Body::of(handle)->drop(); }
 
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
-    return detail::reordered(tensor, order);
+    return Access::owner_of(detail::reordered(*Access::body_of(tensor), order));
   }
 
   static void* import(const char* symbol) noexcept {

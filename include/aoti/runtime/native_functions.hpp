@@ -12,8 +12,8 @@
 #include <string_view>
 
 #include "aoti/abi/imports.hpp"
-#include "aoti/runtime/native_copy.hpp"
 #include "aoti/runtime/tensor.hpp"
+#include "aoti/runtime/tensor_copy.hpp"
 
 namespace aoti {
 

@@ -14,6 +14,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/result.hpp"
 #include "aoti/runtime/tensor_body.hpp"
+#include "aoti/runtime/tensor_copy.hpp"
 
 namespace aoti {
 
@@ -223,6 +224,13 @@ inline Result<Tensor> Tensor::adopt(DType dtype, void* data, Sizes sizes, Sizes 
       data, sizes.size(), sizes.data(), strides.empty() ? nullptr : strides.data(), 0, dtype,
       release, context, reason);
   if (body == nullptr) return detail::not_made("Tensor::borrow", reason);
+  return Tensor{body};
+}
+
+inline Result<Tensor> Tensor::clone() const {
+  if (!defined()) return Error{Errc::undefined_tensor, "Tensor::clone", "the tensor is undefined"};
+  detail::TensorBody* body = detail::reordered(*body_, {});
+  if (body == nullptr) return detail::not_made("Tensor::clone", detail::TensorBody::no_memory);
   return Tensor{body};
 }
 

@@ -263,11 +263,11 @@ struct TensorBody : Block {
   [[gnu::always_inline]] void describe(const std::int64_t* given_sizes,
                                        const std::int64_t* given_strides, DType type,
                                        const Extent& extent) noexcept {
-    std::int64_t step = 1;
+    std::uint64_t step = 1;  // may overflow where there are no elements
     for (std::size_t d = rank; d-- > 0;) {
       sizes()[d] = given_sizes[d];
-      strides()[d] = given_strides != nullptr ? given_strides[d] : step;
-      step *= given_sizes[d] != 0 ? given_sizes[d] : 1;
+      strides()[d] = given_strides != nullptr ? given_strides[d] : static_cast<std::int64_t>(step);
+      step *= given_sizes[d] != 0 ? static_cast<std::uint64_t>(given_sizes[d]) : 1;
     }
     count = extent.count;
     row_major = extent.row_major;

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
+#include <string_view>
 #include <type_traits>
 
-#include "aoti/runtime/tensor.hpp"
+#include "aoti/runtime/tensor_body.hpp"
 
 namespace aoti::detail {
 
@@ -208,7 +210,7 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
   if (from.rank > to.rank) return "the sizes do not match";
   const auto to_size = static_cast<std::int64_t>(element_size(to.dtype));
   const auto from_size = static_cast<std::int64_t>(element_size(from.dtype));
-  std::int64_t to_steps[Tensor::max_rank], from_steps[Tensor::max_rank];
+  std::int64_t to_steps[TensorBody::max_rank], from_steps[TensorBody::max_rank];
   const std::uint32_t added = to.rank - from.rank;
   for (std::uint32_t d = 0; d < to.rank; ++d) {
     to_steps[d] = to.strides()[d] * to_size;
@@ -260,7 +262,7 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
 /// The strides of a copy: those of the tensor where its elements lie densely in some order, else
 /// the order of its strides without gaps, as torch's clone has it.
 inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexcept {
-  std::uint32_t inner_to_outer[Tensor::max_rank];
+  std::uint32_t inner_to_outer[TensorBody::max_rank];
   for (std::uint32_t i = 0; i < tensor.rank; ++i) inner_to_outer[i] = tensor.rank - 1 - i;
   // By stride, and where they are equal the later dimension is further in.
   for (std::uint32_t i = 1; i < tensor.rank; ++i) {
@@ -280,10 +282,9 @@ inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexc
 }
 
 /// A copy whose memory is dense, with the dimensions in that order from the outermost to the
-/// innermost; undefined where there is no memory.
-inline Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
-  const TensorBody& from = *TensorAccess::body_of(tensor);
-  std::int64_t strides[Tensor::max_rank], step = 1;
+/// innermost; row-major for an empty order. Null where there is no memory.
+inline TensorBody* reordered(const TensorBody& from, std::span<const int> order) noexcept {
+  std::int64_t strides[TensorBody::max_rank], step = 1;
   for (std::uint32_t i = from.rank; i-- > 0;) {
     const std::uint32_t d = order.empty() ? i : static_cast<std::uint32_t>(order[i]);
     strides[d] = step;
@@ -291,20 +292,8 @@ inline Tensor reordered(const Tensor& tensor, std::span<const int> order) noexce
   }
   const char* reason = nullptr;
   TensorBody* body = TensorBody::make_owning(from.rank, from.sizes(), strides, from.dtype, reason);
-  if (body == nullptr) return {};
-  copy_elements(*body, from);
-  return TensorAccess::owner_of(body);
+  if (body != nullptr) copy_elements(*body, from);
+  return body;
 }
 
 }  // namespace aoti::detail
-
-namespace aoti {
-
-inline Result<Tensor> Tensor::clone() const {
-  if (!defined()) return Error{Errc::undefined_tensor, "Tensor::clone", "the tensor is undefined"};
-  Tensor copy = detail::reordered(*this, {});
-  if (!copy.defined()) return detail::not_made("Tensor::clone", detail::TensorBody::no_memory);
-  return copy;
-}
-
-}  // namespace aoti

@@ -1,0 +1,160 @@
+// The runtime without libtorch: what every runtime does, and which imports it has.
+#include <aoti/runtime/native.hpp>
+
+#include <set>
+#include <string>
+
+#include "runtime/battery.hpp"
+
+namespace aoti_test {
+
+using aoti::Native;
+using aoti::NativeFunctions;
+using aoti::Tensor;
+namespace imported = aoti::abi::imported;
+
+template <> struct RuntimeCase<Native> {
+  using Numbers = std::vector<std::int64_t>;
+  static Tensor make(const Numbers& sizes, std::vector<float> elements, const Numbers& strides) {
+    const Tensor rows = Tensor::borrow(aoti::DType::float32, elements.data(), sizes, {}).value();
+    Tensor tensor = Tensor::empty(aoti::DType::float32, sizes, strides).value();
+    const AtenTensorHandle to = Native::share(tensor), from = Native::share(rows);
+    EXPECT_EQ(NativeFunctions::copy_(to, from, 0), 0);
+    Native::destroy(to);
+    Native::destroy(from);
+    return tensor;
+  }
+  static std::vector<float> elements(const Tensor& tensor) {
+    const Tensor rows = tensor.clone().value();
+    const auto span = rows.elements<float>().value();
+    return {span.begin(), span.end()};
+  }
+  static const void* data(const Tensor& tensor) { return tensor.data(); }
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Native, RuntimeBattery, Native);
+
+/// What is not here, and so makes a model that imports it be refused by name.
+const std::set<std::string_view> absent{
+    // operators, which come from providers
+    "aoti_torch_cpu_addmm_out", "aoti_torch_cpu_mm_out", "aoti_torch_cpu_convolution",
+    "aoti_torch_cpu_cumsum", "aoti_torch_cpu__scaled_dot_product_flash_attention_for_cpu",
+    "aoti_torch_cpu__linear_pointwise", "aoti_torch_cpu_mkldnn_rnn_layer",
+    "aoti_torch__mm_plus_mm_out", "aoti_torch_index_put_out",
+    // torch's dispatcher
+    "aoti_torch_proxy_executor_call_function", "aoti_torch_call_dispatcher",
+    // other devices
+    "aoti_torch_empty_strided_pinned", "aoti_torch_create_cuda_guard",
+    "aoti_torch_delete_cuda_guard", "aoti_torch_cuda_guard_set_index",
+    "aoti_torch_create_cuda_stream_guard", "aoti_torch_delete_cuda_stream_guard",
+    "aoti_torch_get_current_cuda_stream", "aoti_torch_cuda_caching_allocator_raw_alloc",
+    "aoti_torch_cuda_caching_allocator_raw_delete", "aoti_torch_create_xpu_guard",
+    "aoti_torch_delete_xpu_guard", "aoti_torch_create_xpu_stream_guard",
+    "aoti_torch_delete_xpu_stream_guard", "aoti_torch_get_current_xpu_stream",
+    "aoti_torch_get_current_xpu_device", "aoti_torch_mps_set_arg_tensor",
+    "aoti_torch_get_current_device_index",
+    // debugging, and values for profilers
+    "aoti_torch_print_tensor_handle", "aoti_torch_save_tensor_handle", "aoti_torch_int64_to_ivalue",
+    "aoti_torch_str_to_ivalue", "aoti_torch_strlist_to_ivalue", "aoti_torch_tensor_to_ivalue",
+    "aoti_torch_delete_c10_value_object"};
+
+TEST(Native, HasEveryImportOrItIsListed) {
+  for (const aoti::abi::Row& row : aoti::abi::import_rows) {
+    EXPECT_EQ(Native::import(row.symbol) == nullptr, absent.count(row.symbol) == 1) << row.symbol;
+    if (row.need == aoti::abi::Need::required) {
+      EXPECT_NE(Native::import(row.symbol), nullptr) << row.symbol;
+    }
+  }
+}
+
+AOTITorchError my_mm(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle) {
+  return NativeFunctions::fail("my_mm", "it is only a test");
+}
+std::int32_t other_dtype() { return 77; }
+
+TEST(Native, TakesFunctionsFromProvidersFirst) {
+  using Mine = aoti::NativeWith<aoti::Provide<imported::cpu_mm_out, my_mm>,
+                                aoti::Provide<imported::dtype_float32, other_dtype>>;
+  EXPECT_EQ(Native::import("aoti_torch_cpu_mm_out"), nullptr);
+  const auto mm = aoti::abi::resolve<Mine, imported::cpu_mm_out>();
+  EXPECT_EQ(mm, my_mm);
+  EXPECT_NE(mm(nullptr, nullptr, nullptr), 0);
+  EXPECT_EQ(Mine::last_error(), "my_mm: it is only a test");
+  EXPECT_EQ((aoti::abi::resolve<Mine, imported::dtype_float32>()()), 77);
+  EXPECT_EQ((aoti::abi::resolve<Native, imported::dtype_float32>()()), 6);
+  EXPECT_EQ((aoti::abi::resolve<Mine, imported::dtype_float64>()()), 7);
+}
+
+TEST(Native, MakesALentHandleOneThatStays) {
+  Tensor tensor = RuntimeCase<Native>::make({2, 3}, six, {});
+  const void* data = tensor.data();
+  Tensor kept = Native::take(Native::lend(tensor));
+  tensor = Tensor{};
+  EXPECT_EQ(kept.data(), data);
+  EXPECT_EQ(RuntimeCase<Native>::elements(kept), six);
+
+  const AtenTensorHandle lent = Native::lend(kept);
+  AtenTensorHandle view = nullptr;
+  const std::int64_t sizes[] = {3}, strides[] = {2};
+  ASSERT_EQ(NativeFunctions::_reinterpret_tensor(lent, 1, sizes, strides, 1, &view), 0);
+  Native::destroy(lent);
+  kept = Tensor{};
+  EXPECT_EQ(RuntimeCase<Native>::elements(Native::peek(view)), (std::vector<float>{2, 4, 6}));
+  Native::destroy(view);
+}
+
+TEST(Native, AssignsTensorsWhereThereIsRoom) {
+  const Tensor tensor = RuntimeCase<Native>::make({2, 3}, six, {});
+  const AtenTensorHandle from = Native::share(tensor);
+  AtenTensorHandle undefined = nullptr;
+  ASSERT_EQ(NativeFunctions::new_uninitialized_tensor(&undefined), 0);
+  bool defined = true;
+  ASSERT_EQ(NativeFunctions::is_defined(undefined, &defined), 0);
+  EXPECT_FALSE(defined);
+  ASSERT_EQ(NativeFunctions::assign_tensors(from, undefined), 0);
+  EXPECT_EQ(Native::peek(undefined).data(), tensor.data());
+
+  // Into one that lies in a block with memory of its own, which stays with it.
+  const AtenTensorHandle own = Native::give(RuntimeCase<Native>::make({1}, {9}, {}));
+  ASSERT_EQ(NativeFunctions::assign_tensors(from, own), 0);
+  EXPECT_EQ(Native::peek(own).data(), tensor.data());
+  ASSERT_EQ(NativeFunctions::assign_tensors(own, own), 0);
+
+  const std::vector<std::int64_t> many(8, 1);
+  const AtenTensorHandle wide = Native::give(RuntimeCase<Native>::make(many, {1}, {}));
+  EXPECT_NE(NativeFunctions::assign_tensors(wide, own), 0);
+  EXPECT_THAT(Native::last_error(), testing::HasSubstr("fewer dimensions"));
+  EXPECT_EQ(NativeFunctions::assign_tensors(own, wide), 0);
+  for (const AtenTensorHandle handle : {from, undefined, own, wide}) Native::destroy(handle);
+}
+
+TEST(Native, ChecksViews) {
+  const AtenTensorHandle handle = Native::give(RuntimeCase<Native>::make({2, 3}, six, {}));
+  const std::int64_t sizes[] = {2, 3}, beyond[] = {4, 1}, negative[] = {-1, 1};
+  const std::int64_t strides[] = {3, 1};
+  AtenTensorHandle out = handle;
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, 2, sizes, beyond, 0, &out), 0);
+  EXPECT_EQ(out, nullptr);
+  EXPECT_THAT(Native::last_error(),
+              testing::HasSubstr("aoti_torch__reinterpret_tensor: the view reaches beyond"));
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, 2, sizes, strides, 1, &out), 0);
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, 2, sizes, strides, -1, &out), 0);
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, 2, negative, strides, 0, &out), 0);
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, 65, sizes, strides, 0, &out), 0);
+  EXPECT_NE(NativeFunctions::_reinterpret_tensor(handle, -1, sizes, strides, 0, &out), 0);
+  EXPECT_NE(NativeFunctions::_alloc_from_pool(handle, 2, 6, 2, sizes, strides, &out), 0);
+  EXPECT_NE(NativeFunctions::empty_strided(1, sizes, strides, 6, 1, 0, &out), 0);
+  EXPECT_THAT(Native::last_error(), testing::HasSubstr("lie on the CPU"));
+  EXPECT_NE(NativeFunctions::create_tensor_from_blob_v2(&out, 1, sizes, strides, 0, 6, 0, 0, &out,
+                                                        3, nullptr, 0),
+            0);
+  std::int64_t number = 0;
+  EXPECT_NE(NativeFunctions::get_size(handle, 2, &number), 0);
+  EXPECT_EQ(NativeFunctions::get_size(handle, -1, &number), 0);
+  EXPECT_EQ(number, 3);
+  float item = 0;
+  EXPECT_NE(NativeFunctions::item(handle, &item), 0);
+  Native::destroy(handle);
+}
+
+}  // namespace aoti_test
