@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "aoti/runtime/tensor_body.hpp"
 
@@ -259,26 +260,44 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
   return nullptr;
 }
 
-/// The strides of a copy: those of the tensor where its elements lie densely in some order, else
-/// the order of its strides without gaps, as torch's clone has it.
-inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexcept {
-  std::uint32_t inner_to_outer[TensorBody::max_rank];
+/// The dimensions from the innermost to the outermost, as at::infer_dense_strides orders them: by
+/// stride, then by size, and where a stride is 0 the later dimension is further in.
+inline void order_by_stride(const TensorBody& tensor, std::uint32_t* inner_to_outer) noexcept {
+  const auto compare = [&](std::uint32_t a, std::uint32_t b) {
+    const std::int64_t first = tensor.strides()[a], second = tensor.strides()[b];
+    if (first == 0 || second == 0) return 0;
+    if (first != second) return first < second ? -1 : 1;
+    return tensor.sizes()[a] > tensor.sizes()[b] ? 1 : 0;
+  };
   for (std::uint32_t i = 0; i < tensor.rank; ++i) inner_to_outer[i] = tensor.rank - 1 - i;
-  // By stride, and where they are equal the later dimension is further in.
   for (std::uint32_t i = 1; i < tensor.rank; ++i) {
-    for (std::uint32_t k = i; k > 0; --k) {
-      const std::uint32_t a = inner_to_outer[k - 1], b = inner_to_outer[k];
-      if (tensor.strides()[a] <= tensor.strides()[b]) break;
-      inner_to_outer[k - 1] = b;
-      inner_to_outer[k] = a;
+    std::uint32_t at = i;
+    for (std::uint32_t k = i; k-- > 0;) {
+      const int order = compare(inner_to_outer[k], inner_to_outer[at]);
+      if (order < 0) break;
+      if (order == 0) continue;
+      std::swap(inner_to_outer[k], inner_to_outer[at]);
+      at = k;
     }
   }
+}
+
+/// The strides of a copy, as torch's clone has them: the tensor's where its elements lie densely in
+/// some order, else those of that order without gaps.
+inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexcept {
+  std::uint32_t inner_to_outer[TensorBody::max_rank];
+  order_by_stride(tensor, inner_to_outer);
   std::int64_t step = 1;
+  bool dense = true;
   for (std::uint32_t i = 0; i < tensor.rank; ++i) {
     const std::uint32_t d = inner_to_outer[i];
     strides[d] = step;
-    step *= tensor.sizes()[d] != 0 ? tensor.sizes()[d] : 1;
+    if (tensor.sizes()[d] < 2) continue;
+    dense &= tensor.strides()[d] == step;
+    step *= tensor.sizes()[d];
   }
+  if (!dense && !tensor.row_major) return;
+  for (std::uint32_t d = 0; d < tensor.rank; ++d) strides[d] = tensor.strides()[d];
 }
 
 /// A copy whose memory is dense, with the dimensions in that order from the outermost to the
