@@ -4,23 +4,10 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include "libtorch/models.hpp"
+#include "libtorch/runtime_case.hpp"
 #include "runtime/battery.hpp"
 
 namespace aoti_test {
-
-template <> struct RuntimeCase<aoti::Libtorch> {
-  static at::Tensor make(const Sizes& sizes, std::vector<float> elements, const Sizes& strides) {
-    const at::Tensor rows = at::from_blob(elements.data(), sizes, at::kFloat).clone();
-    if (strides.empty()) return rows;
-    at::Tensor tensor = at::empty_strided(sizes, strides, at::kFloat);
-    return tensor.copy_(rows);
-  }
-  static std::vector<float> elements(const at::Tensor& tensor) {
-    const at::Tensor rows = tensor.contiguous();
-    return {rows.data_ptr<float>(), rows.data_ptr<float>() + rows.numel()};
-  }
-  static const void* data(const at::Tensor& tensor) { return tensor.data_ptr(); }
-};
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Libtorch, RuntimeBattery, aoti::Libtorch);
 

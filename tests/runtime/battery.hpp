@@ -9,17 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "support/support.hpp"
+#include "runtime/runtime_case.hpp"
 
 namespace aoti_test {
-
-/// How a test makes a runtime's tensors and looks into them:
-///   static Tensor make(std::vector<std::int64_t> sizes, const std::vector<float>& elements,
-///                      std::vector<std::int64_t> strides);   float32 on the CPU; elements in
-///                      row-major order; strides empty for row-major memory, else without overlaps
-///   static std::vector<float> elements(const Tensor&);       in row-major order
-///   static const void* data(const Tensor&);                  where the memory begins
-template <class Runtime> struct RuntimeCase;
 
 template <class Runtime> class RuntimeBattery : public testing::Test {};
 TYPED_TEST_SUITE_P(RuntimeBattery);
@@ -37,7 +29,7 @@ TYPED_TEST_P(RuntimeBattery, TellsDefinedTensorsFromUndefinedOnes) {
   EXPECT_FALSE(TypeParam::is_defined(tensor));
   EXPECT_FALSE(TypeParam::is_strided(tensor));
   EXPECT_FALSE(TypeParam::is_strided_on(tensor, aoti::DeviceType::cpu));
-  tensor = Case::make({2, 3}, six, {});
+  tensor = Case::template make<float>({2, 3}, six, {});
   EXPECT_TRUE(TypeParam::is_defined(tensor));
   EXPECT_TRUE(TypeParam::is_strided(tensor));
   const auto moved = std::move(tensor);
@@ -61,7 +53,7 @@ TYPED_TEST_P(RuntimeBattery, DescribesTensors) {
       {{3, 1, 2}, {2, 2, 1}, {2, 2, 1}, true},
   };
   for (const auto& [sizes, given, strides, row_major] : cases) {
-    const auto tensor = Case::make(sizes, six, given);
+    const auto tensor = Case::template make<float>(sizes, six, given);
     EXPECT_EQ(TypeParam::dtype(tensor), aoti::DType::float32);
     EXPECT_EQ(TypeParam::device(tensor), aoti::DeviceType::cpu);
     EXPECT_TRUE(TypeParam::is_strided_on(tensor, aoti::DeviceType::cpu));
@@ -71,17 +63,17 @@ TYPED_TEST_P(RuntimeBattery, DescribesTensors) {
     EXPECT_EQ(TypeParam::is_row_major(tensor), row_major)
         << testing::PrintToString(sizes) << testing::PrintToString(strides);
   }
-  const auto scalar = Case::make({}, {7}, {});
+  const auto scalar = Case::template make<float>({}, {7}, {});
   EXPECT_TRUE(TypeParam::sizes(scalar).empty());
   EXPECT_TRUE(TypeParam::is_row_major(scalar));
-  const auto none = Case::make({0, 3}, {}, {});
+  const auto none = Case::template make<float>({0, 3}, {}, {});
   EXPECT_EQ(TypeParam::sizes(none)[0], 0);
   EXPECT_TRUE(TypeParam::is_row_major(none));
 }
 
 TYPED_TEST_P(RuntimeBattery, SharesMemoryThroughHandles) {
   using Case = RuntimeCase<TypeParam>;
-  auto tensor = Case::make({2, 3}, six, {});
+  auto tensor = Case::template make<float>({2, 3}, six, {});
   const void* data = Case::data(tensor);
   const AtenTensorHandle first = TypeParam::share(tensor), second = TypeParam::share(tensor);
   ASSERT_NE(first, nullptr);
@@ -94,12 +86,12 @@ TYPED_TEST_P(RuntimeBattery, SharesMemoryThroughHandles) {
   const auto taken = TypeParam::take(first);
   EXPECT_EQ(Case::data(taken), data);
   TypeParam::destroy(second);
-  EXPECT_EQ(Case::elements(taken), six);
+  EXPECT_EQ(Case::template elements<float>(taken), six);
 }
 
 TYPED_TEST_P(RuntimeBattery, GivesTensorsAway) {
   using Case = RuntimeCase<TypeParam>;
-  auto tensor = Case::make({2, 3}, six, {});
+  auto tensor = Case::template make<float>({2, 3}, six, {});
   const void* data = Case::data(tensor);
   const AtenTensorHandle handle = TypeParam::give(std::move(tensor));
   ASSERT_NE(handle, nullptr);
@@ -107,7 +99,7 @@ TYPED_TEST_P(RuntimeBattery, GivesTensorsAway) {
       TypeParam::is_defined(tensor));  // NOLINT(bugprone-use-after-move): that is the point
   const auto taken = TypeParam::take(handle);
   EXPECT_EQ(Case::data(taken), data);
-  EXPECT_EQ(Case::elements(taken), six);
+  EXPECT_EQ(Case::template elements<float>(taken), six);
 }
 
 TYPED_TEST_P(RuntimeBattery, LaysMemoryOutAnew) {
@@ -125,9 +117,9 @@ TYPED_TEST_P(RuntimeBattery, LaysMemoryOutAnew) {
       {{1, 2, 3, 1}, {}, {0, 2, 3, 1}, {6, 1, 2, 2}},
   };
   for (const auto& [sizes, from, order, to] : cases) {
-    const auto tensor = Case::make(sizes, six, from);
+    const auto tensor = Case::template make<float>(sizes, six, from);
     const auto copy = TypeParam::reordered(tensor, order);
-    EXPECT_EQ(Case::elements(copy), six);
+    EXPECT_EQ(Case::template elements<float>(copy), six);
     EXPECT_NE(Case::data(copy), Case::data(tensor));
     EXPECT_EQ(numbers(TypeParam::sizes(copy)), sizes);
     for (std::size_t d = 0; d < sizes.size(); ++d) {

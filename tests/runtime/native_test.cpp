@@ -1,10 +1,9 @@
 // The runtime without libtorch: what every runtime does, and which imports it has.
-#include <aoti/runtime/native.hpp>
-
 #include <set>
 #include <string>
 
 #include "runtime/battery.hpp"
+#include "runtime/native_case.hpp"
 
 namespace aoti_test {
 
@@ -12,25 +11,6 @@ using aoti::Native;
 using aoti::NativeFunctions;
 using aoti::Tensor;
 namespace imported = aoti::abi::imported;
-
-template <> struct RuntimeCase<Native> {
-  using Numbers = std::vector<std::int64_t>;
-  static Tensor make(const Numbers& sizes, std::vector<float> elements, const Numbers& strides) {
-    const Tensor rows = Tensor::borrow(aoti::DType::float32, elements.data(), sizes, {}).value();
-    Tensor tensor = Tensor::empty(aoti::DType::float32, sizes, strides).value();
-    const AtenTensorHandle to = Native::share(tensor), from = Native::share(rows);
-    EXPECT_EQ(NativeFunctions::copy_(to, from, 0), 0);
-    Native::destroy(to);
-    Native::destroy(from);
-    return tensor;
-  }
-  static std::vector<float> elements(const Tensor& tensor) {
-    const Tensor rows = tensor.clone().value();
-    const auto span = rows.elements<float>().value();
-    return {span.begin(), span.end()};
-  }
-  static const void* data(const Tensor& tensor) { return tensor.data(); }
-};
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, RuntimeBattery, Native);
 
@@ -86,12 +66,12 @@ TEST(Native, TakesFunctionsFromProvidersFirst) {
 }
 
 TEST(Native, MakesALentHandleOneThatStays) {
-  Tensor tensor = RuntimeCase<Native>::make({2, 3}, six, {});
+  Tensor tensor = RuntimeCase<Native>::make<float>({2, 3}, six, {});
   const void* data = tensor.data();
   Tensor kept = Native::take(Native::lend(tensor));
   tensor = Tensor{};
   EXPECT_EQ(kept.data(), data);
-  EXPECT_EQ(RuntimeCase<Native>::elements(kept), six);
+  EXPECT_EQ(RuntimeCase<Native>::elements<float>(kept), six);
 
   const AtenTensorHandle lent = Native::lend(kept);
   AtenTensorHandle view = nullptr;
@@ -99,12 +79,13 @@ TEST(Native, MakesALentHandleOneThatStays) {
   ASSERT_EQ(NativeFunctions::_reinterpret_tensor(lent, 1, sizes, strides, 1, &view), 0);
   Native::destroy(lent);
   kept = Tensor{};
-  EXPECT_EQ(RuntimeCase<Native>::elements(Native::peek(view)), (std::vector<float>{2, 4, 6}));
+  EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(view)),
+            (std::vector<float>{2, 4, 6}));
   Native::destroy(view);
 }
 
 TEST(Native, AssignsTensorsWhereThereIsRoom) {
-  const Tensor tensor = RuntimeCase<Native>::make({2, 3}, six, {});
+  const Tensor tensor = RuntimeCase<Native>::make<float>({2, 3}, six, {});
   const AtenTensorHandle from = Native::share(tensor);
   AtenTensorHandle undefined = nullptr;
   ASSERT_EQ(NativeFunctions::new_uninitialized_tensor(&undefined), 0);
@@ -115,13 +96,13 @@ TEST(Native, AssignsTensorsWhereThereIsRoom) {
   EXPECT_EQ(Native::peek(undefined).data(), tensor.data());
 
   // Into one that lies in a block with memory of its own, which stays with it.
-  const AtenTensorHandle own = Native::give(RuntimeCase<Native>::make({1}, {9}, {}));
+  const AtenTensorHandle own = Native::give(RuntimeCase<Native>::make<float>({1}, {9}, {}));
   ASSERT_EQ(NativeFunctions::assign_tensors(from, own), 0);
   EXPECT_EQ(Native::peek(own).data(), tensor.data());
   ASSERT_EQ(NativeFunctions::assign_tensors(own, own), 0);
 
   const std::vector<std::int64_t> many(8, 1);
-  const AtenTensorHandle wide = Native::give(RuntimeCase<Native>::make(many, {1}, {}));
+  const AtenTensorHandle wide = Native::give(RuntimeCase<Native>::make<float>(many, {1}, {}));
   EXPECT_NE(NativeFunctions::assign_tensors(wide, own), 0);
   EXPECT_THAT(Native::last_error(), testing::HasSubstr("fewer dimensions"));
   EXPECT_EQ(NativeFunctions::assign_tensors(own, wide), 0);
@@ -129,7 +110,7 @@ TEST(Native, AssignsTensorsWhereThereIsRoom) {
 }
 
 TEST(Native, ChecksViews) {
-  const AtenTensorHandle handle = Native::give(RuntimeCase<Native>::make({2, 3}, six, {}));
+  const AtenTensorHandle handle = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
   const std::int64_t sizes[] = {2, 3}, beyond[] = {4, 1}, negative[] = {-1, 1};
   const std::int64_t strides[] = {3, 1};
   AtenTensorHandle out = handle;

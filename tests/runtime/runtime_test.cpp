@@ -6,11 +6,12 @@
 namespace aoti_test {
 
 template <> struct RuntimeCase<FakeRuntime> {
-  static FakeTensor make(Sizes sizes, const std::vector<float>& elements, Sizes strides) {
-    return tensor<float>(std::move(sizes), elements, std::move(strides));
+  template <class T>
+  static FakeTensor make(Sizes sizes, const std::vector<T>& elements, Sizes strides = {}) {
+    return tensor<T>(std::move(sizes), elements, std::move(strides));
   }
-  static std::vector<float> elements(const FakeTensor& tensor) {
-    return aoti_test::elements<float>(tensor);
+  template <class T> static std::vector<T> elements(const FakeTensor& tensor) {
+    return aoti_test::elements<T>(tensor);
   }
   static const void* data(const FakeTensor& tensor) { return tensor.data(); }
 };

@@ -1,0 +1,9 @@
+// Models compiled by torch on the runtime without libtorch, which is not in this program.
+#include "runtime/models_battery.hpp"
+#include "runtime/native_case.hpp"
+
+namespace aoti_test {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Native, ModelsBattery, aoti::Native);
+
+}  // namespace aoti_test
