@@ -1,0 +1,205 @@
+// Models bound to the functions of one runtime, whatever else of their names is in the process;
+// and what happens when one of these functions fails.
+#include <aoti/aoti.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/native_case.hpp"
+#include "support/allocations.hpp"
+
+// As if there were another runtime in the process.
+extern "C" __attribute__((used, visibility("default"))) AOTITorchError
+aoti_torch_no_such_function() {
+  return 0;
+}
+
+namespace aoti_test {
+namespace {
+
+using aoti::Errc;
+using aoti::Native;
+using aoti::NativeFunctions;
+using aoti::Provide;
+using aoti::Tensor;
+using aoti::detail::Pool;
+namespace imported = aoti::abi::imported;
+using Case = RuntimeCase<Native>;
+
+std::string model_path(const char* model) {
+  return std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append(".pt2");
+}
+
+int calls = 0;
+AOTITorchError counted_empty(std::int64_t rank, const std::int64_t* sizes,
+                             const std::int64_t* strides, std::int32_t dtype, std::int32_t device,
+                             std::int32_t index, AtenTensorHandle* out) {
+  ++calls;
+  return NativeFunctions::empty_strided(rank, sizes, strides, dtype, device, index, out);
+}
+
+TEST(Binding, IsEachModelsOwn) {
+  using Counting = aoti::NativeWith<Provide<imported::empty_strided, counted_empty>>;
+  const auto plain = aoti::Runner<aoti::Cpu, Native>::open(model_path("add"));
+  const auto counting = aoti::Runner<aoti::Cpu, Counting>::open(model_path("add"));
+  const auto fake_one = aoti::Runner<aoti::Cpu, FakeRuntime>::open(fake("add"));
+  ASSERT_TRUE(good(plain));
+  ASSERT_TRUE(good(counting));
+  ASSERT_TRUE(good(fake_one));
+  const Tensor x = Case::make<float>({8}, {1, 2, 3, 4, 5, 6, 7, 8});
+  const FakeTensor y = tensor<float>({2}, {1, 2});
+  const std::vector<float> twice{2, 4, 6, 8, 10, 12, 14, 16};
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_EQ(Case::elements<float>(plain.value().run<1>(x, x).value()[0]), twice);
+    EXPECT_EQ(calls, round - 1);
+    EXPECT_EQ(Case::elements<float>(counting.value().run<1>(x, x).value()[0]), twice);
+    EXPECT_EQ(calls, round);
+    EXPECT_EQ(elements<float>(fake_one.value().run<1>(y, y).value()[0]),
+              (std::vector<float>{2, 4}));
+  }
+}
+
+TEST(Binding, LeavesWeakImportsNull) {
+  const Tensor x = Case::make<float>({1}, {3});
+  const auto bound = aoti::Runner<aoti::Cpu, Native>::open(fake("weak_import"));
+  ASSERT_TRUE(good(bound));
+  const auto sum = bound.value().run<1>(x, x);
+  ASSERT_TRUE(good(sum));
+  EXPECT_EQ(Case::elements<float>(sum.value()[0]), std::vector<float>{6});
+
+  const auto open = aoti::Runner<aoti::Cpu, FakeRuntime>::open(fake("weak_import"));
+  ASSERT_TRUE(good(open));
+  const FakeTensor y = tensor<float>({1}, {3});
+  expect_error(open.value().run<1>(y, y), Errc::model_failed);
+}
+
+TEST(Binding, NamesAllThatIsMissing) {
+  expect_error(aoti::Runner<aoti::Cpu, Native>::open(fake("lacks_import")), Errc::missing_import,
+               {"aoti_torch_cpu_addmm_out (torch 2.3)"});
+  expect_error(aoti::Runner<aoti::Cpu, Native>::open(model_path("custom")), Errc::missing_import,
+               {"aoti_torch_proxy_executor_call_function"});
+  // Here it is not asked for by name, but given.
+  using All = aoti::NativeWith<Provide<imported::cpu_addmm_out, [](auto...) { return 1; }>>;
+  expect_error(aoti::Runner<aoti::Cpu, All>::open(fake("lacks_import")), Errc::missing_import,
+               {"does not provide aoti_torch_no_such_function"});
+}
+
+TEST(Binding, KnowsTorchsFunctionsInCpp) {
+  using aoti::abi::is_runtime_symbol;
+  EXPECT_TRUE(is_runtime_symbol("_ZN3c106detail14torchCheckFailEPKcS2_jS2_"));
+  EXPECT_TRUE(is_runtime_symbol("_ZNK2at10TensorBase7is_cudaEv"));
+  EXPECT_TRUE(is_runtime_symbol("_ZN5torch12aot_inductor4nameEv"));
+  EXPECT_FALSE(is_runtime_symbol("_ZNSt6vectorIN3c106DeviceEE9push_backEv"));
+  EXPECT_FALSE(is_runtime_symbol("_ZN4user2atEv"));
+  EXPECT_FALSE(is_runtime_symbol("_Znwm"));
+  EXPECT_FALSE(is_runtime_symbol("_Z"));
+  EXPECT_FALSE(is_runtime_symbol("malloc"));
+}
+
+// Inputs come back as outputs: tensors that were lent for the call stay.
+TEST(Binding, GivesInputsBackThatWereLent) {
+  const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("many"));
+  ASSERT_TRUE(good(runner));
+  std::vector<Tensor> in, out(40);
+  for (int i = 0; i < 40; ++i) in.push_back(Case::make<float>({1}, {static_cast<float>(i)}));
+  ASSERT_TRUE(good(runner.value().run_into(in, out)));
+  in.clear();
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(Case::elements<float>(out[static_cast<std::size_t>(i)]),
+              std::vector<float>{static_cast<float>(i)});
+  }
+}
+
+TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
+  const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("add"));
+  ASSERT_TRUE(good(runner));
+  const Tensor x = Case::make<float>({100, 100}, std::vector<float>(10000, 1));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(good(runner.value().run<1>(x, x)));
+  const std::size_t reserved = Pool::reserved();
+  EXPECT_EQ(allocations_in([&] {
+              for (int i = 0; i < 10; ++i) EXPECT_TRUE(runner.value().run<1>(x, x));
+            }),
+            0u);
+  EXPECT_EQ(Pool::reserved(), reserved);
+}
+
+/// Fails in the n-th call of a function that makes something; -1: never.
+int until_failure = -1;
+
+template <auto function, class Type> struct Fails;
+template <auto function, class... Arguments> struct Fails<function, AOTITorchError(Arguments...)> {
+  static AOTITorchError call(Arguments... arguments) {
+    if (until_failure == 0) return NativeFunctions::fail("a test's function", "out of memory");
+    if (until_failure > 0) --until_failure;
+    return function(arguments...);
+  }
+};
+
+template <class Import, auto function>
+using Failing = Provide<Import, Fails<function, typename Import::type>::call>;
+using F = NativeFunctions;
+using FailingNative =
+    aoti::NativeWith<Failing<imported::empty_strided, &F::empty_strided>,
+                     Failing<imported::create_tensor_from_blob, &F::create_tensor_from_blob>,
+                     Failing<imported::create_tensor_from_blob_v2, &F::create_tensor_from_blob_v2>,
+                     Failing<imported::new_tensor_handle, &F::new_tensor_handle>,
+                     Failing<imported::_reinterpret_tensor, &F::_reinterpret_tensor>,
+                     Failing<imported::clone, &F::clone>,
+                     Failing<imported::scalar_to_tensor_int64, &F::scalar<std::int64_t>>>;
+
+/// What a model is run on.
+std::vector<Tensor> inputs_of(const std::string& model) {
+  const auto ones = [](std::vector<std::int64_t> sizes) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : sizes) count *= size;
+    return Case::make<float>(sizes, std::vector<float>(static_cast<std::size_t>(count), 1));
+  };
+  if (model == "add") return {ones({8}), ones({8})};
+  if (model == "nested") return {ones({4, 3}), ones({4, 3})};
+  if (model == "derived") return {ones({2, 4}), ones({4, 4})};
+  if (model == "transposed") return {ones({6, 4}), ones({6, 4})};
+  if (model == "repeated") return {ones({4, 3})};
+  if (model == "mutating") return {ones({12})};
+  return {Case::make<std::int64_t>({2}, {1, 2}), Case::make<bool>({2}, {true, false})};
+}
+
+TEST(Binding, LeaksNothingWhicheverAllocationFails) {
+  using Runner = aoti::Runner<aoti::Cpu, FailingNative>;
+  for (const char* model :
+       {"add", "nested", "types", "derived", "transposed", "repeated", "mutating"}) {
+    SCOPED_TRACE(model);
+    const std::string path = model_path(model);
+    Pool::trim();
+    const std::size_t before = Pool::reserved();
+    bool all_done = false;
+    int failures = 0;
+    for (int n = 0; !all_done && n < 200; ++n) {
+      const std::vector<Tensor> inputs = inputs_of(model);
+      until_failure = n;
+      auto runner = Runner::open(path);
+      if (!runner) {
+        EXPECT_EQ(runner.error().code(), Errc::out_of_memory) << runner.error().message();
+        ++failures;
+        continue;
+      }
+      auto outputs = runner.value().run(inputs);
+      all_done = until_failure > 0;
+      until_failure = -1;
+      if (!outputs) {
+        EXPECT_EQ(outputs.error().code(), Errc::out_of_memory) << outputs.error().message();
+        ++failures;
+      }
+      EXPECT_TRUE(good(runner.value().run(inputs)));
+      std::move(runner.value()).unload();
+    }
+    until_failure = -1;
+    EXPECT_TRUE(all_done);
+    EXPECT_GT(failures, 0);
+    Pool::trim();
+    EXPECT_EQ(Pool::reserved(), before);
+  }
+}
+
+}  // namespace
+}  // namespace aoti_test
