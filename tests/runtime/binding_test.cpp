@@ -74,13 +74,18 @@ TEST(Binding, LeavesWeakImportsNull) {
   expect_error(open.value().run<1>(y, y), Errc::model_failed);
 }
 
+AOTITorchError no_addmm(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
+                        double, double) {
+  return 1;
+}
+
 TEST(Binding, NamesAllThatIsMissing) {
   expect_error(aoti::Runner<aoti::Cpu, Native>::open(fake("lacks_import")), Errc::missing_import,
                {"aoti_torch_cpu_addmm_out (torch 2.3)"});
   expect_error(aoti::Runner<aoti::Cpu, Native>::open(model_path("custom")), Errc::missing_import,
                {"aoti_torch_proxy_executor_call_function"});
   // Here it is not asked for by name, but given.
-  using All = aoti::NativeWith<Provide<imported::cpu_addmm_out, [](auto...) { return 1; }>>;
+  using All = aoti::NativeWith<Provide<imported::cpu_addmm_out, no_addmm>>;
   expect_error(aoti::Runner<aoti::Cpu, All>::open(fake("lacks_import")), Errc::missing_import,
                {"does not provide aoti_torch_no_such_function"});
 }
