@@ -11,6 +11,7 @@ LIMITS = {
     "run/add/aoti": [("run/add/raw_single_threaded", 1.10), ("run/add/torch_loader", 0.60)],
     "run/add/aoti_container": [("run/add/raw_container", 1.05)],
     "run/add/aoti_native": [("run/add/torch_loader", 0.12)],
+    "run/add/aoti_bound": [("run/add/torch_loader", 0.10)],
     "load/vit/aoti": [("load/vit/torch_loader", 0.70)],
     "load/add/aoti": [("load/add/torch_loader", 1.00)],
     "load/mlp/aoti": [("load/mlp/torch_loader", 1.00)],

@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
+#include <aoti/run/bound_run.hpp>
 #include <aoti/runtime/native.hpp>
 #include <cstring>
 
@@ -31,7 +32,10 @@ struct Subjects {
   Shared shared = bench::open<Shared>("add");
   aoti::Tensor native_a = bench::value(aoti::Tensor::borrow(a.data_ptr<float>(), {8}));
   aoti::Tensor native_b = bench::value(aoti::Tensor::borrow(b.data_ptr<float>(), {8}));
+  aoti::Tensor native_sum = bench::value(aoti::Tensor::empty(aoti::DType::float32, {8}));
   Native native = bench::open<Native>("add");
+  aoti::BoundRun<Native> bound = bench::value(aoti::BoundRun<Native>::make(
+      native, std::vector{native_a, native_b}, {&native_sum, 1}));
   Any any = bench::value(Any::of(bench::open<Exclusive>("add")));
   bench::TorchLoader loader{bench::package("add")};
 
@@ -111,6 +115,20 @@ void aoti_native(benchmark::State& state) {
   }
 }
 
+/// With inputs and outputs bound once.
+void aoti_bound(benchmark::State& state) {
+  Subjects& subjects = Subjects::get();
+  for (auto _ : state) {
+    auto done = subjects.bound.run();
+    benchmark::DoNotOptimize(done);
+    benchmark::ClobberMemory();
+  }
+  const at::Tensor expected = subjects.a + subjects.b;
+  if (std::memcmp(subjects.native_sum.data(), expected.data_ptr(), 8 * sizeof(float)) != 0) {
+    state.SkipWithError("wrong result");
+  }
+}
+
 void torch_loader(benchmark::State& state) {
   Subjects& subjects = Subjects::get();
   measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
@@ -134,6 +152,7 @@ BENCHMARK(aoti_array<&Subjects::shared>)->Name("run/add/aoti_container");
 BENCHMARK(aoti_into)->Name("run/add/aoti_into");
 BENCHMARK(aoti_any)->Name("run/add/aoti_any");
 BENCHMARK(aoti_native)->Name("run/add/aoti_native");
+BENCHMARK(aoti_bound)->Name("run/add/aoti_bound");
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace

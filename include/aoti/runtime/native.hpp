@@ -212,6 +212,8 @@ template <ImportProvider... Providers> struct NativeWith {
   }
   [[gnu::always_inline]] static Tensor take(AtenTensorHandle handle) noexcept {
     Body* body = Body::of(handle);
+    if (body->hold == detail::Hold::pinned) [[unlikely]]
+      return Access::owner_of(body->share());
     body->own();
     return Access::owner_of(body);
   }

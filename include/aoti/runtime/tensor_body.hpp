@@ -58,6 +58,30 @@ struct Extent {
   }
 };
 
+/// How a body holds its storage, and who gives the body up.
+enum class Hold : std::uint8_t {
+  counted,
+  lent,    ///< The storage is that of a tensor which outlives this body, and not counted.
+  pinned,  ///< Counted; but the body belongs to a BoundRun, and nobody else gives it up.
+};
+
+struct TensorBody;
+
+/// Watches the tensors that are made during a run, and puts some into memory that is given.
+struct Placement {
+  /// The tensor to be used instead of a new one; null where there is none.
+  virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, DType dtype) noexcept = 0;
+  /// Hears of a tensor that was made.
+  virtual void made(const TensorBody& body) noexcept = 0;
+
+  /// The one of the calling thread, or null.
+  inline static constinit thread_local Placement* current = nullptr;
+
+ protected:
+  ~Placement() = default;
+};
+
 /// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
 /// share one. One that was made together with its memory lies in the same block, see `home`.
 struct TensorBody : Block {
@@ -70,7 +94,7 @@ struct TensorBody : Block {
   DType dtype;
   std::uint16_t rank;
   bool row_major;
-  bool lent;  ///< The storage is that of a tensor which outlives this body, and not counted.
+  Hold hold;
 
   /// The sizes follow the body, and the strides follow those; there is room for 3 of each or more.
   std::int64_t* sizes() noexcept { return reinterpret_cast<std::int64_t*>(this + 1); }
@@ -102,6 +126,9 @@ struct TensorBody : Block {
       reason = extent.wrong;
       return nullptr;
     }
+    if (Placement* placement = Placement::current) {
+      if (TensorBody* body = placement->place(rank, sizes, strides, dtype)) return body;
+    }
     reason = no_memory;
     const std::size_t front = sizeof(Storage) + (size_of(rank) + 63) / 64 * 64;
     auto* home =
@@ -116,6 +143,7 @@ struct TensorBody : Block {
     body->begin(rank, home);
     body->describe(sizes, strides, dtype, extent);
     body->point_at(home, 0);
+    if (Placement* placement = Placement::current) placement->made(*body);
     return body;
   }
 
@@ -199,12 +227,12 @@ struct TensorBody : Block {
     if (body == nullptr) [[unlikely]]
       return nullptr;
     body->copy_from(*this);
-    body->lent = true;
+    body->hold = Hold::lent;
     return body;
   }
   [[gnu::always_inline]] void own() noexcept {
-    if (lent && storage != nullptr) storage->references.increment();
-    lent = false;
+    if (hold == Hold::lent && storage != nullptr) storage->references.increment();
+    hold = Hold::counted;
   }
 
   /// Makes the body one for the same elements as another; false where it has no room for that one's
@@ -213,10 +241,10 @@ struct TensorBody : Block {
     if (this == &other) return true;
     const std::size_t room = home != nullptr ? size_of(rank) : Pool::class_size(size_class);
     if (size_of(other.rank) > room) return false;
-    Storage* old = lent || storage == home ? nullptr : storage;
+    Storage* old = hold == Hold::lent || storage == home ? nullptr : storage;
     rank = other.rank;
     copy_from(other);
-    lent = true;
+    hold = Hold::lent;
     own();
     if (old != nullptr) release(old);
     return true;
@@ -224,8 +252,9 @@ struct TensorBody : Block {
 
   /// Gives up one reference to the body.
   [[gnu::always_inline]] void drop() noexcept {
+    if (hold == Hold::pinned) return;
     if (references.load() != 1 && references.decrement() != 0) return;
-    if (storage != nullptr && storage != home && !lent) release(storage);
+    if (storage != nullptr && storage != home && hold != Hold::lent) release(storage);
     if (home != nullptr) {
       release(home);
     } else {
@@ -258,7 +287,7 @@ struct TensorBody : Block {
     self = this;
     home = in;
     rank = static_cast<std::uint16_t>(dimensions);
-    lent = false;
+    hold = Hold::counted;
   }
   [[gnu::always_inline]] void describe(const std::int64_t* given_sizes,
                                        const std::int64_t* given_strides, DType type,

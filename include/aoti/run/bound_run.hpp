@@ -1,0 +1,277 @@
+// Inputs and outputs bound once to a runner and run many times, on the runtime without libtorch.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/run/runner.hpp"
+#include "aoti/runtime/tensor.hpp"
+
+namespace aoti {
+
+/// A runner with the tensors that it reads and those that it writes: what changes from run to run
+/// is what is in their memory.
+///
+/// The first run learns which of the tensors that the model makes become its outputs. Those are
+/// made in the memory of the bound outputs from then on, so that results are there without a copy
+/// and a run neither makes nor destroys a tensor for them. Where that cannot be, since memory
+/// overlaps that of an input or of another output, or since what the model makes is laid out
+/// otherwise, results are copied.
+///
+/// As thread-safe as its runner, which must outlive it and stay where it is. Runs allocate what the
+/// model's other tensors need. Output memory must not be that of weights shared with the model;
+/// after a failed run it may hold anything.
+template <class Runner>
+requires std::same_as<typename Runner::Tensor, Tensor>
+class BoundRun {
+ public:
+  /// @param inputs kept, and read in every run; see Runner::run for what is checked in each
+  /// @param outputs kept, and written in every run; of the sizes and dtypes that the model returns,
+  ///        with any strides. An undefined one stands for a result that is not wanted, or for None
+  /// @errors input_count, output_count, undefined_tensor, out_of_memory
+  static Result<BoundRun> make(const Runner& runner, std::span<const Tensor> inputs,
+                               std::span<const Tensor> outputs) {
+    if (inputs.size() != runner.input_count() || outputs.size() != runner.output_count()) {
+      const bool in = inputs.size() != runner.input_count();
+      return Error{in ? Errc::input_count : Errc::output_count, runner.origin(),
+                   detail::concat({"found ", in ? inputs.size() : outputs.size(),
+                                   in ? " inputs, expected " : " outputs, expected ",
+                                   in ? runner.input_count() : runner.output_count()})};
+    }
+    return detail::guard(Errc::out_of_memory, "BoundRun::make", [&]() -> Result<BoundRun> {
+      BoundRun bound{runner};
+      for (const bool in : {true, false}) {
+        for (std::size_t i = 0; i < (in ? inputs : outputs).size(); ++i) {
+          const Tensor& tensor = (in ? inputs : outputs)[i];
+          if (in && !tensor.defined()) {
+            return Error{Errc::undefined_tensor, detail::concat({"input ", i}),
+                         "the tensor is undefined"};
+          }
+          (in ? bound.inputs_ : bound.outputs_).push_back(tensor);
+        }
+      }
+      if (!bound.prepare()) return Error{Errc::out_of_memory, "BoundRun::make", "binding tensors"};
+      return bound;
+    });
+  }
+
+  BoundRun(BoundRun&&) noexcept = default;
+  BoundRun& operator=(BoundRun&&) noexcept = default;
+  ~BoundRun() = default;
+
+  /// Runs. @errors those of Runner::run_handles; invalid_argument (the model returned other sizes
+  /// or another dtype than an output has)
+  Result<void> run(typename Runner::Stream stream = {}) {
+    made_.clear();
+    for (std::size_t i = 0; i < pinned_.size(); ++i) in_[i] = pinned_[i].handle();
+    {
+      Placing placing{*this};
+      if (auto done = runner_->run_handles(in_, out_, stream); !done) [[unlikely]]
+        return done;
+    }
+    bool all_there = true;
+    for (std::size_t i = 0; i < out_.size(); ++i) {
+      const Body* body = Body::of(out_[i]);
+      if (!outputs_[i].defined()) continue;
+      all_there &= body != nullptr && body->data == outputs_[i].data() && same_layout(*body, i);
+    }
+    if (!all_there) [[unlikely]] {
+      if (auto done = copy_outputs(); !done) return done;
+    }
+    detail::destroy_all<typename Runner::TensorRuntime>(out_);
+    learns_ = false;
+    return success();
+  }
+
+  const Runner& runner() const noexcept { return *runner_; }
+  std::span<const Tensor> inputs() const noexcept { return inputs_; }
+  std::span<const Tensor> outputs() const noexcept { return outputs_; }
+
+ private:
+  using Body = detail::TensorBody;
+
+  /// Owns a body that models cannot give up.
+  class Pinned {
+   public:
+    explicit Pinned(Body* body) noexcept : body_{body} {
+      if (body_ != nullptr) body_->hold = detail::Hold::pinned;
+    }
+    Pinned(Pinned&& other) noexcept : body_{std::exchange(other.body_, nullptr)} {}
+    Pinned& operator=(Pinned&& other) noexcept {
+      std::swap(body_, other.body_);
+      return *this;
+    }
+    ~Pinned() {
+      if (body_ == nullptr) return;
+      body_->hold = detail::Hold::counted;
+      body_->drop();
+    }
+    Body* body() const noexcept { return body_; }
+    AtenTensorHandle handle() const noexcept { return Body::handle(body_); }
+
+   private:
+    Body* body_;
+  };
+
+  /// A tensor that the model makes and that is put into an output's memory.
+  struct Planned {
+    std::size_t ordinal;  ///< How many the model made before it.
+    Pinned tensor;
+  };
+
+  struct Placing final : detail::Placement {
+    explicit Placing(BoundRun& run) noexcept
+        : bound{run}, outer{std::exchange(detail::Placement::current, this)} {}
+    Placing(const Placing&) = delete;
+    Placing& operator=(const Placing&) = delete;
+    ~Placing() { detail::Placement::current = outer; }
+
+    Body* place(std::size_t rank, const std::int64_t* sizes, const std::int64_t* strides,
+                DType dtype) noexcept override {
+      const std::size_t ordinal = count++;
+      if (next == bound.planned_.size() || bound.planned_[next].ordinal != ordinal) return nullptr;
+      Body* body = bound.planned_[next++].tensor.body();
+      if (body->rank != rank || body->dtype != dtype || (strides == nullptr && rank != 0)) {
+        return nullptr;
+      }
+      for (std::size_t d = 0; d < rank; ++d) {
+        if (body->sizes()[d] != sizes[d] || body->strides()[d] != strides[d]) return nullptr;
+      }
+      return body;
+    }
+    void made(const Body& body) noexcept override {
+      if (bound.learns_) bound.learn(count - 1, body);
+    }
+
+    BoundRun& bound;
+    Placement* outer;
+    std::size_t count = 0;
+    std::size_t next = 0;
+  };
+
+  explicit BoundRun(const Runner& runner) noexcept : runner_{&runner} {}
+
+  bool prepare() {
+    for (const Tensor& input : inputs_) {
+      pinned_.emplace_back(detail::TensorAccess::body_of(input)->share());
+      if (pinned_.back().body() == nullptr) return false;
+    }
+    in_.resize(inputs_.size());
+    out_.resize(outputs_.size());
+    made_.reserve(most_learnt);
+    return true;
+  }
+
+  /// Notes the n-th tensor that the model makes in the first run; the first so many.
+  void learn(std::size_t ordinal, const Body& body) noexcept {
+    if (made_.size() < most_learnt) made_.push_back({ordinal, body.storage});
+  }
+
+  bool same_type(const Body& body, std::size_t i) const noexcept {
+    const Tensor& output = outputs_[i];
+    if (body.rank != output.rank() || body.dtype != output.dtype()) return false;
+    for (std::size_t d = 0; d < output.rank(); ++d) {
+      if (body.sizes()[d] != output.sizes()[d]) return false;
+    }
+    return true;
+  }
+  bool same_layout(const Body& body, std::size_t i) const noexcept {
+    if (!same_type(body, i)) return false;
+    const Tensor& output = outputs_[i];
+    for (std::size_t d = 0; d < output.rank(); ++d) {
+      if (body.strides()[d] != output.strides()[d] && output.sizes()[d] != 1) return false;
+    }
+    return true;
+  }
+
+  [[gnu::noinline]] Result<void> copy_outputs() {
+    for (std::size_t i = 0; i < out_.size(); ++i) {
+      if (!outputs_[i].defined()) continue;
+      const Body* found = Body::of(out_[i]);
+      Body* wanted = detail::TensorAccess::body_of(outputs_[i]);
+      if (found == nullptr || !same_type(*found, i)) {
+        auto error = misfit(i, found);
+        detail::destroy_all<typename Runner::TensorRuntime>(out_);
+        return error;
+      }
+      if (learns_) plan(i, *found);
+      if (found->data != wanted->data || !same_layout(*found, i)) {
+        detail::copy_elements(*wanted, *found);
+      }
+    }
+    return success();
+  }
+
+  /// Plans to make the tensor whose memory became output i in the output's own memory.
+  void plan(std::size_t i, const Body& found) {
+    const Tensor& output = outputs_[i];
+    if (found.data != found.storage->data || !same_layout(found, i) || overlaps(i)) return;
+    for (std::size_t k = made_.size(); k-- > 0;) {  // the last one, as memory is used again
+      const Made& made = made_[k];
+      if (made.storage != found.storage || found.home != found.storage) continue;
+      const char* reason = nullptr;
+      Pinned tensor{Body::make_using(output.data(), found.rank, found.sizes(), found.strides(), 0,
+                                     found.dtype, nullptr, nullptr, reason)};
+      if (tensor.body() == nullptr) return;
+      auto at = planned_.begin();
+      while (at != planned_.end() && at->ordinal < made.ordinal) ++at;
+      if (at != planned_.end() && at->ordinal == made.ordinal) return;  // it is another output too
+      planned_.insert(at, Planned{made.ordinal, std::move(tensor)});
+      return;
+    }
+  }
+
+  /// Whether an output's memory is that of another bound tensor, too.
+  bool overlaps(std::size_t i) const noexcept {
+    const auto end = [](const Tensor& tensor) {
+      std::int64_t last = tensor.size() == 0 ? 0 : 1;
+      for (std::size_t d = 0; d < tensor.rank() && last != 0; ++d) {
+        last += (tensor.sizes()[d] - 1) * tensor.strides()[d];
+      }
+      return static_cast<const std::byte*>(tensor.data()) +
+             last * static_cast<std::int64_t>(element_size(tensor.dtype()));
+    };
+    const Tensor& output = outputs_[i];
+    const auto meets = [&](const Tensor& other) {
+      return &other != &output && other.defined() && other.data() < end(output) &&
+             output.data() < end(other);
+    };
+    bool any = false;
+    for (const Tensor& input : inputs_) any |= meets(input);
+    for (const Tensor& other : outputs_) any |= meets(other);
+    return any;
+  }
+
+  [[gnu::cold]] Error misfit(std::size_t i, const Body* found) const {
+    const Tensor& output = outputs_[i];
+    const std::span<const std::int64_t> sizes =
+        found != nullptr ? std::span<const std::int64_t>{found->sizes(), found->rank}
+                         : std::span<const std::int64_t>{};
+    return {Errc::invalid_argument, detail::concat({"output ", i}),
+            detail::concat({"found room for ", to_string(output.dtype()), " of sizes ",
+                            detail::join(output.sizes()), "; the model returned ",
+                            found != nullptr ? to_string(found->dtype) : "nothing", " of sizes ",
+                            detail::join(sizes)})};
+  }
+
+  struct Made {
+    std::size_t ordinal;
+    const detail::Storage* storage;
+  };
+  static constexpr std::size_t most_learnt = 4096;
+
+  const Runner* runner_;
+  std::vector<Tensor> inputs_, outputs_;
+  std::vector<Pinned> pinned_;  // handles to the inputs
+  std::vector<Planned> planned_;
+  std::vector<AtenTensorHandle> in_, out_;
+  std::vector<Made> made_;
+  bool learns_ = true;
+};
+
+}  // namespace aoti
