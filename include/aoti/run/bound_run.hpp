@@ -26,9 +26,11 @@ namespace aoti {
 /// As thread-safe as its runner, which must outlive it and stay where it is. Runs allocate what the
 /// model's other tensors need. Output memory must not be that of weights shared with the model;
 /// after a failed run it may hold anything.
-template <class Runner>
-requires std::same_as<typename Runner::Tensor, Tensor>
-class BoundRun {
+template <class Runner> class BoundRun {
+  using Runtime = typename Runner::TensorRuntime;
+  static_assert(std::same_as<typename Runtime::Tensor, Tensor>,
+                "bound runs are for the runtime without libtorch, see runtime/native.hpp");
+
  public:
   /// @param inputs kept, and read in every run; see Runner::run for what is checked in each
   /// @param outputs kept, and written in every run; of the sizes and dtypes that the model returns,
@@ -70,22 +72,15 @@ class BoundRun {
     made_.clear();
     for (std::size_t i = 0; i < pinned_.size(); ++i) in_[i] = pinned_[i].handle();
     {
-      Placing placing{*this};
-      if (auto done = runner_->run_handles(in_, out_, stream); !done) [[unlikely]]
+      const Placing placing{*this};
+      if (auto done = execute(stream); !done) [[unlikely]]
         return done;
     }
-    bool all_there = true;
-    for (std::size_t i = 0; i < out_.size(); ++i) {
-      const Body* body = Body::of(out_[i]);
-      if (!outputs_[i].defined()) continue;
-      all_there &= body != nullptr && body->data == outputs_[i].data() && same_layout(*body, i);
-    }
-    if (!all_there) [[unlikely]] {
-      if (auto done = copy_outputs(); !done) return done;
-    }
-    detail::destroy_all<typename Runner::TensorRuntime>(out_);
-    learns_ = false;
-    return success();
+    bool in_place = true;
+    for (std::size_t i = 0; i < out_.size(); ++i) in_place &= out_[i] == expected_[i];
+    if (in_place) [[likely]]
+      return success();
+    return finish();
   }
 
   const Runner& runner() const noexcept { return *runner_; }
@@ -163,8 +158,57 @@ class BoundRun {
     }
     in_.resize(inputs_.size());
     out_.resize(outputs_.size());
+    expected_.resize(outputs_.size(), nullptr);
     made_.reserve(most_learnt);
     return true;
+  }
+
+  /// Whether the inputs, which do not change, fit as they are.
+  bool inputs_fit() const {
+    const auto at = [&](std::size_t i) -> const Tensor& { return inputs_[i]; };
+    for (std::size_t i = 0; i < runner_->checks_.size(); ++i) {
+      const detail::Fit fit = runner_->checks_[i].template fit<Runtime>(*runner_->spec_, at, i);
+      if (fit != detail::Fit::yes) return false;
+    }
+    return true;
+  }
+
+  [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
+    if (!fits_) [[unlikely]] {
+      // Says what does not fit, or lays inputs out anew for each run.
+      fits_ = inputs_fit();
+      if (!fits_) return runner_->run_handles(in_, out_, stream);
+    }
+    const detail::Occupancy occupancy{Runner::detects_concurrent_use ? &runner_->busy_ : nullptr};
+    if (!occupancy.entered()) [[unlikely]]
+      return runner_->busy();
+    for (AtenTensorHandle& output : out_) output = nullptr;
+    detail::Watch watch{runner_->observer_, Event::run};
+    auto done = detail::guard(Errc::model_threw, "BoundRun::run", [&]() -> Result<void> {
+      if (runner_->inputs_ == Runner::none) [[unlikely]]
+        return runner_->gone();
+      auto guard = Runner::DevicePolicy::enter(runner_->device_, stream);
+      if (!guard) [[unlikely]]
+        return std::move(guard).error();
+      const AOTIRuntimeError native = runner_->run_(
+          runner_->container_.handle(), in_.data(), in_.size(), out_.data(), out_.size(),
+          Runner::DevicePolicy::native(guard.value()), runner_->operators_.handle());
+      if (native != 0) [[unlikely]]
+        return runner_->failed(native);
+      return success();
+    });
+    watch.ended(done);
+    if (!done) [[unlikely]]
+      detail::destroy_all<Runtime>(out_);
+    return done;
+  }
+
+  /// Brings results that are not in place where they belong, and learns where they come from.
+  [[gnu::noinline]] Result<void> finish() {
+    auto done = copy_outputs();
+    detail::destroy_all<Runtime>(out_);
+    learns_ = false;
+    return done;
   }
 
   /// Notes the n-th tensor that the model makes in the first run; the first so many.
@@ -189,15 +233,13 @@ class BoundRun {
     return true;
   }
 
-  [[gnu::noinline]] Result<void> copy_outputs() {
+  Result<void> copy_outputs() {
     for (std::size_t i = 0; i < out_.size(); ++i) {
       if (!outputs_[i].defined()) continue;
       const Body* found = Body::of(out_[i]);
       Body* wanted = detail::TensorAccess::body_of(outputs_[i]);
       if (found == nullptr || !same_type(*found, i)) {
-        auto error = misfit(i, found);
-        detail::destroy_all<typename Runner::TensorRuntime>(out_);
-        return error;
+        return misfit(i, found);
       }
       if (learns_) plan(i, *found);
       if (found->data != wanted->data || !same_layout(*found, i)) {
@@ -221,6 +263,7 @@ class BoundRun {
       auto at = planned_.begin();
       while (at != planned_.end() && at->ordinal < made.ordinal) ++at;
       if (at != planned_.end() && at->ordinal == made.ordinal) return;  // it is another output too
+      expected_[i] = tensor.handle();
       planned_.insert(at, Planned{made.ordinal, std::move(tensor)});
       return;
     }
@@ -270,8 +313,10 @@ class BoundRun {
   std::vector<Pinned> pinned_;  // handles to the inputs
   std::vector<Planned> planned_;
   std::vector<AtenTensorHandle> in_, out_;
+  std::vector<AtenTensorHandle> expected_;  // the planned ones by output, else null
   std::vector<Made> made_;
   bool learns_ = true;
+  bool fits_ = false;
 };
 
 }  // namespace aoti

@@ -256,6 +256,7 @@ class Runner {
 
  private:
   template <class> friend class WeightsUpdate;
+  template <class> friend class BoundRun;
   template <class> friend struct detail::WeightsAccess;
   template <class> friend struct detail::Opening;
 
