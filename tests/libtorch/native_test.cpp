@@ -1,7 +1,9 @@
 // The functions without libtorch beside torch's own, on the same data; and both runtimes in one
 // process.
+#include <aoti/runtime/dlpack.hpp>
 #include <aoti/runtime/native.hpp>
 
+#include <ATen/DLConvertor.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include "libtorch/models.hpp"
@@ -272,6 +274,19 @@ TEST(NativeFunctions, FindWhatIsNotFinite) {
     const Both finite{at::ones({3, 4})}, other{at::full({3, 4}, bad, at::kBFloat16)};
     EXPECT_EQ(NativeFunctions::check_inf_and_nan("x", finite.native), 0);
     EXPECT_NE(NativeFunctions::check_inf_and_nan("x", other.native), 0);
+  }
+}
+
+TEST(Dlpack, GoesToTorchAndBack) {
+  for (const at::ScalarType dtype :
+       {at::kFloat, at::kLong, at::kBool, at::kBFloat16, at::kComplexFloat}) {
+    const at::Tensor tensor = at::arange(12).to(dtype).reshape({3, 4}).t();
+    const aoti::Tensor here = value_of(aoti::from_dlpack(at::toDLPack(tensor)));
+    EXPECT_EQ(here.data(), tensor.data_ptr());
+    EXPECT_EQ(tensor.use_count(), 2u);
+    const at::Tensor back = at::fromDLPack(value_of(aoti::to_dlpack<DLManagedTensor>(here)));
+    EXPECT_TRUE(back.strides() == tensor.strides() && back.dtype() == tensor.dtype());
+    EXPECT_EQ(back.data_ptr(), tensor.data_ptr());
   }
 }
 
