@@ -3,7 +3,8 @@
 A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Each
 model's metadata has one entry more, "aoti.spec", whose text is the compact JSON of `spec` with the constants of
 the compiled model added. Weights lie in a file of their own beside the model's image, unless `Model.options` say
-otherwise: there they can be used without being copied, and shared by processes.
+otherwise: there they can be used without being copied, and shared by processes. Torch 2.8 cannot put them there, and
+embeds them in the image.
 """
 
 from __future__ import annotations
@@ -221,11 +222,22 @@ def _check_model(name: Any, model: Any) -> None:
     for key in model.options or {}:
         if key in _RESERVED_OPTIONS:
             raise ValueError(f"{where}: option '{key}' is set by package(); metadata goes into Model.metadata")
+        if not _has_option(key):
+            raise ValueError(f"{where}: torch {torch.__version__} has no option '{key}'")
     for key, value in (model.metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ValueError(f"{where}: metadata: expected text for text, got {key!r}: {value!r}")
         if key.startswith("aoti."):
             raise ValueError(f"{where}: metadata: keys that start with 'aoti.' are reserved, got '{key}'")
+
+
+def _has_option(key: str) -> bool:
+    from torch._inductor import config
+
+    *groups, name = key.split(".")
+    for group in groups:
+        config = getattr(config, group, None)
+    return hasattr(config, name)
 
 
 def _check_extra(name: Any, content: Any) -> None:
@@ -351,6 +363,8 @@ def _constants(ep: ExportedProgram, files: list[Any]) -> list[dict[str, Any]] | 
     text, (_, _, count) = source
     fields: dict[int, dict[str, str]] = {index: {} for index in range(count)}
     tensors = {fqn: value for fqn, value in {**ep.constants, **ep.state_dict}.items() if isinstance(value, torch.Tensor)}
+    # Torch 2.8 does not say where each constant lies: where the model does.
+    device = next((tensor.device.type for tensor in tensors.values() if tensor.device.type != "cpu"), "cpu")
     blob = _weights_size(files)
     constants: list[dict[str, Any]] = []
     position = 0
@@ -358,7 +372,7 @@ def _constants(ep: ExportedProgram, files: list[Any]) -> list[dict[str, Any]] | 
         for index, field, value in _CONSTANT_FIELD.findall(text):
             fields[int(index)][field] = value
         for values in fields.values():
-            constant, start = _constant(values)
+            constant, start = _constant({"device_type": f"cached_torch_device_type_{device}", **values})
             _expect_like(constant, tensors.get(constant["fqn"]))
             constants.append(constant)
             if constant["kind"] == "folded":
@@ -392,7 +406,7 @@ def _constant(values: dict[str, str]) -> tuple[dict[str, Any], int]:
     def numbers(field: str) -> list[int]:
         return [int(number) for number in read(field, r"\{([\d, ]*)\}").split(",") if number.strip()]
 
-    dtype = getattr(torch, read("dtype", r"cached_torch_dtype_(\w+)"), None)
+    dtype = getattr(torch, read("dtype", r"(?:static_cast<int32_t>\()?cached_torch_dtype_(\w+)\)?"), None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(values["dtype"])
     shape, strides = numbers("shape"), numbers("stride")

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -21,7 +22,8 @@ using Entry = struct {
   AtenTensorHandle tensor;
 };
 
-template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
+// Models before torch 2.15 do not destroy the handles of tensors that they were given to keep.
+template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct TwoSets : Model {
   static constexpr std::size_t inputs = 1;
   static constexpr std::int64_t size = 8;
   static constexpr std::size_t bytes = size * sizeof(float);
@@ -32,6 +34,7 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
 
   struct Set {
     std::map<std::string, AtenTensorHandle> tensors;
+    std::set<AtenTensorHandle> kept;  // made of tensors that were given
     bool has_block = false, is_folded = false;
   };
 
@@ -56,13 +59,18 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
   }
   ~TwoSets() {
     for (Set& set : sets) {
-      for (auto& [name, tensor] : set.tensors) drop(tensor);
+      for (auto& [name, tensor] : set.tensors) release(set, tensor);
     }
   }
 
   static void drop(AtenTensorHandle& tensor) {
     if (tensor != nullptr) aoti_torch_delete_tensor_object(tensor);
     tensor = nullptr;
+  }
+
+  static void release(Set& set, AtenTensorHandle& tensor) {
+    if (set.kept.erase(tensor) != 0 && forgets) tensor = nullptr;
+    drop(tensor);
   }
 
   Set& set(bool inactive) { return sets[inactive ? 1 - active : active]; }
@@ -92,8 +100,9 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
       } else {
         made = copy(given);
       }
-      drop(target.tensors[constant.name]);
+      release(target, target.tensors[constant.name]);
       target.tensors[constant.name] = made;
+      if (keep) target.kept.insert(made);
     }
     return 0;
   }
@@ -143,7 +152,7 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
     if (inactive && kind_of_t == 3) {  // as compiled models do
       const AtenTensorHandle t = set(false).tensors["t_"];
       if (t == nullptr) return fail("the other set lacks t");  // a compiled model crashes here
-      drop(target.tensors["t_"]);
+      release(target, target.tensors["t_"]);
       target.tensors["t_"] = copy(t);
     }
     return 0;
@@ -225,10 +234,11 @@ template <bool has_weights, std::int32_t kind_of_t> struct TwoSets : Model {
   }                                                                                               \
   }
 
-// Those of torch 2.11 and 2.13 besides, through pairs.
+// Those of torch 2.11, 2.13 and 2.15 besides, through pairs.
 #define FAKE_TWO_SETS_PAIRS(M)                                                                   \
   FAKE_TWO_SETS_MAPS(M)                                                                          \
   extern "C" {                                                                                   \
+  AOTIRuntimeError AOTInductorModelContainerSetUseStreamAffinity(C, bool) { return 0; }          \
   AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBufferPairs(                \
       C c, const AOTInductorConstantMapEntry* entries, std::size_t count, bool inactive, bool) { \
     return model_of<M>(c)->update(entries, count, inactive, true);                               \

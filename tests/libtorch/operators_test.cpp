@@ -32,6 +32,7 @@ const aoti::OpenOptions libraries{.operator_libraries = {functions, tally}};
 // First, since the libraries stay loaded once they are. A program that runs all of the tests has
 // them loaded in these two only by what went before.
 TEST(Missing, OperatorsAreAllListed) {
+  needs("operators");
   const Footprint before;
   expect_error(Operated::open(model_path("operators")), Errc::missing_import,
                {model_path("operators"), "OpenOptions::operator_libraries",
@@ -41,8 +42,10 @@ TEST(Missing, OperatorsAreAllListed) {
                {"libraries: aoti_tests::resized", "operator_libraries"});
   expect_error(Operated::open(model_path("tally")), Errc::missing_import,
                {"__torch__.torch.classes.aoti_classes.Tally, aoti_classes::minus_tally"});
+  // Torch has noted since a later release that an operator was written in Python.
   expect_error(Operated::open(model_path("custom")), Errc::missing_import,
-               {"aoti_tests::twice_plus (written in Python)"});
+               {compiled_before(2, 12) ? "aoti_tests::twice_plus"
+                                       : "aoti_tests::twice_plus (written in Python)"});
   const std::string nowhere = "/no/such/library.so";
   expect_error(Operated::open(model_path("operators"), {.operator_libraries = {nowhere}}),
                Errc::library_load_failed, {nowhere, "cannot open shared object file"});
@@ -83,7 +86,8 @@ TEST_F(Operators, TakeAndReturnEveryKind) {
   for (int i = 0; i < 3; ++i) {
     const Tensors x{at::randn({8})};
     const Tensors found = value_of(runner.run(x));
-    expect_same(found, theirs.run(x));
+    // Torch 2.11 and before fail to call some of them.
+    if (TORCH_VERSION_MINOR > 11) expect_same(found, theirs.run(x));
     EXPECT_EQ(found[0].dtype(), at::kDouble);
     const at::Tensor mixed = (x[0] * 0.5).roll(1).roll(2);
     EXPECT_TRUE(close(found[1], mixed.slice(0, 4) + 3 + mixed.slice(0, 0, 4)));
@@ -134,6 +138,7 @@ TEST_F(Operators, ThatThrowLeaveTheRunnerAsItWas) {
 }
 
 TEST_F(Operators, AreNotRunByTheRuntimeWithoutThem) {
+  needs("operators");
   expect_error(Runner::open(model_path("operators"), libraries), Errc::unsupported,
                {model_path("operators"), "aoti/runtime/libtorch_operators.hpp", "aoti_tests::mix"});
 }
@@ -175,6 +180,7 @@ TEST_F(Operators, LeaveNothingOnceUnloaded) {
 }
 
 TEST_F(Operators, RunOnSeveralThreads) {
+  needs("operators");
   const auto shared = value_of(SharedOperated::open(
       model_path("operators"), {.instances = 2, .operator_libraries = {functions}}));
   std::array<int, 4> right{};
@@ -255,7 +261,21 @@ void expect_refused(std::string_view model, std::string_view ending,
   }
 }
 
+/// The first result of "operators" and those of its `pieces`, which torch numbers as it likes.
+std::string first_result() {
+  return compiled_before(2, 12) ? R"([{"as_tensor": {"name": "buf1"}}])"
+                                : R"([{"as_tensor": {"name": "buf0"}}])";
+}
+std::string last_results() {
+  return compiled_before(2, 12) ? R"([{"name": "buf9"}, {"name": "buf10"}]}])"
+                                : R"([{"name": "buf7"}, {"name": "buf8"}]}])";
+}
+std::string last_result() {
+  return compiled_before(2, 12) ? R"([{"name": "buf9"}]}])" : R"([{"name": "buf7"}]}])";
+}
+
 TEST_F(Operators, OfDamagedNodesAreRefused) {
+  needs("operators");
   const Errc damaged = Errc::damaged_package;
   expect_refused(
       "operators", ".wrapper.json",
@@ -285,8 +305,8 @@ TEST_F(Operators, OfDamagedNodesAreRefused) {
           {"{\"as_scalar_type\": 8}", "{\"as_scalar_type\": -1}", damaged, {"argument dtype"}},
           {"{\"as_float\": 0.5}", "{\"as_complex\": 1}", Errc::unsupported, {"as_complex"}},
           {"{\"as_float\": 0.5}", "{\"as_float\": [0.5]}", damaged, {"factor is no list"}},
-          {"[{\"as_tensor\": {\"name\": \"buf0\"}}]", "[]", damaged, {"number of results"}},
-          {"[{\"as_tensor\": {\"name\": \"buf0\"}}]",
+          {first_result(), "[]", damaged, {"number of results"}},
+          {first_result(),
            "[{\"as_sym_int\": 1}]",
            Errc::unsupported,
            {"aoti_tests::mix", "as_sym_int"}},
@@ -298,6 +318,7 @@ TEST_F(Operators, OfDamagedNodesAreRefused) {
 }
 
 TEST_F(Operators, OfDamagedObjectsAreRefused) {
+  needs("tally");
   expect_refused("tally", "custom_objs_config.json",
                  {{"custom_obj_0", "custom_obj_1", Errc::damaged_package, {"custom_obj_1"}},
                   {"_torchbind_obj0", "other", Errc::damaged_package, {"no such object"}},
@@ -313,12 +334,13 @@ TEST_F(Operators, OfDamagedObjectsAreRefused) {
 
 // What does not fit the model's code is found when it calls.
 TEST_F(Operators, OfNodesThatDoNotFitTheModelFail) {
+  needs("operators");
   const at::Tensor x = at::randn({8});
   const std::vector<Alteration> alterations{
       {"[1, 2]", "[1, 2, 3]", Errc::model_failed, {"aoti_tests::mix: found 2 integers"}},
       {"[1, 2]", "[1]", Errc::model_failed, {"aoti_tests::mix: found 2 integers"}},
-      {"[{\"name\": \"buf7\"}, {\"name\": \"buf8\"}]}]",
-       "[{\"name\": \"buf7\"}]}]",
+      {last_results(),
+       last_result(),
        Errc::model_failed,
        {"aoti_tests::pieces: found", "3 tensors, expected"}},
   };

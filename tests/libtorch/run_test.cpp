@@ -129,7 +129,7 @@ TYPED_TEST(Run, GivesTheSameInEveryForm) {
 
 TYPED_TEST(Run, GivesOutputsThatOwnTheirMemory) {
   const auto [input, output] = recorded_mlp();
-  for (const char* name : {"mlp", "mlp_appended", "mlp_beside"}) {
+  for (const char* name : aoti_test::available({"mlp", "mlp_appended", "mlp_beside"})) {
     SCOPED_TRACE(name);
     auto runner = opened<TypeParam>(name);
     auto first = value_of(runner.template run<1>(input));
@@ -261,7 +261,7 @@ TEST(Threads, MayShareARunnerWhoseAccessIsShared) {
   for (const std::size_t instances : {1, 2, 4}) {
     SCOPED_TRACE(instances);
     const auto add = opened<SharedRunner>("add", {.instances = instances});
-    for (const char* name : {"mlp", "mlp_appended", "mlp_beside"}) {
+    for (const char* name : aoti_test::available({"mlp", "mlp_appended", "mlp_beside"})) {
       SCOPED_TRACE(name);
       const auto mlp = opened<SharedRunner>(name, {.instances = instances});
       std::atomic<int> wrong = 0;

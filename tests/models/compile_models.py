@@ -1,7 +1,7 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
-Writes OUT_DIR/NAME.pt2. A model is compiled again only when this script, the exporter, torch or the machine
-has changed. "vit" and "vit_beside" need torchvision, "add_cuda" needs a GPU: they are compiled only when asked for by name.
+Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A model
+is compiled again only when this script, the exporter, torch or the machine has changed. "vit" and "vit_beside" need torchvision, "add_cuda" needs a GPU: they are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -113,7 +113,8 @@ def arguments() -> tuple[Path, list[str]]:
     out, wanted = options.out, options.only or NAMES
     out.mkdir(parents=True, exist_ok=True)
     stamps, current = read_stamps(out), fingerprint()
-    stale = [name for name in wanted if stamps.get(name) != current or not (out / f"{name}.pt2").exists()]
+    there = [name for name in wanted if any((out / f"{name}{end}").exists() for end in (".pt2", ".unavailable"))]
+    stale = [name for name in wanted if stamps.get(name) != current or name not in there]
     if not stale:
         print(f"{len(wanted)} models are up to date")
         sys.exit()
@@ -135,7 +136,10 @@ from aoti import Model, package  # noqa: E402
 # Where the weights lie, for Inductor; `package` puts them beside the image unless it is told.
 EMBEDDED = {"aot_inductor.package_constants_in_so": True}
 NO_WEIGHTS = {"aot_inductor.package_constants_in_so": False}
-BESIDE = {**NO_WEIGHTS, "aot_inductor.package_constants_on_disk_format": "binary_blob"}
+ON_DISK_FORMAT = "package_constants_on_disk_format"
+BESIDE = {**NO_WEIGHTS, f"aot_inductor.{ON_DISK_FORMAT}": "binary_blob"}
+# The options in config.aot_inductor that not every torch has.
+NEEDS = {"mlp_beside": ON_DISK_FORMAT, "linear_foreign": ON_DISK_FORMAT}
 
 
 class Add(nn.Module):
@@ -526,11 +530,29 @@ def make_vit_beside(out: Path) -> None:
     package(out / "vit_beside.pt2", vit())
 
 
+def unavailable(name: str) -> str:
+    """Why this torch cannot compile the model; empty where it can."""
+    from torch._inductor import config
+
+    option = NEEDS.get(name)
+    if option is None or hasattr(config.aot_inductor, option):
+        return ""
+    return f"torch {torch.__version__.split('+')[0]} has no option aot_inductor.{option}, with which it is compiled"
+
+
 def main(out: Path, names: list[str]) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
     stamps = read_stamps(out)
     threads = torch.get_num_threads()
     for index, name in enumerate(names, start=1):
+        (out / f"{name}.unavailable").unlink(missing_ok=True)
+        if reason := unavailable(name):
+            print(f"{name} ({index}/{len(names)}): {reason}", flush=True)
+            (out / f"{name}.pt2").unlink(missing_ok=True)
+            (out / f"{name}.unavailable").write_text(reason)
+            stamps[name] = fingerprint()
+            write_stamps(out, stamps)
+            continue
         print(f"compiling {name} ({index}/{len(names)})…", flush=True)
         start = time.monotonic()
         # Inductor writes the number of threads into the kernels; a second one only costs in models this small.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import nn
 from torch.export import Dim, export
 
@@ -22,6 +23,12 @@ from aoti.export import _constant  # noqa: E402
 
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
+
+TORCH = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
+PUTS_WEIGHTS_BESIDE = hasattr(torch._inductor.config.aot_inductor, "package_constants_on_disk_format")
+needs_weights_beside = pytest.mark.skipif(
+    not PUTS_WEIGHTS_BESIDE, reason=f"torch {TORCH[0]}.{TORCH[1]} cannot put weights beside the image"
+)
 
 
 class Add(nn.Module):
@@ -209,8 +216,12 @@ def test_two_models_of_equal_code_keep_their_own_metadata(tmp_path):
     a, b = torch.randn(8), torch.randn(8)
     for name, which in (("model", "first"), ("model2", "second")):
         compiled = load(path, name)
-        assert torch.equal(compiled(a, b), a + b)
-        assert compiled.get_metadata()["which"] == which
+        if TORCH > (2, 11):  # earlier ones find "model" in "model2"
+            assert torch.equal(compiled(a, b), a + b)
+            assert compiled.get_metadata()["which"] == which
+        with zipfile.ZipFile(path) as archive:
+            files = [file for file in archive.namelist() if f"/{name}/" in file and file.endswith("_metadata.json")]
+            assert files and all(json.loads(archive.read(file))["which"] == which for file in files)
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -249,6 +260,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
         ("model.pt2", Model(Twice(), (), metadata={"aoti.spec": "x"}), None, "reserved"),
         ("model.pt2", Model(Twice(), (), metadata={"n": 1}), None, "expected text for text"),
         ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, "set by package"),
+        ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, "torch .* has no option 'aot_ind"),
         ("model.pt2", None, {"../x": "y"}, r"without '\.\.'"),
         ("model.pt2", None, {"x": 1}, "expected str or bytes"),
     ],
@@ -336,6 +348,7 @@ def read_constant(blob: bytes, constant: dict) -> torch.Tensor:
     return elements.as_strided(shape, strides)
 
 
+@needs_weights_beside
 @pytest.mark.parametrize("option", [None, "aot_inductor.use_runtime_constant_folding", "freezing"])
 def test_constants_are_where_the_spec_says(tmp_path, option):
     torch.manual_seed(0)
@@ -392,8 +405,6 @@ def test_constants_are_where_the_spec_says(tmp_path, option):
 
 
 def test_weights_lie_where_the_options_say(tmp_path):
-    from torch.export.pt2_archive._package import load_pt2
-
     module, x = Scaled().eval(), torch.randn(4, 16)
     expected = module(x)
     in_so, on_disk = "aot_inductor.package_constants_in_so", "aot_inductor.package_constants_on_disk_format"
@@ -402,13 +413,15 @@ def test_weights_lie_where_the_options_say(tmp_path):
         "embedded": {in_so: True},
         "appended": {"aot_inductor.force_mmap_weights": True},
         "none": {in_so: False},
-        "pickle": {in_so: False, on_disk: "pickle_weights"},
+        **({"pickle": {in_so: False, on_disk: "pickle_weights"}} if PUTS_WEIGHTS_BESIDE else {}),
     }
     outputs = {}
     for name, options in variants.items():
         path = tmp_path / f"{name}.pt2"
         package(path, Model(module, (x,), options=options))
         if name == "pickle":
+            from torch.export.pt2_archive._package import load_pt2
+
             compiled = load_pt2(str(path), load_weights_from_disk=True).aoti_runners["model"]
         else:
             compiled = load(path)
@@ -417,7 +430,7 @@ def test_weights_lie_where_the_options_say(tmp_path):
         outputs[name] = compiled(x)
         torch.testing.assert_close(outputs[name], expected)
         assert torch.equal(outputs[name], outputs["default"])
-        beside = name == "default"
+        beside = name == "default" and PUTS_WEIGHTS_BESIDE
         assert len(entries(path, "_weights.blob")) == beside
         assert set(constants_of(path)) == {"linear.weight", "linear.bias", "scale"}
         for fqn, constant in constants_of(path).items():
@@ -440,6 +453,7 @@ def test_without_constants_no_weights_are_packaged(tmp_path):
     assert torch.equal(load(path)(torch.ones(8)), torch.full((8,), 2.0))
 
 
+@pytest.mark.skipif(TORCH < (2, 9), reason="torch 2.8 cannot compile a batch norm that is being trained")
 def test_statistics_that_are_updated_are_mutated(tmp_path):
     module, x = nn.BatchNorm1d(11).train(), torch.randn(4, 11)
     path = tmp_path / "model.pt2"
@@ -458,6 +472,7 @@ def test_code_that_is_not_understood_is_packaged_as_torch_does(tmp_path, monkeyp
     torch.testing.assert_close(load(path)(x), module(x))
 
 
+@needs_weights_beside
 def test_weights_of_another_size_than_the_code_says_are_not_packaged_beside(tmp_path):
     class Nothing(nn.Module):
         """Torch writes no bytes for an empty view, and says that there are those of its whole storage."""

@@ -94,7 +94,8 @@ TEST_F(Weights, ThatAreNotCommittedChangeNothing) {
   {
     auto update = begun(runner);
     set_all(update, 10, 20, 30);
-    expect_error(update_weights(runner), Errc::bad_state, {"two_sets.pt2", "update of the weights is open"});
+    expect_error(update_weights(runner), Errc::bad_state,
+                 {"two_sets.pt2", "update of the weights is open"});
   }
   EXPECT_EQ(output(runner), at_first);
   auto update = begun(runner);
@@ -113,7 +114,9 @@ TEST_F(Weights, ThatCannotBeFoldedChangeNothing) {
     Runner runner = opened(package(model));
     auto update = begun(runner);
     set_all(update, 666, 20, 30);
-    expect_error(update.commit(), Errc::model_failed, {"ConstantFolding", "666 cannot be folded"});
+    const bool old = model == "two_sets_maps.pt2";
+    expect_error(update.commit(), Errc::model_failed,
+                 {"ConstantFolding", old ? "before torch 2.13" : "666 cannot be folded"});
     EXPECT_EQ(output(runner), at_first);
     auto next = begun(runner);
     set_all(next, 10, 20, 30);
@@ -238,6 +241,8 @@ TEST_F(Weights, ThatAModelCannotDescribeAreNotGuessed) {
   for (const float w : {10.0f, 11.0f}) {
     auto described = begun(runner);
     expect_error(described.share("t", eight(1)), Errc::unsupported, {"2.8"});
+    expect_error(described.set_blob(aoti::Bytes{}), Errc::unsupported,
+                 {"GetConstantDataSize", "torch 2.8"});
     set_all(described, w, 20, 30);
     ASSERT_TRUE(good(described.commit()));
     EXPECT_EQ(output(runner), y(w, 20, 30));

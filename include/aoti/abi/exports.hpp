@@ -71,13 +71,17 @@ namespace detail {
                                 major, ".", minor, " or later do"})};
 }
 
-/// The model's own words on its last failure; empty before torch 2.13, which only prints them.
+/// The model's own words on its last failure; models before torch 2.13 only print them.
 [[gnu::cold]] inline Error model_error(const ModelExports& exports, const Row& row, int native) {
   const char* text = nullptr;
   if (exports.get_last_error != nullptr) exports.get_last_error(&text);
   std::string words = text != nullptr ? text : "";
   const Errc code = aoti::detail::tells_of_memory(words) ? Errc::out_of_memory : Errc::model_failed;
-  if (words.empty()) words = "the model returned an error and gave no reason";
+  if (words.empty()) {
+    words = exports.get_last_error != nullptr
+                ? "the model returned an error and gave no reason"
+                : "the model returned an error; before torch 2.13 models only print the reason";
+  }
   return {code, row.symbol, std::move(words), native};
 }
 

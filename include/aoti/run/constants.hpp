@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/abi/handles.hpp"
 #include "aoti/abi/types.hpp"
 #include "aoti/load/json.hpp"
 
@@ -62,6 +63,12 @@ struct WeightsLedger {
   bool block_active = true;             // it belongs to the active buffer
   std::vector<char> in_block{};         // which of the active constants lie in the block
   std::vector<char> staged_in_block{};  // and which of the inactive ones
+
+  // The handles that the model made of tensors it was given, in the set in use and in the other,
+  // where it never destroys them: they are destroyed once it holds them no more.
+  std::vector<AtenTensorHandle> forgotten{};
+  std::vector<AtenTensorHandle> forgotten_inactive{};
+  void (*destroy)(AtenTensorHandle) = nullptr;
 };
 
 template <class = void>

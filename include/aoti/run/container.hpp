@@ -221,6 +221,12 @@ template <class T = void> class BasicContainer {
   void destroy() noexcept {
     if (handle_ != nullptr) static_cast<void>(call<&abi::ModelExports::delete_container>());
     handle_ = nullptr;
+    for (auto* handles : {&ledger_.forgotten, &ledger_.forgotten_inactive}) {
+      for (AtenTensorHandle handle : *handles) {
+        if (handle != nullptr) ledger_.destroy(handle);
+      }
+      handles->clear();
+    }
   }
 
   abi::ModelExports exports_;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,60 @@ bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHan
                    static_cast<std::int32_t>(DeviceType::cpu), 0, &out) == 0;
 }
 
+/// The tensors of one of a model's sets by the constants' indices, null for those that it does not
+/// tell; they belong to the model.
+/// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
+/// @errors unsupported (models of torch 2.7 and before), model_failed, model_threw
+template <class = void>
+Result<void> extract_tensors(const Container& container, bool inactive,
+                             std::vector<AtenTensorHandle>& out) {
+  using Exports = abi::ModelExports;
+  const std::vector<Constant>& constants = container.constants();
+  out.assign(constants.size(), nullptr);
+  if (container.exports().extract_constants_map_entries != nullptr) {
+    const AOTInductorConstantMapEntry* entries = nullptr;
+    std::size_t count = 0;
+    auto done = container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive);
+    if (!done) return done;
+    const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
+    // In the model's order, without those that it does not hold.
+    for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
+      if (constants[i].folded || constants[i].fqn != entry->name) continue;
+      out[i] = entry->tensor;
+      ++entry;
+      --count;
+    }
+    return success();
+  }
+  std::unordered_map<std::string, AtenTensorHandle> map;
+  auto done = container.call<&Exports::extract_constants_map>(
+      reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
+  if (!done) return done;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (constants[i].folded) continue;
+    const auto found = map.find(constants[i].fqn);
+    if (found != map.end()) out[i] = found->second;
+  }
+  return success();
+}
+
+/// Whether a model makes handles of the tensors that it is given to keep and never destroys them.
+/// So do those of torch 2.8 to 2.14; a function that came with 2.15 tells the others.
+template <class = void> bool forgets_tensors(const abi::ModelExports& exports) noexcept {
+  return exports.set_use_stream_affinity == nullptr;
+}
+
+/// Leaves of the handles that a model made those of tensors that it was given, each once.
+template <class = void>
+void keep_given(std::vector<AtenTensorHandle>& made, const std::vector<AtenTensorHandle>& given) {
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    if (given[i] == nullptr) made[i] = nullptr;
+    for (std::size_t k = 0; k < i && made[i] != nullptr; ++k) {
+      if (made[k] == made[i]) made[i] = nullptr;  // tied weights
+    }
+  }
+}
+
 /// Loads the weights of a package into a new container.
 template <class Runtime> struct WeightsLoader {
   Container& container;
@@ -98,21 +153,18 @@ template <class Runtime> struct WeightsLoader {
     }
   }
 
-  /// Whether an image that came without a blob holds all constants. One whose weights were left out
-  /// calls them loaded all the same, and reads through null when it runs; so what it holds is
-  /// counted. Before torch 2.13 that is not told, and it is believed.
+  /// Whether an image that came without a blob holds its constants, all of them or none. One whose
+  /// weights were left out calls them loaded all the same, and reads through null when it runs; so
+  /// it is asked for them. Before torch 2.8 that is not told, and it is believed.
   Result<bool> holds_all() const {
-    std::size_t held = 0, expected = 0;
-    if (auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
-        !loaded || loaded.value()) {
-      const AOTInductorConstantMapEntry* entries = nullptr;
-      if (!container.template call<&Exports::extract_constants_map_entries>(&entries, &held,
-                                                                            false)) {
-        return true;
-      }
-    }
-    for (const Constant& constant : container.constants()) expected += constant.folded ? 0 : 1;
-    return held >= expected;
+    bool needed = false, held = false;
+    for (const Constant& constant : container.constants()) needed |= !constant.folded;
+    auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
+    if (!needed || (loaded && !loaded.value())) return !needed;
+    std::vector<AtenTensorHandle> tensors;
+    if (!extract_tensors(container, false, tensors)) return true;
+    for (AtenTensorHandle tensor : tensors) held |= tensor != nullptr;
+    return held;
   }
 
   /// Makes the constants tensors on the mapped blob, where they follow one another, and gives those
@@ -157,6 +209,14 @@ template <class Runtime> struct WeightsLoader {
         reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(), false,
         false);
     if (!done) return std::move(done).error();
+    if (forgets_tensors(container.exports())) {
+      std::vector<AtenTensorHandle>& forgotten = container.ledger().forgotten;
+      container.ledger().destroy = [](AtenTensorHandle handle) { Runtime::destroy(handle); };
+      if (auto told = extract_tensors(container, false, forgotten); !told) {
+        return std::move(told).error();
+      }
+      keep_given(forgotten, tensors.handles);
+    }
     return true;
   }
 

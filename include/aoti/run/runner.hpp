@@ -392,11 +392,16 @@ class Runner {
     refused = false;
     if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
       return out_of_memory("copying an input");
+    if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
     const AOTIRuntimeError native =
         run_(container_.handle(), in.data(), in.size(), out.data(), out.size(),
              Device::native(guard.value()), operators_.handle());
     if (native != 0) [[unlikely]]
       return failed(native);
+    if constexpr (requires { operators_.failed(); }) {
+      if (operators_.failed()) [[unlikely]]
+        return failed(native);
+    }
     return settle(out);
   }
 
@@ -472,11 +477,18 @@ class Runner {
   }
   [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
     const bool single = run_ == container_.exports().run_single_threaded;
-    return explained(
-        abi::detail::model_error(container_.exports(),
-                                 single ? abi::export_row<&abi::ModelExports::run_single_threaded>
-                                        : abi::export_row<&abi::ModelExports::run>,
-                                 native));
+    const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
+                                 : abi::export_row<&abi::ModelExports::run>;
+    if constexpr (requires { operators_.failed(); }) {
+      const std::string reason = operators_.failed() ? operators_.take_failure() : std::string{};
+      const bool told = native != 0 && container_.exports().get_last_error != nullptr;
+      if (!told && !reason.empty()) {
+        const Errc code =
+            detail::tells_of_memory(reason) ? Errc::out_of_memory : Errc::model_failed;
+        return {code, row.symbol, reason, native};
+      }
+    }
+    return explained(abi::detail::model_error(container_.exports(), row, native));
   }
 
   [[no_unique_address]] Observer observer_;

@@ -281,6 +281,9 @@ template <class Runner> class WeightsUpdate {
     if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }
+    if (runner_->container_.exports().get_constant_data_size == nullptr) {
+      return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
+    }
     std::size_t size = 0;
     for (const Constant& constant : expected_) {
       if (constant.folded) continue;

@@ -68,9 +68,7 @@ template <class Runner> struct WeightsAccess {
 
   /// The tensors of a set by the constants' indices, null for those that the model does not tell;
   /// they belong to the model.
-  /// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
   Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
-    out.assign(constants().size(), nullptr);
     const bool inactive = buffer == Buffer::inactive;
     // A model lists them in one place for all threads, and a lock is held for a microsecond.
     const struct Lock {
@@ -81,38 +79,30 @@ template <class Runner> struct WeightsAccess {
       }
       ~Lock() { taken.store(false); }
     } lock{runner.extracting_};
-    if (container().exports().extract_constants_map_entries != nullptr) {
-      const AOTInductorConstantMapEntry* entries = nullptr;
-      std::size_t count = 0;
-      auto done = container().template call<&Exports::extract_constants_map_entries>(
-          &entries, &count, inactive);
-      if (!done) return done;
-      const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
-      // In the model's order, without those that it does not hold.
-      for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
-        if (constants()[i].folded || constants()[i].fqn != entry->name) continue;
-        out[i] = entry->tensor;
-        ++entry;
-        --count;
-      }
-      return success();
+    return extract_tensors(container(), inactive, out);
+  }
+
+  /// Gives the model tensors for its inactive set, without a copy where it can, and destroys what
+  /// it forgets of those that it had there.
+  Result<void> give(const std::vector<AtenTensorHandle>& tensors) const {
+    if (!forgets_tensors()) return hand_over(tensors);
+    std::vector<AtenTensorHandle>& forgotten = ledger().forgotten_inactive;
+    std::vector<AtenTensorHandle> made;
+    made.reserve(tensors.size());  // nothing may fail once the model has them
+    ledger().destroy = [](AtenTensorHandle handle) { Runtime::destroy(handle); };
+    if (auto done = hand_over(tensors); !done) return done;
+    if (auto done = extract(Buffer::inactive, made); !done) return done;
+    for (AtenTensorHandle old : forgotten) {
+      if (old != nullptr) Runtime::destroy(old);
     }
-    std::unordered_map<std::string, AtenTensorHandle> map;
-    auto done = container().template call<&Exports::extract_constants_map>(
-        reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
-    if (!done) return done;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      if (constants()[i].folded) continue;
-      const auto found = map.find(constants()[i].fqn);
-      if (found != map.end()) out[i] = found->second;
-    }
+    forgotten = std::move(made);
+    keep_given(forgotten, tensors);
     return success();
   }
 
-  /// Gives the model tensors for its inactive set, without a copy where it can.
   /// Wraps …UpdateUserManagedConstantBufferPairs, or …UpdateUserManagedConstantBuffer before torch
   /// 2.11, or …UpdateConstantBuffer, which copies, before torch 2.8.
-  Result<void> give(const std::vector<AtenTensorHandle>& tensors) const {
+  Result<void> hand_over(const std::vector<AtenTensorHandle>& tensors) const {
     const abi::ModelExports& exports = container().exports();
     if (exports.update_user_managed_constant_buffer_pairs != nullptr) {
       Entries entries;
@@ -142,6 +132,10 @@ template <class Runner> struct WeightsAccess {
            exports.update_user_managed_constant_buffer != nullptr;
   }
 
+  bool forgets_tensors() const {
+    return keeps_tensors() && detail::forgets_tensors(container().exports());
+  }
+
   Result<void> fold(AOTInductorStreamHandle stream) const { return runner.fold(false, stream); }
 
   Result<void> swap() const {
@@ -151,6 +145,10 @@ template <class Runner> struct WeightsAccess {
     }
     if (auto done = container().template call<&Exports::swap_constant_buffer>(); !done) return done;
     std::swap(ledger.in_block, ledger.staged_in_block);
+    std::swap(ledger.forgotten, ledger.forgotten_inactive);
+    // Those before torch 2.12 run on their second set only through the function for many threads.
+    const abi::ModelExports& exports = container().exports();
+    if (exports.get_last_error == nullptr) runner.run_ = exports.run;
     ledger.block_active = !ledger.block_active;
     ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
     ledger.occupied = ledger.staged;

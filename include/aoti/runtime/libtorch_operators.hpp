@@ -333,13 +333,37 @@ class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
 
   void call_function(int node, int integer_count, std::int64_t* integers, int tensor_count,
                      AtenTensorHandle* tensors) override {
-    TORCH_CHECK(node >= 0 && static_cast<std::size_t>(node) < calls_.size(),
-                "the package does not tell of extern node ", node);
-    calls_[static_cast<std::size_t>(node)].run({integers, static_cast<std::size_t>(integer_count)},
-                                               {tensors, static_cast<std::size_t>(tensor_count)});
+    try {
+      TORCH_CHECK(node >= 0 && static_cast<std::size_t>(node) < calls_.size(),
+                  "the package does not tell of extern node ", node);
+      calls_[static_cast<std::size_t>(node)].run(
+          {integers, static_cast<std::size_t>(integer_count)},
+          {tensors, static_cast<std::size_t>(tensor_count)});
+    } catch (const c10::Error& e) {
+      note(e.what_without_backtrace());
+      throw;
+    } catch (const std::exception& e) {
+      note(e.what());
+      throw;
+    }
+  }
+
+  /// Whether an operator has failed in this thread, and nobody has asked why.
+  static bool failed() noexcept { return failed_; }
+  static void forget_failure() noexcept { failed_ = false; }
+  static std::string take_failure() {
+    failed_ = false;
+    return std::exchange(failure_, {});
   }
 
  private:
+  static void note(const char* text) {
+    if (!failed_) failure_ = text;
+    failed_ = true;
+  }
+
+  static inline constinit thread_local bool failed_ = false;
+  static inline thread_local std::string failure_;
   std::vector<OperatorCall> calls_;
 };
 
@@ -419,6 +443,14 @@ class LibtorchOperators {
   const std::vector<std::pair<std::string, c10::IValue>>& objects() const noexcept {
     return objects_;
   }
+
+  /// Whether an operator has failed in this thread since begin_run(), and the first one's reason.
+  /// Models of earlier torch releases go on as if it had not.
+  void begin_run() const noexcept { detail::OperatorExecutor::forget_failure(); }
+  bool failed() const noexcept {
+    return executor_ != nullptr && detail::OperatorExecutor::failed();
+  }
+  std::string take_failure() const { return detail::OperatorExecutor::take_failure(); }
 
   /// What a model's run takes; null where there is none.
   AOTIProxyExecutorHandle handle() const noexcept {
