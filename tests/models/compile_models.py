@@ -1,7 +1,8 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
 Writes OUT_DIR/NAME.pt2. A model is compiled again only when this script, the exporter, torch or the machine
-has changed. "vit" and "vit_beside" need torchvision, "add_cuda" needs a GPU: they are compiled only when asked for by name.
+has changed. "vit", "vit_beside", "resnet18", "resnet18_frozen" and "mobilenet_v3" need torchvision, "bert" and "llama"
+need transformers, "add_cuda" needs a GPU: these, "lstm" and "mlp_frozen" are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -35,6 +36,7 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 PYTHON = Path(__file__).resolve().parents[2] / "python"
@@ -67,7 +69,18 @@ NAMES = (
     "folding",
     "mutating",
 )
-BY_NAME_ONLY = ("vit", "vit_beside", "add_cuda")
+BY_NAME_ONLY = (
+    "vit",
+    "vit_beside",
+    "add_cuda",
+    "resnet18",
+    "mobilenet_v3",
+    "lstm",
+    "bert",
+    "llama",
+    "resnet18_frozen",
+    "mlp_frozen",
+)
 
 
 TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
@@ -524,6 +537,82 @@ def make_vit(out: Path) -> None:
 
 def make_vit_beside(out: Path) -> None:
     package(out / "vit_beside.pt2", vit())
+
+
+def vision(name: str) -> Model:
+    """With random weights; input [1, 3, 224, 224]."""
+    import torchvision.models
+
+    return Model(getattr(torchvision.models, name)().eval(), (torch.randn(1, 3, 224, 224),))
+
+
+def frozen(model: Model) -> Model:
+    """With weights that Inductor packs for oneDNN while it compiles."""
+    return replace(model, options={**(model.options or {}), "freezing": True})
+
+
+def make_resnet18(out: Path) -> None:
+    package(out / "resnet18.pt2", vision("resnet18"))
+
+
+def make_resnet18_frozen(out: Path) -> None:
+    package(out / "resnet18_frozen.pt2", frozen(vision("resnet18")))
+
+
+def make_mlp_frozen(out: Path) -> None:
+    package(out / "mlp_frozen.pt2", frozen(mlp()))
+
+
+def make_mobilenet_v3(out: Path) -> None:
+    package(out / "mobilenet_v3.pt2", vision("mobilenet_v3_small"))
+
+
+def make_lstm(out: Path) -> None:
+    """Two layers, batch first; input [4, 32, 64], hidden size 128."""
+    package(out / "lstm.pt2", Model(nn.LSTM(64, 128, num_layers=2, batch_first=True).eval(), (torch.randn(4, 32, 64),)))
+
+
+class Ids(nn.Module):
+    """A model of transformers from token ids and a mask to the last hidden state."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+
+
+def of_ids(model: nn.Module) -> Model:
+    """Takes ids below 1000 and a mask, both int64 [2, 48]."""
+    model.config.use_cache = False
+    model.set_attn_implementation("sdpa")
+    return Model(Ids(model).eval(), (torch.randint(0, 1000, (2, 48)), torch.ones(2, 48, dtype=torch.int64)))
+
+
+def make_bert(out: Path) -> None:
+    """Three layers with random weights."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512
+    )
+    package(out / "bert.pt2", of_ids(BertModel(config, add_pooling_layer=False)))
+
+
+def make_llama(out: Path) -> None:
+    """Three layers with random weights, two heads of queries to one of keys."""
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(
+        vocab_size=1000,
+        hidden_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=384,
+    )
+    package(out / "llama.pt2", of_ids(LlamaModel(config)))
 
 
 def main(out: Path, names: list[str]) -> None:
