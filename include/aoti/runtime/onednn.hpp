@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "aoti/runtime/native.hpp"
+#include "aoti/runtime/onednn/convolution.hpp"
 #include "aoti/runtime/onednn/matmul.hpp"
 
 namespace aoti {
@@ -18,12 +19,14 @@ struct Onednn {
     using namespace abi::imported;
     using detail::entry;
     using Matmul = detail::onednn::Matmul;
+    using Convolution = detail::onednn::Convolution;
     static const detail::NativeEntry entries[] = {
         entry<cpu_addmm_out>(&Matmul::addmm_out),
         entry<cpu_mm_out>(&Matmul::mm_out),
         entry<cpu_bmm_out>(&Matmul::bmm_out),
         entry<cpu_baddbmm_out>(&Matmul::baddbmm_out),
         entry<_mm_plus_mm_out>(&Matmul::mm_plus_mm_out),
+        entry<cpu_convolution>(&Convolution::convolution),
     };
     for (const detail::NativeEntry& row : entries) {
       if (row.symbol == symbol) return row.function;

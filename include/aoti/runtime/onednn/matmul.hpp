@@ -11,33 +11,6 @@
 
 namespace aoti::detail::onednn {
 
-/// A tensor that lives as long as a call, or none.
-class Temporary {
- public:
-  Temporary() noexcept = default;
-  ~Temporary() {
-    if (body_ != nullptr) body_->drop();
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-
-  /// A row-major tensor of the same sizes and dtype, not initialised; null where there is no
-  /// memory.
-  TensorBody* make_like(const TensorBody& tensor) noexcept {
-    const char* reason = nullptr;
-    body_ = TensorBody::make_owning(tensor.sizes(), nullptr, tensor.rank, tensor.dtype, reason);
-    return body_;
-  }
-  /// The same with the elements.
-  TensorBody* copy(const TensorBody& tensor) noexcept {
-    if (make_like(tensor) != nullptr) copy_elements(*body_, tensor);
-    return body_;
-  }
-
- private:
-  TensorBody* body_ = nullptr;
-};
-
 /// The last two dimensions of a tensor as BLAS has them.
 struct Matrix {
   std::byte* data;

@@ -13,6 +13,7 @@
 #include <initializer_list>
 #include <new>
 
+#include "aoti/runtime/native_copy.hpp"
 #include "aoti/runtime/native_functions.hpp"
 #include "aoti/runtime/tensor.hpp"
 
@@ -23,6 +24,10 @@ using Description = const_dnnl_memory_desc_t;
 #else
 using Description = const dnnl_memory_desc_t*;
 #endif
+
+inline bool same(Description a, Description b) noexcept {
+  return dnnl_memory_desc_equal(a, b) != 0;
+}
 
 inline const char* reason_of(dnnl_status_t status) noexcept {
   switch (status) {
@@ -62,6 +67,33 @@ constexpr dnnl_data_type_t type_of(DType dtype) noexcept {
   }
 }
 
+/// A tensor that lives as long as a call, or none.
+class Temporary {
+ public:
+  Temporary() noexcept = default;
+  ~Temporary() {
+    if (body_ != nullptr) body_->drop();
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  /// A row-major tensor of the same sizes and dtype, not initialised; null where there is no
+  /// memory.
+  TensorBody* make_like(const TensorBody& tensor) noexcept {
+    const char* reason = nullptr;
+    body_ = TensorBody::make_owning(tensor.sizes(), nullptr, tensor.rank, tensor.dtype, reason);
+    return body_;
+  }
+  /// The same with the elements.
+  TensorBody* copy(const TensorBody& tensor) noexcept {
+    if (make_like(tensor) != nullptr) copy_elements(*body_, tensor);
+    return body_;
+  }
+
+ private:
+  TensorBody* body_ = nullptr;
+};
+
 /// Sizes and strides for oneDNN.
 struct Shape {
   int rank = 0;
@@ -87,16 +119,31 @@ struct Shape {
     std::int64_t step = 1;
     for (int d = rank; d-- > 0; step *= sizes[d]) strides[d] = step;
   }
+  /// With the second dimension innermost.
+  void channels_last() noexcept {
+    strides[1] = 1;
+    std::int64_t step = sizes[1];
+    for (int d = rank; d-- > 2; step *= sizes[d]) strides[d] = step;
+    strides[0] = step;
+  }
+  /// Whether the elements lie in the same places.
+  friend bool operator==(const Shape& a, const Shape& b) noexcept {
+    for (int d = 0; d < a.rank; ++d) {
+      if (a.sizes[d] != b.sizes[d] || (a.sizes[d] != 1 && a.strides[d] != b.strides[d])) {
+        return false;
+      }
+    }
+    return a.rank == b.rank;
+  }
 };
 
 /// A layout of memory in oneDNN's words. An unmade one is null, as is that of an absent argument.
 class Layout {
  public:
   Layout() noexcept = default;
-  Layout(dnnl_data_type_t type, const Shape& shape) noexcept { make(type, shape, shape.strides); }
-  /// One that oneDNN may choose.
-  static void choose(Layout& layout, dnnl_data_type_t type, const Shape& shape) noexcept {
-    layout.make(type, shape, nullptr);
+  /// @param free whether oneDNN chooses the strides
+  Layout(dnnl_data_type_t type, const Shape& shape, bool free = false) noexcept {
+    make(type, shape, free ? nullptr : shape.strides);
   }
   Layout(const Layout&) = delete;
   Layout& operator=(const Layout&) = delete;
@@ -252,12 +299,12 @@ class Plan {
     int memory;  ///< Of given() or between(); nothing for a negative number.
   };
 
-  int given(Description description) noexcept { return memory(description, given_index); }
+  int given(Description description) noexcept { return remember(description, given_index); }
   int between(Description description) noexcept {
     if (status_ != dnnl_success) return -1;
     const std::size_t offset = bytes_;
     bytes_ += (dnnl_memory_desc_get_size(description) + 63) / 64 * 64;
-    return memory(description, static_cast<std::int64_t>(offset));
+    return remember(description, static_cast<std::int64_t>(offset));
   }
 
   /// Takes the description over, or a status that says why there is none.
@@ -280,13 +327,26 @@ class Plan {
     dnnl_primitive_desc_destroy(description);
   }
 
+  /// Memory in the layout that a step wants: that memory itself, or a copy, as the next step.
+  int arranged(int memory, Description wanted) noexcept {
+    if (status_ != dnnl_success || same(description_of(memory), wanted)) return memory;
+    const int copy = between(wanted);
+    reorder(memory, copy);
+    return copy;
+  }
   /// Copies memory into another layout, as the next step.
-  void reorder(int from, Description from_layout, int to, Description to_layout) noexcept {
+  void reorder(int from, int to) noexcept {
+    if (status_ != dnnl_success) return;
     dnnl_primitive_desc_t description = nullptr;
     Attributes attributes;
-    const dnnl_status_t status = dnnl_reorder_primitive_desc_create(
-        &description, from_layout, engine(), to_layout, engine(), attributes.get());
+    const dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&description, description_of(from), engine(),
+                                           description_of(to), engine(), attributes.get());
     add(description, status, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  }
+
+  bool is(int memory, Description wanted) const noexcept {
+    return status_ != dnnl_success || same(description_of(memory), wanted);
   }
 
   const char* failure() const noexcept { return reason_of(status_); }
@@ -329,13 +389,18 @@ class Plan {
     dnnl_exec_arg_t arguments[max_arguments];
   };
 
-  int memory(Description description, std::int64_t place) noexcept {
+  int remember(Description description, std::int64_t place) noexcept {
     if (status_ == dnnl_success && memories_count_ == max_memories) status_ = dnnl_runtime_error;
     if (status_ != dnnl_success) return -1;
     Memory& made = memories_[memories_count_];
     made.place = place;
     status_ = dnnl_memory_create(&made.memory, description, engine(), DNNL_MEMORY_NONE);
     return status_ == dnnl_success ? memories_count_++ : -1;
+  }
+  Description description_of(int memory) const noexcept {
+    Description result = nullptr;
+    dnnl_memory_get_memory_desc(memories_[memory].memory, &result);
+    return result;
   }
   void argue(Step& step, const Argument& argument) noexcept {
     if (argument.memory < 0) return;
