@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "aoti/runtime/native.hpp"
+#include "aoti/runtime/onednn/attention.hpp"
 #include "aoti/runtime/onednn/convolution.hpp"
 #include "aoti/runtime/onednn/matmul.hpp"
 
@@ -26,6 +27,7 @@ struct Onednn {
         entry<cpu_bmm_out>(&Matmul::bmm_out),
         entry<cpu_baddbmm_out>(&Matmul::baddbmm_out),
         entry<_mm_plus_mm_out>(&Matmul::mm_plus_mm_out),
+        entry<cpu__scaled_dot_product_flash_attention_for_cpu>(&detail::onednn::Attention::flash),
         entry<cpu_convolution>(&Convolution::convolution),
     };
     for (const detail::NativeEntry& row : entries) {
