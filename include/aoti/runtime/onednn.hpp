@@ -7,6 +7,7 @@
 #include "aoti/runtime/onednn/attention.hpp"
 #include "aoti/runtime/onednn/convolution.hpp"
 #include "aoti/runtime/onednn/matmul.hpp"
+#include "aoti/runtime/onednn/rnn.hpp"
 
 namespace aoti {
 
@@ -28,6 +29,7 @@ struct Onednn {
         entry<cpu_baddbmm_out>(&Matmul::baddbmm_out),
         entry<_mm_plus_mm_out>(&Matmul::mm_plus_mm_out),
         entry<cpu__scaled_dot_product_flash_attention_for_cpu>(&detail::onednn::Attention::flash),
+        entry<cpu_mkldnn_rnn_layer>(&detail::onednn::Rnn::layer),
         entry<cpu_convolution>(&Convolution::convolution),
     };
     for (const detail::NativeEntry& row : entries) {

@@ -77,12 +77,14 @@ class Temporary {
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
 
-  /// A row-major tensor of the same sizes and dtype, not initialised; null where there is no
-  /// memory.
-  TensorBody* make_like(const TensorBody& tensor) noexcept {
+  /// A row-major tensor, not initialised; null where there is no memory.
+  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
     const char* reason = nullptr;
-    body_ = TensorBody::make_owning(tensor.sizes(), nullptr, tensor.rank, tensor.dtype, reason);
+    body_ = TensorBody::make_owning(sizes, nullptr, rank, dtype, reason);
     return body_;
+  }
+  TensorBody* make_like(const TensorBody& tensor) noexcept {
+    return make(tensor.dtype, tensor.sizes(), tensor.rank);
   }
   /// The same with the elements.
   TensorBody* copy(const TensorBody& tensor) noexcept {
