@@ -87,6 +87,7 @@ struct Attention {
   /// Some batches and some queries of each, with their scores.
   struct Block {
     std::int64_t first_batch, batches, first_query, queries;
+    std::int64_t keys;         ///< The first ones, beyond which its queries may not look.
     float* scores;             ///< [batches, heads, queries, keys]
     std::int32_t* references;  ///< For each row a key by which its sum is found; -1 for none.
   };
@@ -143,8 +144,10 @@ struct Attention {
     const char* reason = nullptr;
     for (std::int64_t b = 0; b < batch && reason == nullptr; b += batches) {
       for (std::int64_t q = 0; q < queries && reason == nullptr; q += at_once) {
-        reason = run_block(call, {b, std::min(batches, batch - b), q,
-                                  std::min(at_once, queries - q), reinterpret_cast<float*>(room),
+        const std::int64_t end = std::min(q + at_once, queries);
+        reason = run_block(call, {b, std::min(batches, batch - b), q, end - q,
+                                  call.causal ? std::min(end, call.keys()) : call.keys(),
+                                  reinterpret_cast<float*>(room),
                                   reinterpret_cast<std::int32_t*>(room + score_bytes)});
       }
     }
@@ -158,7 +161,7 @@ struct Attention {
       return tensor.data + (block.first_batch * tensor.strides()[0] + row * tensor.strides()[2]) *
                                std::int64_t{sizeof(float)};
     };
-    const std::int64_t size = q.sizes()[3], heads = k.sizes()[1], keys = call.keys();
+    const std::int64_t size = q.sizes()[3], heads = k.sizes()[1], keys = block.keys;
     const std::int64_t shared = call.heads() / heads, batches = block.batches;
     const std::int64_t rows = batches * call.heads() * block.queries;
     Signature signature{'a'};
@@ -272,7 +275,7 @@ struct Attention {
     for (std::int64_t b = block.first_batch; b < block.first_batch + block.batches; ++b) {
       for (std::int64_t h = 0; h < call.heads(); ++h) {
         for (std::int64_t q = block.first_query; q < block.first_query + block.queries; ++q) {
-          each(row, b, h, q, block.scores + row * call.keys());
+          each(row, b, h, q, block.scores + row * block.keys);
           ++row;
         }
       }
@@ -310,7 +313,7 @@ struct Attention {
   /// Adds the mask, and keeps of each row one score, from which finish_rows() finds the sum: the
   /// first that is not masked.
   static void prepare_rows(const Call& call, const Block& block) noexcept {
-    const std::int64_t keys = call.keys();
+    const std::int64_t keys = block.keys;
     const Body* mask = call.mask;
     const std::int64_t step =
         mask != nullptr && mask->sizes()[mask->rank - 1] != 1 ? mask->strides()[mask->rank - 1] : 0;
@@ -332,7 +335,7 @@ struct Attention {
 
   /// Each row holds its softmax now, p = exp(score - logsumexp).
   static void finish_rows(const Call& call, const Block& block) noexcept {
-    const std::int64_t keys = call.keys();
+    const std::int64_t keys = block.keys;
     for_rows(
         call, block,
         [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* shares) {
