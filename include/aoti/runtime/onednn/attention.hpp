@@ -92,7 +92,7 @@ struct Attention {
     std::int32_t* references;  ///< For each row a key by which its sum is found; -1 for none.
   };
 
-  static constexpr std::int64_t target_bytes = 4 << 20;
+  static constexpr std::int64_t target_bytes = 2 << 20;
   static constexpr float nothing = -std::numeric_limits<float>::infinity();
 
   static const char* refused(const Body& q, const Body& k, const Body& v, const Body* mask,
