@@ -1,10 +1,11 @@
-# find_package(aoti) gives aoti::aoti, and aoti::libtorch where libtorch is found.
-# find_package(aoti COMPONENTS libtorch) fails where it is not.
+# find_package(aoti) gives aoti::aoti, aoti::libtorch where libtorch is found, and aoti::onednn where oneDNN is found.
+# find_package(aoti COMPONENTS libtorch onednn) fails where they are not.
 cmake_policy(VERSION 3.25...3.31)
 include(CMakeFindDependencyMacro)
 include("${CMAKE_CURRENT_LIST_DIR}/AotiDependencies.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/aotiTargets.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotiTorch.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/AotiOnednn.cmake")
 
 foreach(component IN LISTS aoti_FIND_COMPONENTS)
   if(aoti_FIND_REQUIRED_${component} AND NOT aoti_${component}_FOUND)

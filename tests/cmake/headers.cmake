@@ -8,7 +8,9 @@ file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEP
 list(FILTER headers EXCLUDE REGEX "^aoti/python/")
 set(torch_headers ${headers})
 list(FILTER torch_headers INCLUDE REGEX "^aoti/runtime/libtorch")
-list(REMOVE_ITEM headers ${torch_headers})
+set(onednn_headers ${headers})
+list(FILTER onednn_headers INCLUDE REGEX "^aoti/runtime/onednn")
+list(REMOVE_ITEM headers ${torch_headers} ${onednn_headers})
 
 set(generated_dir "${CMAKE_CURRENT_BINARY_DIR}/headers")
 
@@ -28,6 +30,9 @@ endfunction()
 add_header_tests(header_tests aoti::aoti ${headers})
 if(TARGET aoti::libtorch AND torch_headers)
   add_header_tests(torch_header_tests aoti::libtorch ${torch_headers})
+endif()
+if(TARGET aoti::onednn AND onednn_headers)
+  add_header_tests(onednn_header_tests aoti::onednn ${onednn_headers})
 endif()
 
 list(TRANSFORM headers REPLACE "(.+)" "#include <\\1>" OUTPUT_VARIABLE includes)

@@ -1,7 +1,9 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
-Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A model
-is compiled again only when this script, the exporter, torch or the machine has changed. "vit" and "vit_beside" need torchvision, "add_cuda" needs a GPU: they are compiled only when asked for by name.
+Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A
+model is compiled again only when this script, the exporter, torch or the machine has changed. "vit", "vit_beside",
+"resnet18", "resnet18_frozen" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" needs
+a GPU: these, "lstm" and "mlp_frozen" are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -11,6 +13,7 @@ objects are written into the package.
 
     mlp.bin     input [4, 64]        output [4, 8]    also for mlp_plain, mlp_appended and mlp_beside
     wide.bin    input [1, 1024]      output [1, 1024] embedded weights of over 1 MiB
+    mlp_small.bin  input [1, 16]     output [1, 8]    also for mlp_tuned and mlp_arrayref
     image.bin   input [2, 3, 8, 8]   output [2, 4, 8, 8]
     linear.bin  input [4, 16]        output [4, 12]   for linear_beside, linear_embedded, linear_none, linear_foreign
     folding.bin input [4, 16]        output [4, 12]
@@ -35,6 +38,7 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 PYTHON = Path(__file__).resolve().parents[2] / "python"
@@ -66,8 +70,23 @@ NAMES = (
     "linear_foreign",
     "folding",
     "mutating",
+    "mlp_small",
+    "mlp_tuned",
+    "add_arrayref",
+    "mlp_arrayref",
 )
-BY_NAME_ONLY = ("vit", "vit_beside", "add_cuda")
+BY_NAME_ONLY = (
+    "vit",
+    "vit_beside",
+    "add_cuda",
+    "resnet18",
+    "mobilenet_v3",
+    "lstm",
+    "bert",
+    "llama",
+    "resnet18_frozen",
+    "mlp_frozen",
+)
 
 
 TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
@@ -137,6 +156,8 @@ from aoti import Model, package  # noqa: E402
 EMBEDDED = {"aot_inductor.package_constants_in_so": True}
 NO_WEIGHTS = {"aot_inductor.package_constants_in_so": False}
 ON_DISK_FORMAT = "package_constants_on_disk_format"
+COMPILED_PRODUCTS = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
+ARRAYREF = {"aot_inductor.use_minimal_arrayref_interface": True, "aot_inductor.allow_stack_allocation": True}
 BESIDE = {**NO_WEIGHTS, f"aot_inductor.{ON_DISK_FORMAT}": "binary_blob"}
 # The options in config.aot_inductor that not every torch has.
 NEEDS = {"mlp_beside": ON_DISK_FORMAT, "linear_foreign": ON_DISK_FORMAT}
@@ -511,6 +532,37 @@ def make_folding(out: Path) -> None:
     write_updates(out, "folding", Folding)
 
 
+def small_mlp(options: dict[str, object] | None = None) -> Model:
+    """16 -> 32 -> 8, one row; compiled for one thread."""
+    torch.manual_seed(0)
+    return Model(small_mlp_module(), (torch.randn(1, 16),), options=options)
+
+
+def small_mlp_module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
+
+
+def make_mlp_small(out: Path) -> None:
+    """With Inductor's defaults."""
+    package(out / "mlp_small.pt2", small_mlp())
+    torch.manual_seed(1)
+    write_bin(out / "mlp_small.bin", small_mlp_module(), torch.randn(1, 16))
+
+
+def make_mlp_tuned(out: Path) -> None:
+    """Its products of matrices are compiled in, so it imports no operator."""
+    package(out / "mlp_tuned.pt2", small_mlp(COMPILED_PRODUCTS))
+
+
+def make_add_arrayref(out: Path) -> None:
+    package(out / "add_arrayref.pt2", Model(Add(), (torch.randn(8), torch.randn(8)), options=ARRAYREF))
+
+
+def make_mlp_arrayref(out: Path) -> None:
+    package(out / "mlp_arrayref.pt2", small_mlp({**ARRAYREF, **COMPILED_PRODUCTS}))
+
+
 def make_mutating(out: Path) -> None:
     package(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
 
@@ -528,6 +580,82 @@ def make_vit(out: Path) -> None:
 
 def make_vit_beside(out: Path) -> None:
     package(out / "vit_beside.pt2", vit())
+
+
+def vision(name: str) -> Model:
+    """With random weights; input [1, 3, 224, 224]."""
+    import torchvision.models
+
+    return Model(getattr(torchvision.models, name)().eval(), (torch.randn(1, 3, 224, 224),))
+
+
+def frozen(model: Model) -> Model:
+    """With weights that Inductor packs for oneDNN while it compiles."""
+    return replace(model, options={**(model.options or {}), "freezing": True})
+
+
+def make_resnet18(out: Path) -> None:
+    package(out / "resnet18.pt2", vision("resnet18"))
+
+
+def make_resnet18_frozen(out: Path) -> None:
+    package(out / "resnet18_frozen.pt2", frozen(vision("resnet18")))
+
+
+def make_mlp_frozen(out: Path) -> None:
+    package(out / "mlp_frozen.pt2", frozen(mlp()))
+
+
+def make_mobilenet_v3(out: Path) -> None:
+    package(out / "mobilenet_v3.pt2", vision("mobilenet_v3_small"))
+
+
+def make_lstm(out: Path) -> None:
+    """Two layers, batch first; input [4, 32, 64], hidden size 128."""
+    package(out / "lstm.pt2", Model(nn.LSTM(64, 128, num_layers=2, batch_first=True).eval(), (torch.randn(4, 32, 64),)))
+
+
+class Ids(nn.Module):
+    """A model of transformers from token ids and a mask to the last hidden state."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+
+
+def of_ids(model: nn.Module) -> Model:
+    """Takes ids below 1000 and a mask, both int64 [2, 48]."""
+    model.config.use_cache = False
+    model.set_attn_implementation("sdpa")
+    return Model(Ids(model).eval(), (torch.randint(0, 1000, (2, 48)), torch.ones(2, 48, dtype=torch.int64)))
+
+
+def make_bert(out: Path) -> None:
+    """Three layers with random weights."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512
+    )
+    package(out / "bert.pt2", of_ids(BertModel(config, add_pooling_layer=False)))
+
+
+def make_llama(out: Path) -> None:
+    """Three layers with random weights, two heads of queries to one of keys."""
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(
+        vocab_size=1000,
+        hidden_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=384,
+    )
+    package(out / "llama.pt2", of_ids(LlamaModel(config)))
 
 
 def unavailable(name: str) -> str:

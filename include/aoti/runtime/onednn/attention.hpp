@@ -1,0 +1,383 @@
+// Scaled dot-product attention, on oneDNN.
+#pragma once
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "aoti/runtime/onednn/matmul.hpp"
+#include "aoti/runtime/onednn/primitives.hpp"
+
+namespace aoti::detail::onednn {
+
+/// Of float32. Products and softmax are oneDNN's, for as many queries at once as their scores fit
+/// into a few megabytes.
+struct Attention {
+  using Handle = AtenTensorHandle;
+  using Code = AOTITorchError;
+  using Body = TensorBody;
+
+  /// query [batch, heads, queries, size]; key and value [batch, h, keys, size], where h divides the
+  /// heads, each of which serves as many heads as follow one another.
+  /// @param mask null, or what is added to the scores: of two or four dimensions, those of size 1
+  ///        broadcast
+  /// @param scale null for 1 / sqrt(size)
+  /// @param out as the query, with its strides where it is dense
+  /// @param logsumexp [batch, heads, queries] of strides {queries * heads, 1, heads}; of a query
+  ///        that may look at no key it is 0, as are its results
+  static Code flash(Handle query, Handle key, Handle value, double dropout, std::int32_t causal,
+                    Handle* mask, double* scale, Handle* out, Handle* logsumexp) noexcept {
+    constexpr const char* name =
+        abi::imported::cpu__scaled_dot_product_flash_attention_for_cpu::symbol;
+    const Body &q = *Body::of(query), &k = *Body::of(key), &v = *Body::of(value);
+    const Body* m = mask != nullptr ? Body::of(*mask) : nullptr;
+    if (m != nullptr && m->storage == nullptr) m = nullptr;
+    if (const char* wrong = refused(q, k, v, m, dropout)) return NativeFunctions::fail(name, wrong);
+
+    Temporary rooms[3];
+    Call call{lean(q, rooms[0]), lean(k, rooms[1]), lean(v, rooms[2]), m, causal != 0};
+    const char* reason = Body::no_memory;
+    if (call.query == nullptr || call.key == nullptr || call.value == nullptr) {
+      return NativeFunctions::fail(name, reason);
+    }
+    const std::int64_t *sizes = q.sizes(), batch = sizes[0], heads = sizes[1], queries = sizes[2];
+    call.scale = scale != nullptr ? *scale : 1 / std::sqrt(static_cast<double>(sizes[3]));
+    std::int64_t strides[4];
+    dense_strides(q, strides);
+    if (std::equal(strides, strides + 4, q.strides(),
+                   [d = 0, sizes](auto x, auto y) mutable { return sizes[d++] <= 1 || x == y; })) {
+      std::copy_n(q.strides(), 4, strides);
+    }
+    // Torch's strides for a query with elements in one place are row-major.
+    const bool repeats =
+        call.query != &q && std::find(q.strides(), q.strides() + 4, 0) != q.strides() + 4;
+    call.out = Body::make_owning(sizes, repeats ? nullptr : strides, 4, q.dtype, reason);
+    const std::int64_t apart[] = {queries * heads, 1, heads};
+    call.logsumexp = Body::make_owning(sizes, apart, 3, q.dtype, reason);
+    if (call.out == nullptr || call.logsumexp == nullptr) {
+      reason = Body::no_memory;
+    } else {
+      reason = q.count != 0 ? run_blocks(call, batch) : nullptr;
+    }
+    if (reason != nullptr) {
+      if (call.out != nullptr) call.out->drop();
+      if (call.logsumexp != nullptr) call.logsumexp->drop();
+      return NativeFunctions::fail(name, reason);
+    }
+    *out = Body::handle(call.out);
+    *logsumexp = Body::handle(call.logsumexp);
+    return 0;
+  }
+
+ private:
+  struct Call {
+    const Body *query, *key, *value, *mask;
+    bool causal;
+    double scale = 0;
+    Body *out = nullptr, *logsumexp = nullptr;
+
+    std::int64_t keys() const noexcept { return key->sizes()[2]; }
+    std::int64_t heads() const noexcept { return query->sizes()[1]; }
+  };
+  /// Some batches and some queries of each, with their scores.
+  struct Block {
+    std::int64_t first_batch, batches, first_query, queries;
+    std::int64_t keys;         ///< The first ones, beyond which its queries may not look.
+    float* scores;             ///< [batches, heads, queries, keys]
+    std::int32_t* references;  ///< For each row a key by which its sum is found; -1 for none.
+  };
+
+  static constexpr std::int64_t target_bytes = 2 << 20;
+  static constexpr float nothing = -std::numeric_limits<float>::infinity();
+
+  static const char* refused(const Body& q, const Body& k, const Body& v, const Body* mask,
+                             double dropout) noexcept {
+    if (q.dtype != DType::float32 || k.dtype != q.dtype || v.dtype != q.dtype ||
+        (mask != nullptr && mask->dtype != q.dtype)) {
+      return "only for float32 on oneDNN";
+    }
+    if (dropout != 0) return "there is no dropout";
+    if (q.rank != 4 || k.rank != 4 || v.rank != 4) return "the tensors have not four dimensions";
+    const std::int64_t *a = q.sizes(), *b = k.sizes(), *c = v.sizes();
+    if (!std::equal(b, b + 4, c) || a[0] != b[0] || a[3] != b[3] || b[1] == 0 || a[1] % b[1] != 0 ||
+        b[2] == 0) {
+      return "the sizes do not match";
+    }
+    if (mask == nullptr) return nullptr;
+    if (mask->rank != 2 && mask->rank != 4) return "the mask has not two or four dimensions";
+    const std::int64_t scores[] = {a[0], a[1], a[2], b[2]};
+    for (std::uint32_t d = 0; d < mask->rank; ++d) {
+      const std::int64_t size = mask->sizes()[mask->rank - 1 - d];
+      if (size != 1 && size != scores[3 - d]) return "the mask's sizes do not match";
+    }
+    return nullptr;
+  }
+
+  /// The tensor, or a copy, with elements of a row next to each other and none in two places.
+  static const Body* lean(const Body& tensor, Temporary& room) noexcept {
+    bool fits = tensor.strides()[3] == 1 || tensor.sizes()[3] == 1;
+    for (std::uint32_t d = 0; d < 4; ++d) {
+      fits &= tensor.strides()[d] != 0 || tensor.sizes()[d] == 1;
+    }
+    return fits ? &tensor : room.copy(tensor);
+  }
+
+  static const char* run_blocks(const Call& call, std::int64_t batch) noexcept {
+    const std::int64_t queries = call.query->sizes()[2];
+    const std::int64_t row = call.heads() * call.keys() * std::int64_t{sizeof(float)};
+    const std::int64_t batches = std::clamp<std::int64_t>(
+        target_bytes / (row * std::min<std::int64_t>(queries, 32)), 1, batch);
+    std::int64_t at_once = std::clamp<std::int64_t>(target_bytes / (row * batches),
+                                                    std::min<std::int64_t>(queries, 32), queries);
+    if (at_once < queries) at_once = std::max<std::int64_t>(at_once / 16 * 16, 1);
+    const std::int64_t rows = batches * call.heads() * at_once;
+    const auto score_bytes = static_cast<std::size_t>(row * batches * at_once);
+    detail::Block* memory = Pool::allocate(Pool::alignment + score_bytes +
+                                           static_cast<std::size_t>(rows) * sizeof(std::int32_t));
+    if (memory == nullptr) return Body::no_memory;
+    auto* const room = reinterpret_cast<std::byte*>(memory) + Pool::alignment;
+    const char* reason = nullptr;
+    for (std::int64_t b = 0; b < batch && reason == nullptr; b += batches) {
+      for (std::int64_t q = 0; q < queries && reason == nullptr; q += at_once) {
+        const std::int64_t end = std::min(q + at_once, queries);
+        reason = run_block(call, {b, std::min(batches, batch - b), q, end - q,
+                                  call.causal ? std::min(end, call.keys()) : call.keys(),
+                                  reinterpret_cast<float*>(room),
+                                  reinterpret_cast<std::int32_t*>(room + score_bytes)});
+      }
+    }
+    Pool::free(memory);
+    return reason;
+  }
+
+  static const char* run_block(const Call& call, const Block& block) noexcept {
+    const Body &q = *call.query, &k = *call.key, &v = *call.value, &out = *call.out;
+    const auto from = [&](const Body& tensor, std::int64_t row) {
+      return tensor.data + (block.first_batch * tensor.strides()[0] + row * tensor.strides()[2]) *
+                               std::int64_t{sizeof(float)};
+    };
+    const std::int64_t size = q.sizes()[3], heads = k.sizes()[1], keys = block.keys;
+    const std::int64_t shared = call.heads() / heads, batches = block.batches;
+    const std::int64_t rows = batches * call.heads() * block.queries;
+    Signature signature{'a'};
+    for (const std::int64_t number : {batches, block.queries, heads, shared, keys, size}) {
+      signature.add(number);
+    }
+    signature.add(call.scale);
+    for (const Body* tensor : {&q, &k, &v, &out}) signature.add(tensor->strides(), 4);
+
+    const char* reason = nullptr;
+    const auto part = [&](std::int64_t number, auto build) {
+      Signature of_part = signature;
+      of_part.add(number);
+      return Plans::find(of_part, reason, build);
+    };
+    // [batches, heads of keys, heads that share them, queries or keys, …]
+    const auto shape_of = [&](const Body& tensor, std::int64_t repeated, std::int64_t count) {
+      const std::int64_t* strides = tensor.strides();
+      Shape shape;
+      shape.rank = 5;
+      const std::int64_t sizes[] = {batches, heads, repeated, count, size};
+      const std::int64_t apart[] = {strides[0], repeated * strides[1], strides[1], strides[2],
+                                    strides[3]};
+      std::copy_n(sizes, 5, shape.sizes);
+      std::copy_n(apart, 5, shape.strides);
+      shape.normalise();
+      return shape;
+    };
+    const auto scores_shape = [&] {
+      Shape shape;
+      shape.rank = 5;
+      const std::int64_t sizes[] = {batches, heads, shared, block.queries, keys};
+      std::copy_n(sizes, 5, shape.sizes);
+      shape.row_major();
+      return shape;
+    };
+
+    Plan* plan = part(0, [&](Plan& made) {
+      Shape transposed = shape_of(k, 1, keys);
+      std::swap(transposed.sizes[3], transposed.sizes[4]);
+      std::swap(transposed.strides[3], transposed.strides[4]);
+      Attributes attributes;
+      attributes.eltwise(dnnl_eltwise_linear, static_cast<float>(call.scale), 0);
+      add_product(made, shape_of(q, shared, block.queries), transposed, scores_shape(), attributes);
+    });
+    if (plan == nullptr) return reason;
+    reason = plan->run(Plans::stream(), {from(q, block.first_query), from(k, 0), block.scores});
+    if (reason != nullptr) return reason;
+
+    prepare_rows(call, block);
+
+    plan = part(1, [&](Plan& made) {
+      Shape table;
+      table.rank = 2;
+      table.sizes[0] = rows;
+      table.sizes[1] = keys;
+      table.row_major();
+      const Layout layout{dnnl_f32, table};
+      const int scores = made.given(layout.get());
+      Attributes attributes;
+      dnnl_primitive_desc_t description = nullptr;
+      const dnnl_status_t status = describe_softmax(&description, layout.get(), attributes.get());
+      made.add(description, status, {{DNNL_ARG_SRC, scores}, {DNNL_ARG_DST, scores}});
+    });
+    if (plan == nullptr) return reason;
+    reason = plan->run(Plans::stream(), {block.scores});
+    if (reason != nullptr) return reason;
+
+    finish_rows(call, block);
+
+    plan = part(2, [&](Plan& made) {
+      Attributes attributes;
+      add_product(made, scores_shape(), shape_of(v, 1, keys), shape_of(out, shared, block.queries),
+                  attributes);
+    });
+    if (plan == nullptr) return reason;
+    return plan->run(Plans::stream(), {block.scores, from(v, 0), from(out, block.first_query)});
+  }
+
+  static void add_product(Plan& plan, const Shape& a, const Shape& b, const Shape& result,
+                          Attributes& attributes) noexcept {
+    const Layout source{dnnl_f32, a}, weights{dnnl_f32, b}, target{dnnl_f32, result};
+    const int from = plan.given(source.get()), by = plan.given(weights.get()),
+              to = plan.given(target.get());
+    dnnl_primitive_desc_t description = nullptr;
+    const dnnl_status_t status =
+        Matmul::describe(&description, source, weights, target, attributes.get());
+    plan.add(description, status,
+             {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
+  }
+
+  static dnnl_status_t describe_softmax(dnnl_primitive_desc_t* description, Description rows,
+                                        const_dnnl_primitive_attr_t attributes) noexcept {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_softmax_forward_primitive_desc_create(description, engine(), dnnl_forward_inference,
+                                                      dnnl_softmax_accurate, rows, rows, 1,
+                                                      attributes);
+#else
+    dnnl_softmax_desc_t operation;
+    const dnnl_status_t status =
+        dnnl_softmax_forward_desc_init(&operation, dnnl_forward_inference, rows, 1);
+    if (status != dnnl_success) return status;
+    return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
+#endif
+  }
+
+  /// Calls `each(row, batch, head, query, scores)` for each row of scores.
+  template <class Each>
+  static void for_rows(const Call& call, const Block& block, Each each) noexcept {
+    std::int64_t row = 0;
+    for (std::int64_t b = block.first_batch; b < block.first_batch + block.batches; ++b) {
+      for (std::int64_t h = 0; h < call.heads(); ++h) {
+        for (std::int64_t q = block.first_query; q < block.first_query + block.queries; ++q) {
+          each(row, b, h, q, block.scores + row * block.keys);
+          ++row;
+        }
+      }
+    }
+  }
+
+  static const float* mask_row(const Body& mask, std::int64_t batch, std::int64_t head,
+                               std::int64_t query) noexcept {
+    const std::int64_t index[] = {batch, head, query};
+    const std::int64_t *sizes = mask.sizes(), *strides = mask.strides();
+    const std::uint32_t added = 4 - mask.rank;
+    std::int64_t offset = 0;
+    for (std::uint32_t d = 0; d + 1 < mask.rank; ++d) {
+      if (sizes[d] != 1) offset += index[d + added] * strides[d];
+    }
+    return reinterpret_cast<const float*>(mask.data) + offset;
+  }
+
+  static void add(float* to, const float* from, std::int64_t step, std::int64_t count) noexcept {
+    typedef float Lanes __attribute__((vector_size(32)));
+    constexpr std::int64_t width = 8;
+    std::int64_t i = 0;
+    if (step == 1) {
+      for (; i + width <= count; i += width) {
+        Lanes a, b;
+        std::memcpy(&a, to + i, sizeof a);
+        std::memcpy(&b, from + i, sizeof b);
+        a += b;
+        std::memcpy(to + i, &a, sizeof a);
+      }
+    }
+    for (; i < count; ++i) to[i] += from[i * step];
+  }
+
+  /// Adds the mask, and keeps of each row one score, from which finish_rows() finds the sum: the
+  /// first that is not masked.
+  static void prepare_rows(const Call& call, const Block& block) noexcept {
+    const std::int64_t keys = block.keys;
+    const Body* mask = call.mask;
+    const std::int64_t step =
+        mask != nullptr && mask->sizes()[mask->rank - 1] != 1 ? mask->strides()[mask->rank - 1] : 0;
+    for_rows(call, block,
+             [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* scores) {
+               if (mask != nullptr) add(scores, mask_row(*mask, b, h, q), step, keys);
+               if (call.causal && q + 1 < keys) std::fill(scores + q + 1, scores + keys, nothing);
+               const float *const begin = scores, *const end = scores + keys;
+               const float* first = std::find_if(begin, end, [](float x) { return !(x < -1e30f); });
+               if (first == end)
+                 first = std::find_if(begin, end, [](float x) { return x != nothing; });
+               block.references[row] =
+                   first == end ? -1
+                                : static_cast<std::int32_t>(std::min<std::int64_t>(
+                                      first - begin, std::numeric_limits<std::int32_t>::max()));
+               sum_of(call, b, h, q) = first == end ? 0 : *first;
+             });
+  }
+
+  /// Each row holds its softmax now, p = exp(score - logsumexp).
+  static void finish_rows(const Call& call, const Block& block) noexcept {
+    const std::int64_t keys = block.keys;
+    for_rows(
+        call, block,
+        [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* shares) {
+          float& sum = sum_of(call, b, h, q);
+          std::int64_t key = block.references[row];
+          if (key < 0) {
+            std::fill(shares, shares + keys, 0.0f);
+            return;
+          }
+          if (shares[key] < 1e-30f) {  // too small to divide by: the largest, whose score is gone
+            key = std::max_element(shares, shares + keys) - shares;
+            sum = score(call, b, h, q, key);
+          }
+          sum -= std::log(shares[key]);
+        });
+  }
+
+  static float score(const Call& call, std::int64_t b, std::int64_t h, std::int64_t q,
+                     std::int64_t key) noexcept {
+    const Body &a = *call.query, &c = *call.key;
+    const std::int64_t shared = call.heads() / c.sizes()[1];
+    const auto row = [](const Body& tensor, std::int64_t i, std::int64_t j, std::int64_t k) {
+      const std::int64_t* strides = tensor.strides();
+      return reinterpret_cast<const float*>(tensor.data) + i * strides[0] + j * strides[1] +
+             k * strides[2];
+    };
+    const float *left = row(a, b, h, q), *right = row(c, b, h / shared, key);
+    double sum = 0;
+    for (std::int64_t i = 0; i < a.sizes()[3]; ++i) sum += double{left[i]} * double{right[i]};
+    sum *= call.scale;
+    if (const Body* mask = call.mask) {
+      const bool one = mask->sizes()[mask->rank - 1] == 1;
+      sum += double{mask_row(*mask, b, h, q)[one ? 0 : key * mask->strides()[mask->rank - 1]]};
+    }
+    return static_cast<float>(sum);
+  }
+
+  static float& sum_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t q) noexcept {
+    const std::int64_t* strides = call.logsumexp->strides();
+    return reinterpret_cast<float*>(
+        call.logsumexp->data)[b * strides[0] + h * strides[1] + q * strides[2]];
+  }
+};
+
+}  // namespace aoti::detail::onednn

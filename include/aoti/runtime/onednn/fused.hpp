@@ -1,0 +1,65 @@
+// What torch fuses with an operator: a function of each element of its result.
+#pragma once
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "aoti/runtime/onednn/primitives.hpp"
+
+namespace aoti::detail::onednn {
+
+/// A function of each element, in oneDNN's terms; none where the algorithm is undefined.
+struct Fused {
+  dnnl_alg_kind_t algorithm = dnnl_alg_kind_undef;
+  float alpha = 0, beta = 0;
+
+  void add_to(Signature& signature) const noexcept {
+    signature.add(std::int64_t{algorithm});
+    signature.add(double{alpha});
+    signature.add(double{beta});
+  }
+  void append_to(Attributes& attributes) const noexcept {
+    if (algorithm != dnnl_alg_kind_undef) attributes.eltwise(algorithm, alpha, beta);
+  }
+
+  /// By torch's name of it, with its parameters and its kind, either of which may be null.
+  /// @return false where it is not known
+  static bool parse(std::string_view name, const double** scalars, std::int64_t count,
+                    const char* kind, Fused& fused) noexcept {
+    const auto scalar = [&](std::int64_t index, double otherwise) {
+      const bool there = scalars != nullptr && index < count && scalars[index] != nullptr;
+      return static_cast<float>(there ? *scalars[index] : otherwise);
+    };
+    if (name == "none" || name.empty()) {
+      fused = {};
+    } else if (name == "relu") {
+      fused = {dnnl_eltwise_relu, 0, 0};
+    } else if (name == "leaky_relu") {
+      fused = {dnnl_eltwise_relu, scalar(0, 0.01), 0};
+    } else if (name == "sigmoid") {
+      fused = {dnnl_eltwise_logistic, 0, 0};
+    } else if (name == "tanh") {
+      fused = {dnnl_eltwise_tanh, 0, 0};
+    } else if (name == "swish") {
+      fused = {dnnl_eltwise_swish, 1, 0};
+    } else if (name == "hardtanh") {
+      fused = {dnnl_eltwise_clip, scalar(0, -1), scalar(1, 1)};
+    } else if (name == "gelu") {
+      const bool tanh = kind != nullptr && std::string_view{kind} == "tanh";
+      fused = {tanh ? dnnl_eltwise_gelu_tanh : dnnl_eltwise_gelu_erf, 0, 0};
+    } else if (name == "hardswish") {
+      fused = {dnnl_eltwise_hardswish, 1.0f / 6, 0.5f};
+#if DNNL_VERSION_MAJOR >= 3
+    } else if (name == "hardsigmoid") {
+      fused = {dnnl_eltwise_hardsigmoid, 1.0f / 6, 0.5f};
+#endif
+    } else {
+      return false;
+    }
+    return true;
+  }
+};
+
+}  // namespace aoti::detail::onednn

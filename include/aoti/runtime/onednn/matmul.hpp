@@ -1,0 +1,241 @@
+// Products of matrices, on oneDNN.
+#pragma once
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "aoti/runtime/onednn/primitives.hpp"
+
+namespace aoti::detail::onednn {
+
+/// The last two dimensions of a tensor as BLAS has them.
+struct Matrix {
+  std::byte* data;
+  std::int64_t rows, columns, row_step, column_step;
+
+  explicit Matrix(const TensorBody& tensor) noexcept
+      : data{tensor.data},
+        rows{tensor.sizes()[tensor.rank - 2]},
+        columns{tensor.sizes()[tensor.rank - 1]},
+        row_step{tensor.strides()[tensor.rank - 2]},
+        column_step{tensor.strides()[tensor.rank - 1]} {}
+
+  bool has_whole_rows() const noexcept {
+    return (column_step == 1 || columns == 1) && (row_step >= columns || rows == 1);
+  }
+  bool has_whole_columns() const noexcept {
+    return (row_step == 1 || rows == 1) && (column_step >= rows || columns == 1);
+  }
+  /// Whether BLAS can read it where it is.
+  bool is_plain() const noexcept { return has_whole_rows() || has_whole_columns(); }
+
+  /// For one whose rows or columns are whole.
+  char transposition() const noexcept { return has_whole_rows() ? 'N' : 'T'; }
+  dnnl_dim_t leading() const noexcept {
+    if (has_whole_rows()) return rows == 1 ? std::max<std::int64_t>(columns, 1) : row_step;
+    return columns == 1 ? std::max<std::int64_t>(rows, 1) : column_step;
+  }
+  Matrix transposed() const noexcept {
+    Matrix result = *this;
+    std::swap(result.rows, result.columns);
+    std::swap(result.row_step, result.column_step);
+    return result;
+  }
+};
+
+/// out = beta * out + alpha * a @ b, each of them plain, of float32.
+inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, float beta,
+                           float alpha) noexcept {
+  if (!out.has_whole_rows()) {
+    return sgemm(out.transposed(), b.transposed(), a.transposed(), beta, alpha);
+  }
+  return dnnl_sgemm(a.transposition(), b.transposition(), out.rows, out.columns, a.columns, alpha,
+                    reinterpret_cast<const float*>(a.data), a.leading(),
+                    reinterpret_cast<const float*>(b.data), b.leading(), beta,
+                    reinterpret_cast<float*>(out.data), out.leading());
+}
+
+/// The same for any layout and type of C++, without oneDNN.
+template <class T>
+void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double beta,
+                   double alpha) noexcept {
+  const auto at = [](const Matrix& m, std::int64_t row, std::int64_t column) -> T& {
+    return reinterpret_cast<T*>(m.data)[row * m.row_step + column * m.column_step];
+  };
+  for (std::int64_t i = 0; i < out.rows; ++i) {
+    for (std::int64_t j = 0; j < out.columns; ++j) {
+      T& element = at(out, i, j);
+      element = beta == 0 ? T{0} : static_cast<T>(beta) * element;
+    }
+    for (std::int64_t k = 0; k < a.columns; ++k) {
+      const T factor = static_cast<T>(alpha) * at(a, i, k);
+      for (std::int64_t j = 0; j < out.columns; ++j) at(out, i, j) += factor * at(b, k, j);
+    }
+  }
+}
+
+struct Matmul {
+  using Handle = AtenTensorHandle;
+  using Code = AOTITorchError;
+  using Body = TensorBody;
+
+  static Code addmm_out(Handle out, Handle self, Handle a, Handle b, double beta,
+                        double alpha) noexcept {
+    return product(abi::imported::cpu_addmm_out::symbol, 2, out, self, a, b, beta, alpha);
+  }
+  static Code mm_out(Handle out, Handle a, Handle b) noexcept {
+    return product(abi::imported::cpu_mm_out::symbol, 2, out, nullptr, a, b, 0, 1);
+  }
+  static Code baddbmm_out(Handle out, Handle self, Handle a, Handle b, double beta,
+                          double alpha) noexcept {
+    return product(abi::imported::cpu_baddbmm_out::symbol, 3, out, self, a, b, beta, alpha);
+  }
+  static Code bmm_out(Handle out, Handle a, Handle b) noexcept {
+    return product(abi::imported::cpu_bmm_out::symbol, 3, out, nullptr, a, b, 0, 1);
+  }
+  /// out = a @ b + c @ d
+  static Code mm_plus_mm_out(Handle out, Handle a, Handle b, Handle c, Handle d) noexcept {
+    constexpr const char* name = abi::imported::_mm_plus_mm_out::symbol;
+    const Code failed = product(name, 2, out, nullptr, a, b, 0, 1);
+    return failed != 0 ? failed : product(name, 2, out, out, c, d, 1, 1);
+  }
+
+  /// out = beta * self + alpha * a @ b for matrices, or batches of them; self can be broadcast to
+  /// out and is not looked at where beta is 0. It may be out itself; else out shares no memory with
+  /// the others.
+  static Code product(const char* function, std::uint32_t rank, Handle out_handle,
+                      Handle self_handle, Handle a_handle, Handle b_handle, double beta,
+                      double alpha) noexcept {
+    Body &out = *Body::of(out_handle), &a = *Body::of(a_handle), &b = *Body::of(b_handle);
+    if (const char* wrong = refused(rank, out, a, b)) [[unlikely]]
+      return NativeFunctions::fail(function, wrong);
+    if (out.count == 0) return 0;
+
+    Temporary a_room, b_room, out_room;
+    // oneDNN repeats one of the two for the batch, not both.
+    const bool repeated = rank == 3 && a.strides()[0] == 0 && b.strides()[0] == 0;
+    const Body* left = repeated ? a_room.copy(a) : plain(a, a_room);
+    const Body* right = plain(b, b_room);
+    Body* target = Matrix{out}.is_plain() ? &out : out_room.make_like(out);
+    if (left == nullptr || right == nullptr || target == nullptr) {
+      return NativeFunctions::fail(function, Body::no_memory);
+    }
+    if (beta != 0) {
+      const Body& self = *Body::of(self_handle);
+      if (self.data != target->data || !same_layout(self, *target)) {
+        if (const char* wrong = copy_elements(*target, self)) {
+          return NativeFunctions::fail(function, wrong);
+        }
+      }
+    }
+    if (const Code failed = compute(function, *target, *left, *right, beta, alpha)) return failed;
+    if (target != &out) copy_elements(out, *target);
+    return 0;
+  }
+
+ private:
+  static const char* refused(std::uint32_t rank, const Body& out, const Body& a,
+                             const Body& b) noexcept {
+    if (out.rank != rank || a.rank != rank || b.rank != rank) {
+      return "the tensors have another number of dimensions";
+    }
+    const std::int64_t *o = out.sizes() + rank - 2, *l = a.sizes() + rank - 2,
+                       *r = b.sizes() + rank - 2;
+    const bool batches = rank == 2 || (out.sizes()[0] == a.sizes()[0] && a.sizes()[0] == r[-1]);
+    if (!batches || o[0] != l[0] || o[1] != r[1] || l[1] != r[0]) return "the sizes do not match";
+    return out.dtype == a.dtype && a.dtype == b.dtype ? nullptr : "the dtypes differ";
+  }
+
+  static const Body* plain(const Body& tensor, Temporary& room) noexcept {
+    return Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
+  }
+  static bool same_layout(const Body& a, const Body& b) noexcept {
+    return a.rank == b.rank && std::equal(a.numbers, a.numbers + 2 * a.rank, b.numbers);
+  }
+
+  /// out = beta * out + alpha * a @ b
+  static Code compute(const char* function, Body& out, const Body& a, const Body& b, double beta,
+                      double alpha) noexcept {
+    const std::int64_t batches = out.rank == 3 ? out.sizes()[0] : 1;
+    if (a.sizes()[a.rank - 1] == 0 && beta == 0) return NativeFunctions::zero_(Body::handle(&out));
+    if (a.sizes()[a.rank - 1] == 0 && beta == 1) return 0;
+    if (out.dtype == DType::float32 && batches == 1) {
+      const dnnl_status_t status = sgemm(Matrix{out}, Matrix{a}, Matrix{b},
+                                         static_cast<float>(beta), static_cast<float>(alpha));
+      return status == dnnl_success ? 0 : NativeFunctions::fail(function, reason_of(status));
+    }
+    if (out.dtype == DType::float64) return each<double>(out, a, b, beta, alpha);
+    return primitive(function, out, a, b, beta, alpha);
+  }
+
+  template <class T>
+  static Code each(Body& out, const Body& a, const Body& b, double beta, double alpha) noexcept {
+    Matrix o{out}, l{a}, r{b};
+    const auto step = [](const Body& tensor) {
+      return tensor.rank == 3 ? tensor.strides()[0] * static_cast<std::int64_t>(sizeof(T)) : 0;
+    };
+    for (std::int64_t i = out.rank == 3 ? out.sizes()[0] : 1; i > 0; --i) {
+      plain_product<T>(o, l, r, beta, alpha);
+      o.data += step(out);
+      l.data += step(a);
+      r.data += step(b);
+    }
+    return 0;
+  }
+
+  static Code primitive(const char* function, const Body& out, const Body& a, const Body& b,
+                        double beta, double alpha) noexcept {
+    const dnnl_data_type_t type = type_of(out.dtype);
+    if (type == dnnl_data_type_undef) {
+      return NativeFunctions::fail(function, "not for this dtype on oneDNN");
+    }
+    Signature signature{'m'};
+    signature.add(out);
+    signature.add(a);
+    signature.add(b);
+    signature.add(beta);
+    signature.add(alpha);
+    return run(function, signature, {a.data, b.data, out.data}, [&](Plan& plan) {
+      const Layout source{type, shape_of(a)}, weights{type, shape_of(b)}, target{type, Shape{out}};
+      Attributes attributes;
+      if (alpha != 1) attributes.eltwise(dnnl_eltwise_linear, static_cast<float>(alpha), 0);
+      if (beta != 0) attributes.sum(static_cast<float>(beta));
+      const int from = plan.given(source.get()), by = plan.given(weights.get()),
+                to = plan.given(target.get());
+      dnnl_primitive_desc_t description = nullptr;
+      const dnnl_status_t status =
+          describe(&description, source, weights, target, attributes.get());
+      plan.add(description, status,
+               {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
+    });
+  }
+
+  /// A matrix that is the same for the whole batch counts as one.
+  static Shape shape_of(const Body& tensor) noexcept {
+    Shape shape{tensor};
+    if (shape.rank == 3 && shape.strides[0] == 0) shape.sizes[0] = 1;
+    shape.normalise();
+    return shape;
+  }
+
+ public:
+  static dnnl_status_t describe(dnnl_primitive_desc_t* description, const Layout& source,
+                                const Layout& weights, const Layout& target,
+                                const_dnnl_primitive_attr_t attributes) noexcept {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_matmul_primitive_desc_create(description, engine(), source.get(), weights.get(),
+                                             nullptr, target.get(), attributes);
+#else
+    dnnl_matmul_desc_t operation;
+    const dnnl_status_t status =
+        dnnl_matmul_desc_init(&operation, source.get(), weights.get(), nullptr, target.get());
+    if (status != dnnl_success) return status;
+    return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
+#endif
+  }
+};
+
+}  // namespace aoti::detail::onednn

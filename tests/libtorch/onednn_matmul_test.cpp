@@ -1,0 +1,230 @@
+// Products of matrices on oneDNN, compared with torch's.
+#include <limits>
+#include <thread>
+
+#include "libtorch/onednn.hpp"
+
+namespace aoti_test {
+namespace {
+
+namespace imported = aoti::abi::imported;
+using aoti::detail::onednn::Plans;
+
+enum class Lie { rows, columns, gaps, holes, repeated };
+constexpr Lie all_lies[] = {Lie::rows, Lie::columns, Lie::gaps, Lie::holes, Lie::repeated};
+
+/// Random numbers whose matrices lie in memory in one way or another.
+at::Tensor laid(Lie lie, Sizes sizes, at::ScalarType dtype) {
+  const std::size_t last = sizes.size() - 1;
+  const auto random = [&](const Sizes& wanted) {
+    return at::rand(wanted, at::kFloat).sub_(0.5).to(dtype);
+  };
+  const auto cut = [&](at::Tensor tensor) {
+    for (std::size_t d = 0; d < sizes.size(); ++d) tensor = tensor.slice(d, 0, sizes[d]);
+    return tensor;
+  };
+  Sizes wider = sizes;
+  switch (lie) {
+    case Lie::rows:
+      return random(sizes);
+    case Lie::columns:
+      std::swap(wider[last], wider[last - 1]);
+      return random(wider).transpose(-1, -2);
+    case Lie::gaps:
+      wider[last] += 3;
+      return cut(random(wider));
+    case Lie::holes:
+      wider[last] *= 2;
+      wider[last - 1] += 1;
+      return random(wider).slice(-1, 0, wider[last], 2).slice(-2, 0, sizes[last - 1]);
+    case Lie::repeated:
+      wider[0] = 1;
+      return random(wider).expand(sizes);
+  }
+  return {};
+}
+
+struct Case {
+  Sizes out, a, b;
+};
+
+template <class Call>
+void expect_alike(const Call& call, const at::Tensor& out_start, const std::string& what,
+                  double widened = 1) {
+  at::Tensor torch_out =
+      at::empty_strided(out_start.sizes(), out_start.strides(), out_start.options());
+  at::Tensor native_out =
+      at::empty_strided(out_start.sizes(), out_start.strides(), out_start.options());
+  torch_out.copy_(out_start);
+  native_out.copy_(out_start);
+  Twin out{torch_out, native_of(native_out)};
+  ASSERT_EQ(call(out, true), 0) << what;
+  ASSERT_EQ(call(out, false), 0) << what << ": " << aoti::NativeOnednn::last_error();
+  EXPECT_TRUE(assert_close(native_out, torch_out, widened)) << what;
+}
+
+class Products : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  void SetUp() override { at::manual_seed(0); }
+};
+
+TEST_P(Products, OfMatrices) {
+  const at::ScalarType dtype = GetParam();
+  for (const auto& [m, k, n] : std::vector<std::tuple<int, int, int>>{{4, 64, 32},
+                                                                      {1, 64, 32},
+                                                                      {4, 64, 1},
+                                                                      {1, 1, 1},
+                                                                      {1, 5, 1},
+                                                                      {17, 3, 40},
+                                                                      {65, 130, 33},
+                                                                      {0, 4, 4},
+                                                                      {4, 4, 0},
+                                                                      {4, 0, 4}}) {
+    for (const Lie left : all_lies) {
+      for (const Lie right : all_lies) {
+        for (const Lie result : {Lie::rows, Lie::columns, Lie::gaps, Lie::holes}) {
+          Twin a = twin(laid(left, {m, k}, dtype)), b = twin(laid(right, {k, n}, dtype));
+          const at::Tensor start = laid(result, {m, n}, dtype);
+          const std::string what =
+              "m " + std::to_string(m) + " k " + std::to_string(k) + " n " + std::to_string(n) +
+              " layouts " + std::to_string(static_cast<int>(left)) +
+              std::to_string(static_cast<int>(right)) + std::to_string(static_cast<int>(result));
+          using Mm = imported::cpu_mm_out;
+          expect_alike(
+              [&](Twin& out, bool torch) {
+                return torch ? torch_function<Mm>()(out.of_torch(), a.of_torch(), b.of_torch())
+                             : native_function<Mm>()(out.of_native(), a.of_native(), b.of_native());
+              },
+              start, what);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Products, OfMatricesAdded) {
+  const at::ScalarType dtype = GetParam();
+  using Addmm = imported::cpu_addmm_out;
+  const Sizes biases[] = {{32}, {1, 32}, {4, 1}, {4, 32}, {1}, {1, 1}, {}};
+  for (const Sizes& bias : biases) {
+    for (const double beta : {1.0, 0.0, 0.5}) {
+      for (const double alpha : {1.0, -2.0, 0.0}) {
+        for (const Lie right : all_lies) {
+          Twin self = twin(at::rand(bias, at::kFloat).to(dtype));
+          Twin a = twin(laid(Lie::rows, {4, 64}, dtype)), b = twin(laid(right, {64, 32}, dtype));
+          if (beta == 0) self.torch.fill_(std::numeric_limits<float>::quiet_NaN());
+          for (const Lie result : {Lie::rows, Lie::columns, Lie::holes}) {
+            expect_alike(
+                [&](Twin& out, bool torch) {
+                  return torch
+                             ? torch_function<Addmm>()(out.of_torch(), self.of_torch(),
+                                                       a.of_torch(), b.of_torch(), beta, alpha)
+                             : native_function<Addmm>()(out.of_native(), self.of_native(),
+                                                        a.of_native(), b.of_native(), beta, alpha);
+                },
+                laid(result, {4, 32}, dtype),
+                "bias " + c10::str(at::IntArrayRef(bias)) + " beta " + std::to_string(beta) +
+                    " alpha " + std::to_string(alpha),
+                dtype == at::kBFloat16 ? 4 : 1);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Products, OfBatches) {
+  const at::ScalarType dtype = GetParam();
+  using Bmm = imported::cpu_bmm_out;
+  using Baddbmm = imported::cpu_baddbmm_out;
+  for (const auto& [l, m, k, n] : std::vector<std::tuple<int, int, int, int>>{
+           {3, 4, 64, 32}, {1, 7, 5, 3}, {2, 1, 9, 1}, {0, 2, 2, 2}, {5, 33, 17, 20}}) {
+    for (const Lie left : all_lies) {
+      for (const Lie right : all_lies) {
+        for (const Lie result : {Lie::rows, Lie::columns, Lie::gaps, Lie::holes}) {
+          Twin a = twin(laid(left, {l, m, k}, dtype)), b = twin(laid(right, {l, k, n}, dtype));
+          expect_alike(
+              [&](Twin& out, bool torch) {
+                return torch
+                           ? torch_function<Bmm>()(out.of_torch(), a.of_torch(), b.of_torch())
+                           : native_function<Bmm>()(out.of_native(), a.of_native(), b.of_native());
+              },
+              laid(result, {l, m, n}, dtype), "bmm");
+          Twin self = twin(at::rand({1, n}, at::kFloat).to(dtype));
+          for (const double beta : {1.0, 0.0, 0.5}) {
+            expect_alike(
+                [&](Twin& out, bool torch) {
+                  return torch
+                             ? torch_function<Baddbmm>()(out.of_torch(), self.of_torch(),
+                                                         a.of_torch(), b.of_torch(), beta, 2.0)
+                             : native_function<Baddbmm>()(out.of_native(), self.of_native(),
+                                                          a.of_native(), b.of_native(), beta, 2.0);
+                },
+                laid(result, {l, m, n}, dtype), "baddbmm", dtype == at::kBFloat16 ? 4 : 1);
+          }
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Onednn, Products, testing::Values(at::kFloat, at::kDouble, at::kBFloat16),
+                         [](const auto& test) { return std::string{c10::toString(test.param)}; });
+
+TEST(Product, OfTwoPairsIsAdded) {
+  Twin a = twin(at::rand({4, 8})), b = twin(at::rand({8, 5})), c = twin(at::rand({4, 6}));
+  Twin d = twin(at::rand({6, 5})), out = twin(at::rand({4, 5}));
+  ASSERT_EQ(native_function<imported::_mm_plus_mm_out>()(
+                out.of_native(), a.of_native(), b.of_native(), c.of_native(), d.of_native()),
+            0);
+  EXPECT_TRUE(assert_close(out.torch, a.torch.mm(b.torch) + c.torch.mm(d.torch)));
+}
+
+TEST(Product, RefusesWhatDoesNotFit) {
+  Twin a = twin(at::rand({4, 8})), b = twin(at::rand({7, 5})), out = twin(at::rand({4, 5}));
+  const auto mm = native_function<imported::cpu_mm_out>();
+  EXPECT_NE(mm(out.of_native(), a.of_native(), b.of_native()), 0);
+  EXPECT_EQ(aoti::NativeOnednn::last_error(), "aoti_torch_cpu_mm_out: the sizes do not match");
+  Twin whole = twin(at::ones({8, 5}, at::kLong));
+  EXPECT_NE(mm(out.of_native(), a.of_native(), whole.of_native()), 0);
+  EXPECT_EQ(aoti::NativeOnednn::last_error(), "aoti_torch_cpu_mm_out: the dtypes differ");
+  Twin n = twin(at::ones({4, 4}, at::kLong));
+  EXPECT_NE(mm(n.of_native(), n.of_native(), n.of_native()), 0);
+  EXPECT_EQ(aoti::NativeOnednn::last_error(),
+            "aoti_torch_cpu_mm_out: not for this dtype on oneDNN");
+}
+
+TEST(Plans, AreMadeOnceForEachThreadAndSignature) {
+  const auto once = [] {
+    Twin a = twin(at::rand({3, 4, 8})), b = twin(at::rand({3, 8, 5})),
+         out = twin(at::rand({3, 4, 5}));
+    for (int i = 0; i < 10; ++i) {
+      native_function<imported::cpu_bmm_out>()(out.of_native(), a.of_native(), b.of_native());
+    }
+    EXPECT_TRUE(assert_close(out.torch, a.torch.bmm(b.torch)));
+    return Plans::made();
+  };
+  once();
+  const auto made = Plans::made();
+  EXPECT_EQ(once(), made);
+  std::uint64_t there = 0;
+  std::thread{[&] { there = once(); }}.join();
+  EXPECT_EQ(there, 1u);
+}
+
+TEST(Plans, AreBounded) {
+  Twin a = twin(at::rand({2, 1, 4})), b = twin(at::rand({2, 4, 3000}));
+  for (std::int64_t n = 1; n <= 1500; ++n) {
+    Twin right = twin(b.torch.slice(2, 0, n)), out = twin(at::empty({2, 1, n}));
+    ASSERT_EQ(
+        native_function<imported::cpu_bmm_out>()(out.of_native(), a.of_native(), right.of_native()),
+        0);
+    ASSERT_TRUE(assert_close(out.torch, a.torch.bmm(right.torch)));
+  }
+}
+
+}  // namespace
+}  // namespace aoti_test

@@ -1,0 +1,72 @@
+// The same packages on libtorch and without it, one beside the other.
+#include <filesystem>
+
+#include "libtorch/onednn.hpp"
+
+namespace aoti_test {
+namespace {
+
+using Native = aoti::Runner<aoti::Cpu, aoti::NativeOnednn>;
+
+void expect_alike(std::string_view model, const Tensors& inputs, double widened = 1,
+                  const aoti::OpenOptions& options = {}) {
+  if (!std::filesystem::exists(model_path(model))) {
+    GTEST_SKIP() << model << " is compiled only when asked for by name";
+  }
+  auto torch = opened(model, options);
+  auto native = opened<Native>(model, options);
+  for (int i = 0; i < 3; ++i) {
+    const Tensors expected = value_of(torch.run(inputs));
+    std::vector<aoti::Tensor> native_inputs;
+    for (const at::Tensor& input : inputs) native_inputs.push_back(native_of(input));
+    const std::vector<aoti::Tensor> found = value_of(native.run(native_inputs));
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t k = 0; k < found.size(); ++k) {
+      EXPECT_TRUE(same_layout(found[k], expected[k]));
+      EXPECT_TRUE(assert_close(torch_of(found[k]), expected[k], widened)) << "output " << k;
+    }
+  }
+}
+
+class Models : public testing::Test {
+ protected:
+  void SetUp() override { at::manual_seed(0); }
+};
+
+TEST_F(Models, Mlp) {
+  for (const char* name : {"mlp", "mlp_plain", "mlp_appended", "mlp_beside"}) {
+    for (const std::int64_t batch : {4, 1, 100}) expect_alike(name, {at::randn({batch, 64})});
+  }
+}
+TEST_F(Models, Linear) {
+  for (const char* name : {"linear_beside", "linear_embedded", "linear_foreign", "folding"}) {
+    for (const std::int64_t batch : {4, 1, 64}) expect_alike(name, {at::randn({batch, 16})});
+  }
+}
+TEST_F(Models, Wide) { expect_alike("wide", {at::randn({1, 1024})}); }
+TEST_F(Models, Image) {
+  for (const std::int64_t batch : {2, 1, 5}) {
+    expect_alike("image", {at::randn({batch, 3, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast)});
+  }
+}
+TEST_F(Models, WithoutOperators) {
+  expect_alike("add", {at::randn({8}), at::randn({8})});
+  expect_alike("derived", {at::randn({3, 4}), at::randn({6, 4})});
+  expect_alike("transposed", {at::randn({4, 6}).t(), at::randn({6, 4})});
+}
+
+// Compiled only when asked for by name. A network of many layers adds up what each rounds.
+TEST_F(Models, Vit) { expect_alike("vit", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, VitBeside) { expect_alike("vit_beside", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, Resnet18) { expect_alike("resnet18", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, MobilenetV3) { expect_alike("mobilenet_v3", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, Lstm) { expect_alike("lstm", {at::randn({4, 32, 64})}); }
+TEST_F(Models, Bert) {
+  expect_alike("bert", {at::randint(1000, {2, 48}), at::ones({2, 48}, at::kLong)}, 10);
+}
+TEST_F(Models, Llama) {
+  expect_alike("llama", {at::randint(1000, {2, 48}), at::ones({2, 48}, at::kLong)}, 10);
+}
+
+}  // namespace
+}  // namespace aoti_test
