@@ -1,11 +1,14 @@
 // What a run costs beyond the model's own work: torch's loader and runner, the C functions called
-// by hand, and this library, on a model that adds two vectors of eight floats.
+// by hand, and this library, on a model that adds two vectors of eight floats and on a small
+// network.
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
+#include <aoti/run/array_ref.hpp>
 #include <aoti/run/bound_run.hpp>
 #include <aoti/runtime/native.hpp>
+#include <array>
 #include <cstring>
 
 #include "bench.hpp"
@@ -34,8 +37,10 @@ struct Subjects {
   aoti::Tensor native_b = bench::value(aoti::Tensor::borrow(b.data_ptr<float>(), {8}));
   aoti::Tensor native_sum = bench::value(aoti::Tensor::empty(aoti::DType::float32, {8}));
   Native native = bench::open<Native>("add");
-  aoti::BoundRun<Native> bound = bench::value(aoti::BoundRun<Native>::make(
-      native, std::vector{native_a, native_b}, {&native_sum, 1}));
+  aoti::ArrayRefModel<> array_ref =
+      bench::value(aoti::ArrayRefModel<>::open(bench::package("add_arrayref")));
+  aoti::BoundRun<Native> bound = bench::value(
+      aoti::BoundRun<Native>::make(native, std::vector{native_a, native_b}, {&native_sum, 1}));
   Any any = bench::value(Any::of(bench::open<Exclusive>("add")));
   bench::TorchLoader loader{bench::package("add")};
 
@@ -129,6 +134,81 @@ void aoti_bound(benchmark::State& state) {
   }
 }
 
+/// Compiled for plain descriptions of memory.
+void aoti_arrayref(benchmark::State& state) {
+  const Subjects& subjects = Subjects::get();
+  const std::array<aoti::TensorView, 2> in{aoti::TensorView::of(subjects.a.data_ptr<float>(), {8}),
+                                           aoti::TensorView::of(subjects.b.data_ptr<float>(), {8})};
+  std::array<aoti::TensorView, 1> out;
+  for (auto _ : state) {
+    auto done = subjects.array_ref.run(in, out);
+    benchmark::DoNotOptimize(done);
+    benchmark::ClobberMemory();
+  }
+  const at::Tensor expected = subjects.a + subjects.b;
+  if (std::memcmp(out[0].data, expected.data_ptr(), 8 * sizeof(float)) != 0) {
+    state.SkipWithError("wrong result");
+  }
+}
+
+/// A network of 16, 32 and 8 numbers: by torch's loader as Inductor packages it, and bound,
+/// compiled for one thread with its products of matrices in the model.
+struct SmallNetwork {
+  std::array<float, 16> x{};
+  std::array<float, 8> y{};
+  at::Tensor input = at::from_blob(x.data(), {1, 16});
+  bench::TorchLoader loader{bench::package("mlp_small")};
+  Native native = bench::open<Native>("mlp_tuned");
+  aoti::Tensor native_input = bench::value(aoti::Tensor::borrow(x.data(), {1, 16}));
+  aoti::Tensor native_output = bench::value(aoti::Tensor::borrow(y.data(), {1, 8}));
+  aoti::BoundRun<Native> bound =
+      bench::value(aoti::BoundRun<Native>::make(native, {&native_input, 1}, {&native_output, 1}));
+
+  SmallNetwork() {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = 0.1f * static_cast<float>(i) - 0.7f;
+  }
+  static SmallNetwork& get() {
+    static SmallNetwork network;
+    return network;
+  }
+  bool agrees(const float* found) {
+    const at::Tensor expected = loader.run({input})[0];
+    return expected.allclose(at::from_blob(const_cast<float*>(found), {1, 8}), 1e-5, 1e-6);
+  }
+};
+
+void mlp_torch_loader(benchmark::State& state) {
+  const c10::InferenceMode guard;
+  SmallNetwork& network = SmallNetwork::get();
+  const std::vector<at::Tensor> inputs{network.input};
+  for (auto _ : state) {
+    auto outputs = network.loader.run(inputs);
+    benchmark::DoNotOptimize(outputs);
+  }
+}
+
+void mlp_native(benchmark::State& state) {
+  SmallNetwork& network = SmallNetwork::get();
+  aoti::Tensor output;
+  for (auto _ : state) {
+    auto outputs = network.native.run<1>(network.native_input);
+    if (outputs) output = std::move(outputs.value()[0]);
+    benchmark::DoNotOptimize(output);
+  }
+  if (!network.agrees(static_cast<const float*>(output.data())))
+    state.SkipWithError("wrong result");
+}
+
+void mlp_bound(benchmark::State& state) {
+  SmallNetwork& network = SmallNetwork::get();
+  for (auto _ : state) {
+    auto done = network.bound.run();
+    benchmark::DoNotOptimize(done);
+    benchmark::ClobberMemory();
+  }
+  if (!network.agrees(network.y.data())) state.SkipWithError("wrong result");
+}
+
 void torch_loader(benchmark::State& state) {
   Subjects& subjects = Subjects::get();
   measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
@@ -153,6 +233,10 @@ BENCHMARK(aoti_into)->Name("run/add/aoti_into");
 BENCHMARK(aoti_any)->Name("run/add/aoti_any");
 BENCHMARK(aoti_native)->Name("run/add/aoti_native");
 BENCHMARK(aoti_bound)->Name("run/add/aoti_bound");
+BENCHMARK(aoti_arrayref)->Name("run/add/aoti_arrayref");
+BENCHMARK(mlp_torch_loader)->Name("run/mlp/torch_loader");
+BENCHMARK(mlp_native)->Name("run/mlp/aoti_native");
+BENCHMARK(mlp_bound)->Name("run/mlp/aoti_bound");
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace
