@@ -1,18 +1,35 @@
-// Prints what packages hold and need, and whether this machine and this process can run them:
+// Prints what packages hold and need, and whether this machine and this process can run them, with
+// libtorch where it was built with it:
 // inspect PATH…   (a package, an unpacked one, or a folder of packages)
 #include <dirent.h>
 
 #include <algorithm>
 #include <aoti/aoti.hpp>
-#include <aoti/runtime/libtorch_operators.hpp>
+#include <aoti/runtime/native.hpp>
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#if __has_include(<ATen/core/Tensor.h>)
+#include <aoti/runtime/libtorch_operators.hpp>
+#endif
+
 namespace {
 
+#if __has_include(<ATen/core/Tensor.h>)
 using Runtime = aoti::LibtorchWithOperators;
+#else
+using Runtime = aoti::Native;
+#endif
 using Runner = aoti::Runner<aoti::Cpu, Runtime>;
+
+template <class R> bool has_operator(const std::string& name) {
+  if constexpr (requires { R::Operators::has(name); }) {
+    return R::Operators::has(name);
+  } else {
+    return false;
+  }
+}
 
 void line(const char* label, std::string_view text) {
   std::printf("  %-16s %.*s\n", label, static_cast<int>(text.size()), text.data());
@@ -48,8 +65,7 @@ void print_constants(const Runner& runner) {
   const std::vector<aoti::Constant>& constants = runner.constants();
   std::size_t bytes = 0;
   for (const aoti::Constant& constant : constants) bytes += constant.bytes;
-  line("constants",
-       std::to_string(constants.size()) + ", " + std::to_string(bytes) + " bytes");
+  line("constants", std::to_string(constants.size()) + ", " + std::to_string(bytes) + " bytes");
   for (const aoti::Constant& constant : constants) {
     line("", (constant.fqn.empty() ? constant.name : constant.fqn) + ": " +
                  std::string{to_string(constant.dtype)} + ", " + std::to_string(constant.bytes) +
@@ -79,9 +95,14 @@ void print_image(const aoti::Image& image) {
     line("", std::string{image.has_export(row.symbol) ? "has    " : "lacks  "} + row.symbol + " (" +
                  std::to_string(row.since.major) + "." + std::to_string(row.since.minor) + ")");
   }
+  std::string operators;
   for (const aoti::ImageImport& import : image.imports()) {
-    if (aoti::abi::is_runtime_symbol(import.name)) line("imports", import.name);
+    if (!aoti::abi::is_runtime_symbol(import.name)) continue;
+    line("imports", import.name);
+    const std::string symbol{import.name};
+    if (aoti::Native::import(symbol.c_str()) == nullptr) operators.append(symbol).append(" ");
   }
+  line("without libtorch", operators.empty() ? "runs as it is" : "needs " + operators);
 }
 
 void print_model(const aoti::Package& package, const std::string& name) {
@@ -100,7 +121,7 @@ void print_model(const aoti::Package& package, const std::string& name) {
     line("operators", calls.error().message());
   } else {
     for (const std::string& called : calls.value().names) {
-      line("operator", (Runtime::Operators::has(called) ? "has    " : "lacks  ") + called);
+      line("operator", (has_operator<Runtime>(called) ? "has    " : "lacks  ") + called);
     }
   }
   const auto text = model.value().metadata[aoti::ModelSpec::metadata_key];
