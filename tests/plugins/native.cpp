@@ -1,0 +1,18 @@
+// A plugin that runs a model, and keeps all its symbols but one to itself.
+#include <aoti/aoti.hpp>
+#include <aoti/runtime/native.hpp>
+
+#include <cstdio>
+
+/// The sum's last element; negative where something failed.
+extern "C" __attribute__((visibility("default"))) float sum_in_plugin(const char* package) {
+  const auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(package);
+  const float numbers[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  const auto x = aoti::Tensor::borrow(numbers, {8});
+  if (!runner || !x) {
+    if (!runner) std::fprintf(stderr, "%s\n", runner.error().message().c_str());
+    return -1;
+  }
+  const auto outputs = runner.value().run<1>(x.value(), x.value());
+  return outputs ? static_cast<const float*>(outputs.value()[0].data())[7] : -2;
+}
