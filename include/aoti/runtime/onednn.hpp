@@ -9,6 +9,7 @@
 #include "aoti/runtime/onednn/convolution.hpp"
 #include "aoti/runtime/onednn/matmul.hpp"
 #include "aoti/runtime/onednn/rnn.hpp"
+#include "aoti/runtime/plain_operators.hpp"
 
 namespace aoti {
 
@@ -68,8 +69,8 @@ struct Onednn {
   }
 };
 
-/// Models run without libtorch, with their operators on oneDNN.
-using NativeOnednn = NativeWith<Onednn>;
+/// Models run without libtorch, with their operators on oneDNN, and plain ones.
+using NativeOnednn = NativeWith<Onednn, PlainOperators>;
 
 static_assert(TensorRuntime<NativeOnednn>);
 
