@@ -21,7 +21,11 @@ namespace aoti {
 ///
 /// Weights that Inductor packed for the oneDNN inside torch, as it does where it freezes a model,
 /// are bytes whose order only that very version knows: such a model does not load, and says so.
-/// With Inductor's option "cpp.weight_prepack" off it has plain ones.
+/// With Inductor's option "cpp.weight_prepack" off, from the first model on that a process freezes,
+/// it has plain ones.
+///
+/// A program that links libtorch as well must give oneDNN symbols of its own: libtorch exports some
+/// of the oneDNN inside it, and where it comes first, oneDNN's products fail.
 struct Onednn {
   static void* import(std::string_view symbol) noexcept {
     using namespace abi::imported;
