@@ -59,6 +59,15 @@ TEST_F(Models, WithoutOperators) {
 TEST_F(Models, Vit) { expect_alike("vit", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, VitBeside) { expect_alike("vit_beside", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, Resnet18) { expect_alike("resnet18", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, PackedAreRefused) {
+  if (!std::filesystem::exists(model_path("linear_packed"))) {
+    GTEST_SKIP() << "linear_packed is compiled only when asked for by name";
+  }
+  const auto refused = Native::open(model_path("linear_packed"));
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("cpp.weight_prepack"), std::string::npos)
+      << refused.error().message();
+}
 TEST_F(Models, MobilenetV3) { expect_alike("mobilenet_v3", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, Lstm) { expect_alike("lstm", {at::randn({4, 32, 64})}); }
 TEST_F(Models, Bert) {

@@ -2,8 +2,8 @@
 
 Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A
 model is compiled again only when this script, the exporter, torch or the machine has changed. "vit", "vit_beside",
-"resnet18", "resnet18_frozen" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" needs
-a GPU: these, "lstm" and "mlp_frozen" are compiled only when asked for by name.
+"resnet18" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" needs a GPU: these,
+"lstm" and "linear_packed" are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -38,7 +38,6 @@ import platform
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 PYTHON = Path(__file__).resolve().parents[2] / "python"
@@ -84,8 +83,7 @@ BY_NAME_ONLY = (
     "lstm",
     "bert",
     "llama",
-    "resnet18_frozen",
-    "mlp_frozen",
+    "linear_packed",
 )
 
 
@@ -589,21 +587,14 @@ def vision(name: str) -> Model:
     return Model(getattr(torchvision.models, name)().eval(), (torch.randn(1, 3, 224, 224),))
 
 
-def frozen(model: Model) -> Model:
-    """With weights that Inductor packs for oneDNN while it compiles."""
-    return replace(model, options={**(model.options or {}), "freezing": True})
-
-
 def make_resnet18(out: Path) -> None:
     package(out / "resnet18.pt2", vision("resnet18"))
 
 
-def make_resnet18_frozen(out: Path) -> None:
-    package(out / "resnet18_frozen.pt2", frozen(vision("resnet18")))
-
-
-def make_mlp_frozen(out: Path) -> None:
-    package(out / "mlp_frozen.pt2", frozen(mlp()))
+def make_linear_packed(out: Path) -> None:
+    """The weights are packed for the oneDNN inside torch; input [4, 16]."""
+    with torch.no_grad():
+        package(out / "linear_packed.pt2", Model(seeded(Linear), (torch.randn(4, 16),), options={"freezing": True}))
 
 
 def make_mobilenet_v3(out: Path) -> None:

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "aoti/runtime/onednn/matmul.hpp"
+#include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "aoti/runtime/onednn/fused.hpp"
+#include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {
@@ -148,14 +150,87 @@ struct Convolution {
                         numbers(output_padding, output_paddings),
                         groups,
                         transposed != 0};
-    return convolve(abi::imported::cpu_convolution::symbol, input, weight, bias, filter, {}, out);
+    return convolve(abi::imported::cpu_convolution::symbol, input, weight, bias, filter, {}, {},
+                    out);
   }
 
-  /// @param bias null, or a handle, of an undefined tensor too
+  /// A convolution, and then a function of each element.
+  static Code pointwise(Handle input, Handle weight, Handle* bias, const std::int64_t* padding,
+                        std::int64_t paddings, const std::int64_t* stride, std::int64_t strides,
+                        const std::int64_t* dilation, std::int64_t dilations, std::int64_t groups,
+                        const char* function, const double** scalars, std::int64_t count,
+                        const char** algorithm, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise::symbol;
+    const Filter filter{numbers(stride, strides),
+                        numbers(padding, paddings),
+                        numbers(dilation, dilations),
+                        {},
+                        groups,
+                        false};
+    Fused fused;
+    if (!Fused::parse(function, scalars, count, algorithm, fused)) {
+      return NativeFunctions::fail(name, "the fused function is not known");
+    }
+    return convolve(name, input, weight, bias, filter, fused, {}, out);
+  }
+
+  /// A convolution, plus `alpha` times a tensor of the result's sizes, and then a function of each
+  /// element.
+  static Code pointwise_binary(Handle input, Handle other, Handle weight, Handle* bias,
+                               const std::int64_t* padding, std::int64_t paddings,
+                               const std::int64_t* stride, std::int64_t strides,
+                               const std::int64_t* dilation, std::int64_t dilations,
+                               std::int64_t groups, const char* operation, double* alpha,
+                               const char** function, const double** scalars, std::int64_t count,
+                               const char** algorithm, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise_binary::symbol;
+    const Filter filter{numbers(stride, strides),
+                        numbers(padding, paddings),
+                        numbers(dilation, dilations),
+                        {},
+                        groups,
+                        false};
+    return add(name, input, other, weight, bias, filter, operation, alpha, function, scalars, count,
+               algorithm, out);
+  }
+
+  /// The same, which also writes the result to the tensor that is added.
+  static Code pointwise_binary_(Handle other, Handle input, Handle weight, Handle* bias,
+                                const std::int64_t* padding, std::int64_t paddings,
+                                const std::int64_t* stride, std::int64_t strides,
+                                const std::int64_t* dilation, std::int64_t dilations,
+                                std::int64_t groups, const char* operation, double* alpha,
+                                const char** function, const double** scalars, std::int64_t count,
+                                const char** algorithm, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise_binary_::symbol;
+    const Filter filter{numbers(stride, strides),
+                        numbers(padding, paddings),
+                        numbers(dilation, dilations),
+                        {},
+                        groups,
+                        false};
+    Handle result = nullptr;
+    if (const Code failed = add(name, input, other, weight, bias, filter, operation, alpha,
+                                function, scalars, count, algorithm, &result)) {
+      return failed;
+    }
+    const char* wrong = copy_elements(*Body::of(other), *Body::of(result));
+    Body::of(result)->drop();
+    if (wrong != nullptr) return NativeFunctions::fail(name, wrong);
+    return NativeFunctions::new_tensor_handle(other, out);
+  }
+
+  /// What is added to the result before a fused function; nothing where there is no tensor.
+  struct Added {
+    const Body* tensor = nullptr;
+    float scale = 1;
+  };
+
+  /// @param bias_handle null, or a handle, of an undefined tensor too
   /// @param out a new tensor, whose strides are those of torch's
   static Code convolve(const char* function, Handle input_handle, Handle weight_handle,
                        const Handle* bias_handle, const Filter& filter, const Fused& fused,
-                       Handle* out) noexcept {
+                       const Added& added, Handle* out) noexcept {
     const Body &input = *Body::of(input_handle), &weight = *Body::of(weight_handle);
     const Body* bias = bias_handle != nullptr ? Body::of(*bias_handle) : nullptr;
     if (bias != nullptr && bias->storage == nullptr) bias = nullptr;
@@ -167,8 +242,13 @@ struct Convolution {
     const char* reason = nullptr;
     Body* result = make_result(window, input, reason);
     if (result == nullptr) return NativeFunctions::fail(function, reason);
-    const Code failed =
-        result->count != 0 ? compute(function, *result, input, weight, bias, filter, fused) : 0;
+    if (added.tensor != nullptr) reason = copy_elements(*result, *added.tensor);
+    Code failed = 0;
+    if (added.tensor != nullptr && reason != nullptr) {
+      failed = NativeFunctions::fail(function, reason);
+    } else if (result->count != 0) {
+      failed = compute(function, *result, input, weight, bias, filter, fused, added);
+    }
     if (failed != 0) {
       result->drop();
       return failed;
@@ -182,6 +262,19 @@ struct Convolution {
   }
 
  private:
+  static Code add(const char* name, Handle input, Handle other, Handle weight, Handle* bias,
+                  const Filter& filter, const char* operation, const double* alpha,
+                  const char** function, const double** scalars, std::int64_t count,
+                  const char** algorithm, Handle* out) noexcept {
+    Fused fused;
+    if (std::string_view{operation} != "add" ||
+        (function != nullptr && !Fused::parse(*function, scalars, count, algorithm, fused))) {
+      return NativeFunctions::fail(name, "the fused functions are not known");
+    }
+    const float scale = alpha != nullptr ? static_cast<float>(*alpha) : 1.0f;
+    return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out);
+  }
+
   static const char* refused(const Body& input, const Body& weight, const Body* bias,
                              const Filter& filter) noexcept {
     if (input.rank < 3 || input.rank > 5 || weight.rank != input.rank ||
@@ -221,7 +314,7 @@ struct Convolution {
 
   static Code compute(const char* function, Body& result, const Body& given_input,
                       const Body& given_weight, const Body* bias, const Filter& filter,
-                      const Fused& fused) noexcept {
+                      const Fused& fused, const Added& added) noexcept {
     Temporary input_room, weight_room, bias_room;
     const Body* input = repeats(given_input) ? input_room.copy(given_input) : &given_input;
     const Body* weight = repeats(given_weight) ? weight_room.copy(given_weight) : &given_weight;
@@ -241,18 +334,19 @@ struct Convolution {
       signature.add(list.data(), list.size());
     }
     fused.add_to(signature);
+    signature.add(added.tensor != nullptr ? double{added.scale} : 0.0);
     const void* extra = biased ? bias->data : nullptr;
     return run(function, signature, {input->data, weight->data, result.data, extra},
                [&](Plan& plan) {
                  Window window{*input, *weight, filter};
                  window.channels_last = Window{given_input, given_weight, filter}.channels_last;
                  window.arrange(window.to);
-                 build(plan, type_of(result.dtype), window, biased, fused);
+                 build(plan, type_of(result.dtype), window, biased, fused, added);
                });
   }
 
   static void build(Plan& plan, dnnl_data_type_t type, const Window& window, bool biased,
-                    const Fused& fused) noexcept {
+                    const Fused& fused, const Added& added) noexcept {
     Shape dense = window.from, from = window.from, line;
     window.arrange(dense);
     if (from == dense) {
@@ -264,12 +358,13 @@ struct Convolution {
     line.sizes[0] = window.to.sizes[1];
     line.strides[0] = 1;
     const Shape grouped = grouped_weights(window);
-    const bool free = !window.channels_last;
+    const bool free = !window.channels_last, summed = added.tensor != nullptr;
     const Layout source{type, from}, weights{type, grouped}, target{type, window.to};
     const Layout bias = biased ? Layout{type, line} : Layout{};
-    const Layout source_wanted{type, dense, free}, target_wanted{type, window.to, free},
+    const Layout source_wanted{type, dense, free}, target_wanted{type, window.to, free && !summed},
         weights_wanted{type, grouped, true};
     Attributes attributes;
+    if (summed) attributes.sum(added.scale);
     fused.append_to(attributes);
     dnnl_primitive_desc_t description = nullptr;
     const dnnl_status_t status =

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {
@@ -27,7 +28,7 @@ struct Fused {
   /// By torch's name of it, with its parameters and its kind, either of which may be null.
   /// @return false where it is not known
   static bool parse(std::string_view name, const double** scalars, std::int64_t count,
-                    const char* kind, Fused& fused) noexcept {
+                    const char* const* kind, Fused& fused) noexcept {
     const auto scalar = [&](std::int64_t index, double otherwise) {
       const bool there = scalars != nullptr && index < count && scalars[index] != nullptr;
       return static_cast<float>(there ? *scalars[index] : otherwise);
@@ -47,7 +48,7 @@ struct Fused {
     } else if (name == "hardtanh") {
       fused = {dnnl_eltwise_clip, scalar(0, -1), scalar(1, 1)};
     } else if (name == "gelu") {
-      const bool tanh = kind != nullptr && std::string_view{kind} == "tanh";
+      const bool tanh = kind != nullptr && *kind != nullptr && std::string_view{*kind} == "tanh";
       fused = {tanh ? dnnl_eltwise_gelu_tanh : dnnl_eltwise_gelu_erf, 0, 0};
     } else if (name == "hardswish") {
       fused = {dnnl_eltwise_hardswish, 1.0f / 6, 0.5f};

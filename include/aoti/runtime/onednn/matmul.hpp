@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
+#include "aoti/runtime/onednn/fused.hpp"
+#include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {
@@ -103,6 +107,31 @@ struct Matmul {
     return failed != 0 ? failed : product(name, 2, out, out, c, d, 1, 1);
   }
 
+  /// x @ weight.T + bias, and then a function of each element.
+  /// @param x [..., channels]
+  /// @param weight [results, channels]
+  /// @param bias null or [results]
+  /// @param out a new tensor [..., results], row-major
+  static Code linear_pointwise(Handle x, Handle weight, Handle* bias, const char* function,
+                               const double** scalars, std::int64_t count, const char** algorithm,
+                               Handle* out) noexcept {
+    constexpr const char* name = abi::imported::cpu__linear_pointwise::symbol;
+    Fused fused;
+    if (!Fused::parse(function, scalars, count, algorithm, fused)) {
+      return NativeFunctions::fail(name, "the fused function is not known");
+    }
+    return linear(name, *Body::of(x), *Body::of(weight), bias, nullptr, fused, out);
+  }
+  /// x @ weight.T + bias + other, where other is of the result's sizes.
+  static Code linear_pointwise_binary(Handle x, Handle other, Handle weight, Handle* bias,
+                                      const char* operation, Handle* out) noexcept {
+    constexpr const char* name = abi::imported::cpu__linear_pointwise_binary::symbol;
+    if (std::string_view{operation} != "add") {
+      return NativeFunctions::fail(name, "the fused function is not known");
+    }
+    return linear(name, *Body::of(x), *Body::of(weight), bias, Body::of(other), {}, out);
+  }
+
   /// out = beta * self + alpha * a @ b for matrices, or batches of them; self can be broadcast to
   /// out and is not looked at where beta is 0. It may be out itself; else out shares no memory with
   /// the others.
@@ -137,6 +166,86 @@ struct Matmul {
   }
 
  private:
+  static Code linear(const char* name, const Body& given, const Body& weight, const Handle* bias,
+                     const Body* other, const Fused& fused, Handle* out) noexcept {
+    const Body* b = bias != nullptr ? Body::of(*bias) : nullptr;
+    if (b != nullptr && b->storage == nullptr) b = nullptr;
+    const dnnl_data_type_t type = type_of(given.dtype);
+    if (type == dnnl_data_type_undef || weight.dtype != given.dtype ||
+        (b != nullptr && b->dtype != given.dtype)) {
+      return NativeFunctions::fail(name, "not for these dtypes on oneDNN");
+    }
+    const std::uint32_t rank = given.rank;
+    if (rank == 0 || weight.rank != 2 || given.sizes()[rank - 1] != weight.sizes()[1] ||
+        weight.sizes()[1] == 0 ||
+        (b != nullptr && (b->rank != 1 || b->sizes()[0] != weight.sizes()[0]))) {
+      return NativeFunctions::fail(name, "the sizes do not match");
+    }
+    const std::int64_t channels = weight.sizes()[1], results = weight.sizes()[0];
+    Temporary x_room, weight_room, bias_room;
+    const Body* x = given.is_row_major() ? &given : x_room.copy(given);
+    const Body* by = plain(weight, weight_room);
+    if (b != nullptr && !b->is_row_major()) {
+      b = bias_room.copy(*b);
+      if (b == nullptr) by = nullptr;
+    }
+    if (x == nullptr || by == nullptr) return NativeFunctions::fail(name, Body::no_memory);
+    std::int64_t sizes[Tensor::max_rank];
+    std::copy_n(given.sizes(), rank, sizes);
+    sizes[rank - 1] = results;
+    const char* reason = nullptr;
+    Body* result = Body::make_owning(sizes, nullptr, rank, given.dtype, reason);
+    if (result == nullptr) return NativeFunctions::fail(name, reason);
+    reason = other != nullptr ? copy_elements(*result, *other) : nullptr;
+    Code failed = reason != nullptr ? NativeFunctions::fail(name, reason) : 0;
+    if (failed == 0 && result->count != 0) {
+      const std::int64_t rows = x->count / channels;
+      Signature signature{'l'};
+      signature.add(rows);
+      signature.add(*by);
+      signature.add(std::int64_t{b != nullptr} + 2 * std::int64_t{other != nullptr});
+      fused.add_to(signature);
+      const void* extra = b != nullptr ? b->data : nullptr;
+      failed = run(name, signature, {x->data, by->data, result->data, extra}, [&](Plan& plan) {
+        Shape transposed{*by};
+        std::swap(transposed.sizes[0], transposed.sizes[1]);
+        std::swap(transposed.strides[0], transposed.strides[1]);
+        transposed.normalise();
+        const Layout source{type, row_major(rows, channels)}, weights{type, transposed},
+            target{type, row_major(rows, results)};
+        const Layout line = b != nullptr ? Layout{type, row_major(1, results)} : Layout{};
+        Attributes attributes;
+        if (other != nullptr) attributes.sum(1);
+        fused.append_to(attributes);
+        const int from = plan.given(source.get()), with = plan.given(weights.get()),
+                  to = plan.given(target.get()), added = b != nullptr ? plan.given(line.get()) : -1;
+        dnnl_primitive_desc_t description = nullptr;
+        const dnnl_status_t status =
+            describe(&description, source, weights, target, attributes.get(), line.get());
+        plan.add(description, status,
+                 {{DNNL_ARG_SRC, from},
+                  {DNNL_ARG_WEIGHTS, with},
+                  {DNNL_ARG_BIAS, added},
+                  {DNNL_ARG_DST, to}});
+      });
+    }
+    if (failed != 0) {
+      result->drop();
+      return failed;
+    }
+    *out = Body::handle(result);
+    return 0;
+  }
+
+  static Shape row_major(std::int64_t rows, std::int64_t columns) noexcept {
+    Shape shape;
+    shape.rank = 2;
+    shape.sizes[0] = rows;
+    shape.sizes[1] = columns;
+    shape.row_major();
+    return shape;
+  }
+
   static const char* refused(std::uint32_t rank, const Body& out, const Body& a,
                              const Body& b) noexcept {
     if (out.rank != rank || a.rank != rank || b.rank != rank) {
@@ -224,14 +333,15 @@ struct Matmul {
  public:
   static dnnl_status_t describe(dnnl_primitive_desc_t* description, const Layout& source,
                                 const Layout& weights, const Layout& target,
-                                const_dnnl_primitive_attr_t attributes) noexcept {
+                                const_dnnl_primitive_attr_t attributes,
+                                Description bias = nullptr) noexcept {
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_matmul_primitive_desc_create(description, engine(), source.get(), weights.get(),
-                                             nullptr, target.get(), attributes);
+                                             bias, target.get(), attributes);
 #else
     dnnl_matmul_desc_t operation;
     const dnnl_status_t status =
-        dnnl_matmul_desc_init(&operation, source.get(), weights.get(), nullptr, target.get());
+        dnnl_matmul_desc_init(&operation, source.get(), weights.get(), bias, target.get());
     if (status != dnnl_success) return status;
     return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
 #endif

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {
