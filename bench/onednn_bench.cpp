@@ -70,7 +70,7 @@ void addmm_onednn(benchmark::State& state) {
   using Import = aoti::abi::imported::cpu_addmm_out;
   addmm(state, reinterpret_cast<Import::type*>(aoti::Onednn::import(Import::symbol)),
         [](auto&, aoti::Tensor& tensor) {
-          return aoti::detail::TensorBody::handle(aoti::detail::TensorBody::of(tensor));
+          return aoti::detail::TensorBody::handle(aoti::detail::TensorAccess::body_of(tensor));
         });
 }
 

@@ -21,7 +21,7 @@ struct Twin {
 
   AtenTensorHandle of_torch() { return reinterpret_cast<AtenTensorHandle>(&torch); }
   AtenTensorHandle of_native() {
-    return aoti::detail::TensorBody::handle(aoti::detail::TensorBody::of(native));
+    return aoti::detail::TensorBody::handle(aoti::detail::TensorAccess::body_of(native));
   }
 };
 

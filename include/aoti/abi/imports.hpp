@@ -45,7 +45,8 @@ constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
     const std::string_view name = at != symbol.npos ? symbol.substr(at) : std::string_view{};
     return name.starts_with("3c10") || name.starts_with("2at") || name.starts_with("5torch");
   }
-  return symbol.starts_with("aoti_") || symbol.starts_with("torch_");
+  return symbol.starts_with("aoti_") || symbol.starts_with("torch_") ||
+         symbol.starts_with("Sleef_");  // libtorch carries it
 }
 
 }  // namespace aoti::abi

@@ -1,6 +1,8 @@
 // The tensor runtime without libtorch: models get the functions that they import from here.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -230,7 +232,10 @@ template <ImportProvider... Providers> struct NativeWith {
     const std::string_view name = symbol;
     void* found = nullptr;
     static_cast<void>((((found = Providers::import(name)) != nullptr) || ...));
-    return found != nullptr ? found : detail::native_import(name);
+    if (found == nullptr) found = detail::native_import(name);
+    // Vector functions of libsleef, which libtorch carries and compiled kernels may call.
+    if (found == nullptr && name.starts_with("Sleef_")) found = ::dlsym(RTLD_DEFAULT, symbol);
+    return found;
   }
 
   static std::string last_error() { return NativeFunctions::last_error(); }

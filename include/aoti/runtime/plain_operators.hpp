@@ -47,7 +47,7 @@ struct PlainOperators {
       return NativeFunctions::fail(name, "not for this dtype");
     }
     const char* reason = nullptr;
-    Body* to = Body::make_owning(from.sizes(), nullptr, from.rank, wanted, reason);
+    Body* to = Body::make_owning(from.rank, from.sizes(), nullptr, wanted, reason);
     if (to == nullptr) return NativeFunctions::fail(name, reason);
     detail::copy_elements(*to, from);
     if (to->count != 0 && rank != 0) {
@@ -114,7 +114,7 @@ struct PlainOperators {
     }
     // values, broadcast: copied, since it may be of any strides.
     const char* reason = nullptr;
-    Body* source = Body::make_owning(sizes, nullptr, rank, to.dtype, reason);
+    Body* source = Body::make_owning(rank, sizes, nullptr, to.dtype, reason);
     if (source == nullptr) return NativeFunctions::fail(name, reason);
     reason = detail::copy_elements(*source, given);
     if (reason == nullptr) reason = put(to, indices, count, *source, indexed, accumulate);

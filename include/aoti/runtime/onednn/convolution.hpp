@@ -125,7 +125,7 @@ struct Window {
   /// only where torch convolves with its own oneDNN, here taken to have more than one thread.
   bool is_channels_last(const TensorBody& input) const noexcept {
     Shape first = from;
-    if (input.rank == 3 && !input.is_row_major()) first.row_major();
+    if (input.rank == 3 && !input.row_major) first.row_major();
     if (!lies_channels_last(first) && !lies_channels_last(by)) return false;
     if (input.rank < 5 || input.dtype != DType::float32) return true;
     const std::int64_t* sizes = from.sizes;
@@ -301,7 +301,7 @@ struct Convolution {
       shape.sizes[2] = shape.sizes[3];
       shape.strides[2] = shape.strides[3];
     }
-    return Body::make_owning(shape.sizes, shape.strides, input.rank, input.dtype, reason);
+    return Body::make_owning(input.rank, shape.sizes, shape.strides, input.dtype, reason);
   }
 
   /// Whether elements lie in the same place, which oneDNN does not take.
@@ -319,7 +319,7 @@ struct Convolution {
     const Body* input = repeats(given_input) ? input_room.copy(given_input) : &given_input;
     const Body* weight = repeats(given_weight) ? weight_room.copy(given_weight) : &given_weight;
     const bool biased = bias != nullptr;
-    if (biased && !bias->is_row_major()) bias = bias_room.copy(*bias);
+    if (biased && !bias->row_major) bias = bias_room.copy(*bias);
     if (input == nullptr || weight == nullptr || (biased && bias == nullptr)) {
       return NativeFunctions::fail(function, Body::no_memory);
     }

@@ -183,9 +183,9 @@ struct Matmul {
     }
     const std::int64_t channels = weight.sizes()[1], results = weight.sizes()[0];
     Temporary x_room, weight_room, bias_room;
-    const Body* x = given.is_row_major() ? &given : x_room.copy(given);
+    const Body* x = given.row_major ? &given : x_room.copy(given);
     const Body* by = plain(weight, weight_room);
-    if (b != nullptr && !b->is_row_major()) {
+    if (b != nullptr && !b->row_major) {
       b = bias_room.copy(*b);
       if (b == nullptr) by = nullptr;
     }
@@ -194,7 +194,7 @@ struct Matmul {
     std::copy_n(given.sizes(), rank, sizes);
     sizes[rank - 1] = results;
     const char* reason = nullptr;
-    Body* result = Body::make_owning(sizes, nullptr, rank, given.dtype, reason);
+    Body* result = Body::make_owning(rank, sizes, nullptr, given.dtype, reason);
     if (result == nullptr) return NativeFunctions::fail(name, reason);
     reason = other != nullptr ? copy_elements(*result, *other) : nullptr;
     Code failed = reason != nullptr ? NativeFunctions::fail(name, reason) : 0;
@@ -262,7 +262,7 @@ struct Matmul {
     return Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
   }
   static bool same_layout(const Body& a, const Body& b) noexcept {
-    return a.rank == b.rank && std::equal(a.numbers, a.numbers + 2 * a.rank, b.numbers);
+    return a.rank == b.rank && std::equal(a.sizes(), a.sizes() + 2 * a.rank, b.sizes());
   }
 
   /// out = beta * out + alpha * a @ b

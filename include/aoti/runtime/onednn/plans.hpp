@@ -39,7 +39,7 @@ class Signature {
   }
   void add(const TensorBody& tensor) noexcept {
     add(static_cast<std::int64_t>(tensor.dtype));
-    add(tensor.numbers, 2 * tensor.rank);
+    add(tensor.sizes(), 2u * tensor.rank);
   }
 
   /// Whether there was room for all that was added.

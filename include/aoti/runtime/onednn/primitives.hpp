@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "aoti/runtime/native_copy.hpp"
 #include "aoti/runtime/tensor.hpp"
+#include "aoti/runtime/tensor_copy.hpp"
 
 namespace aoti::detail::onednn {
 
@@ -73,7 +73,7 @@ class Temporary {
   /// A row-major tensor, not initialised; null where there is no memory.
   TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
     const char* reason = nullptr;
-    body_ = TensorBody::make_owning(sizes, nullptr, rank, dtype, reason);
+    body_ = TensorBody::make_owning(rank, sizes, nullptr, dtype, reason);
     return body_;
   }
   TensorBody* make_like(const TensorBody& tensor) noexcept {

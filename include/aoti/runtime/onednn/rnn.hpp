@@ -66,9 +66,9 @@ struct Rnn {
     }
 
     const std::int64_t sizes[] = {x.sizes()[0], x.sizes()[1], hidden_size};
-    Body* results[] = {Body::make_owning(sizes, nullptr, 3, x.dtype, reason),
-                       Body::make_owning(h.sizes(), nullptr, h.rank, x.dtype, reason),
-                       Body::make_owning(c.sizes(), nullptr, c.rank, x.dtype, reason),
+    Body* results[] = {Body::make_owning(3, sizes, nullptr, x.dtype, reason),
+                       Body::make_owning(h.rank, h.sizes(), nullptr, x.dtype, reason),
+                       Body::make_owning(c.rank, c.sizes(), nullptr, x.dtype, reason),
                        Body::make_undefined()};
     Code failed = 0;
     if (std::find(results, results + 4, nullptr) != results + 4) {
@@ -108,7 +108,7 @@ struct Rnn {
     return has(tensor, {batch, hidden}) || has(tensor, {1, batch, hidden});
   }
   static const Body* dense(const Body& tensor, Temporary& room) noexcept {
-    return tensor.is_row_major() ? &tensor : room.copy(tensor);
+    return tensor.row_major ? &tensor : room.copy(tensor);
   }
 
   static void build(Plan& plan, const std::int64_t* sizes, std::int64_t hidden,
