@@ -20,6 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NOT_SHOWN = """\
+- In models of torch 2.12 and before, threads that share a runner can wait for each other for ever, where they are more than \
+its instances: in the first run after the runner was opened, and in the first one after its weights were changed. Let one \
+thread run alone first. Torch 2.13 mended it.
+- What a model costs, and devices other than the CPU."""
+
 LOADERS = {"aoti": "`aoti`", "torch": "torch's loader"}
 
 
@@ -212,6 +218,7 @@ def document(
     ]
     if rows:
         parts.append(table(["torch", "reason", "skipped tests"], rows))
+    parts += ["## What this does not show", NOT_SHOWN]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
