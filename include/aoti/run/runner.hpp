@@ -484,12 +484,14 @@ class Runner {
     const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
                                  : abi::export_row<&abi::ModelExports::run>;
     if constexpr (requires { operators_.failed(); }) {
-      const std::string reason = operators_.failed() ? operators_.take_failure() : std::string{};
-      const bool told = native != 0 && container_.exports().get_last_error != nullptr;
-      if (!told && !reason.empty()) {
-        const Errc code =
-            detail::tells_of_memory(reason) ? Errc::out_of_memory : Errc::model_failed;
-        return {code, row.symbol, reason, native};
+      if (operators_.failed()) {
+        std::string text = operators_.take_failure();
+        if (native != 0 && container_.exports().get_last_error != nullptr) {
+          const Error error = abi::detail::model_error(container_.exports(), row, native);
+          text = detail::concat({text, " (", error.text(), ")"});
+        }
+        const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+        return {code, row.symbol, std::move(text), native};
       }
     }
     return explained(abi::detail::model_error(container_.exports(), row, native));
