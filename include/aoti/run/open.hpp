@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "aoti/run/container.hpp"
+#include "aoti/run/gate.hpp"
 #include "aoti/run/load_weights.hpp"
 #include "aoti/run/operators.hpp"
 
