@@ -64,9 +64,11 @@ def skip_reason(case: ElementTree.Element) -> str:
 
 
 def tidy(text: str) -> str:
-    """One line that fits into a table, and has no names of this machine's folders."""
-    text = text.strip().split("\n")[0].split(". Exception raised from")[0]
+    """One line that fits into a table, without what differs from run to run and from model to model."""
+    text = text.strip().split("\n")[0]
     text = re.sub(r"(?:/[\w.+-]+)+/([\w.+-]+)", r"\1", text)
+    text = re.sub(r"^\w+\.pt2 \(\w+\): |\w+\.wrapper\.so: |, line \d+$", "", text)
+    text = re.sub(r"\w+\(.*\) API call failed", "API call failed", text)
     return text.replace("|", "\\|") or "no reason given"
 
 
@@ -212,6 +214,7 @@ def document(
     ]
     if rows:
         parts.append(table(["torch", "reason", "skipped tests"], rows))
+    parts.append("What a run costs, and devices other than the CPU, were not looked at.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

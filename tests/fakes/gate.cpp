@@ -23,4 +23,5 @@ struct Gate : Model {
 }  // namespace
 
 FAKE_MODEL(Gate)
+FAKE_LAST_ERROR
 FAKE_RUN_SINGLE_THREADED(Gate)

@@ -383,8 +383,9 @@ TEST_F(Run, TellsOfAModelThatFailsAndGoesOn) {
   expect_troubles(opened<SharedRunner>(package("trouble.pt2")),
                   {{Trouble::fails, Errc::model_failed, {run_function + ":", "the fake failed"}}});
   // Before torch 2.13 a model cannot say what went wrong, nor run single-threaded before 2.7.
-  expect_troubles(opened(package("trouble_silent.pt2")),
-                  {{Trouble::fails, Errc::model_failed, {run_function + ":", "before torch 2.13"}}});
+  expect_troubles(
+      opened(package("trouble_silent.pt2")),
+      {{Trouble::fails, Errc::model_failed, {run_function + ":", "before torch 2.13"}}});
 }
 
 #if defined(__cpp_exceptions)

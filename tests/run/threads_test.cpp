@@ -30,6 +30,30 @@ template <class Body> void on_threads(int count, Body body) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// As models before torch 2.13 need it.
+TEST_F(Threads, PassAGateAloneAtFirst) {
+  aoti::detail::Gate gate;
+  for (int change = 0; change < 100; ++change) {
+    std::atomic<int> inside = 0, failures = 3, met = 0;
+    std::atomic<bool> passed = false;
+    on_threads(4, [&](int) {
+      for (int i = 0; i < 10; ++i) {
+        const bool before = passed;
+        gate.pass([&] {
+          if (++inside > 1 && !passed) ++met;
+          std::this_thread::yield();
+          const bool fails = !before && failures-- > 0;
+          if (!fails) passed = true;
+          --inside;
+          return fails ? 1 : 0;
+        });
+      }
+    });
+    EXPECT_EQ(met, 0);
+    EXPECT_EQ(gate.change([&] { return inside.load(); }), 0);
+  }
+}
+
 TEST_F(Threads, TwoInAnUnsharedRunnerAreAnError) {
   const Runner runner = opened(package("gate.pt2"));
   Gate gate;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "aoti/run/container.hpp"
+#include "aoti/run/gate.hpp"
 #include "aoti/run/load_weights.hpp"
 #include "aoti/run/operators.hpp"
 
@@ -110,6 +112,9 @@ template <class Runner> struct Opening {
     const abi::ModelExports& exports = runner.container_.exports();
     const bool single = Runner::exclusive && exports.run_single_threaded != nullptr;
     runner.run_ = single ? exports.run_single_threaded : exports.run;
+    if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
+      runner.gate_ = std::make_unique<Gate>();
+    }
     auto inputs = runner.container_.input_count();
     if (!inputs) return std::move(inputs).error();
     auto outputs = runner.container_.output_count();

@@ -5,6 +5,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "aoti/run/check.hpp"
 #include "aoti/run/container.hpp"
+#include "aoti/run/gate.hpp"
 #include "aoti/run/handles.hpp"
 #include "aoti/run/observer.hpp"
 #include "aoti/run/open.hpp"
@@ -86,6 +88,7 @@ class Runner {
         hidden_inputs_{std::exchange(other.hidden_inputs_, none)},
         outputs_{std::exchange(other.outputs_, 0)},
         device_{other.device_},
+        gate_{std::move(other.gate_)},
         operators_{std::move(other.operators_)},
         container_{std::move(other.container_)},
         checks_{std::move(other.checks_)},
@@ -99,6 +102,7 @@ class Runner {
     hidden_inputs_ = std::exchange(other.hidden_inputs_, none);
     outputs_ = std::exchange(other.outputs_, 0);
     device_ = other.device_;
+    gate_ = std::move(other.gate_);
     container_ = std::move(other.container_);
     operators_ = std::move(other.operators_);
     checks_ = std::move(other.checks_);
@@ -393,9 +397,11 @@ class Runner {
     if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
       return out_of_memory("copying an input");
     if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
-    const AOTIRuntimeError native =
-        run_(container_.handle(), in.data(), in.size(), out.data(), out.size(),
-             Device::native(guard.value()), operators_.handle());
+    const auto call = [&] {
+      return run_(container_.handle(), in.data(), in.size(), out.data(), out.size(),
+                  Device::native(guard.value()), operators_.handle());
+    };
+    const AOTIRuntimeError native = exclusive || gate_ == nullptr ? call() : gate_->pass(call);
     if (native != 0) [[unlikely]]
       return failed(native);
     if constexpr (requires { operators_.failed(); }) {
@@ -480,12 +486,14 @@ class Runner {
     const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
                                  : abi::export_row<&abi::ModelExports::run>;
     if constexpr (requires { operators_.failed(); }) {
-      const std::string reason = operators_.failed() ? operators_.take_failure() : std::string{};
-      const bool told = native != 0 && container_.exports().get_last_error != nullptr;
-      if (!told && !reason.empty()) {
-        const Errc code =
-            detail::tells_of_memory(reason) ? Errc::out_of_memory : Errc::model_failed;
-        return {code, row.symbol, reason, native};
+      if (operators_.failed()) {
+        std::string text = operators_.take_failure();
+        if (native != 0 && container_.exports().get_last_error != nullptr) {
+          const Error error = abi::detail::model_error(container_.exports(), row, native);
+          text = detail::concat({text, " (", error.text(), ")"});
+        }
+        const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+        return {code, row.symbol, std::move(text), native};
       }
     }
     return explained(abi::detail::model_error(container_.exports(), row, native));
@@ -500,6 +508,7 @@ class Runner {
   mutable detail::Atomic<bool> busy_ = false;
   detail::Atomic<bool> updating_ = false;
   detail::Atomic<bool> extracting_ = false;
+  std::unique_ptr<detail::Gate> gate_;  // of models that several threads may call and that need it
   typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs

@@ -143,12 +143,14 @@ template <class Runner> struct WeightsAccess {
     if (!ledger.staged) {
       return Error{Errc::bad_state, origin(), "there is no second set of weights to swap to"};
     }
-    if (auto done = container().template call<&Exports::swap_constant_buffer>(); !done) return done;
+    if (auto done = swap_sets(); !done) return done;
     std::swap(ledger.in_block, ledger.staged_in_block);
     std::swap(ledger.forgotten, ledger.forgotten_inactive);
     // Those before torch 2.12 run on their second set only through the function for many threads.
-    const abi::ModelExports& exports = container().exports();
-    if (exports.get_last_error == nullptr) runner.run_ = exports.run;
+    if constexpr (Runner::exclusive) {
+      const abi::ModelExports& exports = container().exports();
+      if (exports.get_last_error == nullptr) runner.run_ = exports.run;
+    }
     ledger.block_active = !ledger.block_active;
     ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
     ledger.occupied = ledger.staged;
@@ -157,6 +159,11 @@ template <class Runner> struct WeightsAccess {
       std::swap(runner.inputs_, runner.hidden_inputs_);
     }
     return success();
+  }
+
+  Result<void> swap_sets() const {
+    const auto call = [&] { return container().template call<&Exports::swap_constant_buffer>(); };
+    return runner.gate_ != nullptr ? runner.gate_->change(call) : call();
   }
 
   /// Frees what only the inactive set uses.
@@ -189,7 +196,7 @@ template <class Runner> struct WeightsAccess {
     std::vector<AtenTensorHandle> active;
     if (extract(Buffer::active, active)) static_cast<void>(give(active));
     for (int i = 0; i < 2; ++i) {
-      static_cast<void>(container().template call<&Exports::swap_constant_buffer>());
+      static_cast<void>(swap_sets());
     }
   }
 

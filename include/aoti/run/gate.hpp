@@ -1,0 +1,53 @@
+// Keeps threads apart in the first run of a model that cannot do so itself.
+#pragma once
+
+#include <pthread.h>
+
+#include "aoti/atomic.hpp"
+
+namespace aoti::detail {
+
+/// In the first run on a set of weights, a model of torch 2.12 and before lets go of its lock to
+/// take it for itself alone, and keeps an instance meanwhile: a second thread that comes between
+/// takes the lock and waits for an instance, the first one for the lock, both for ever. Here the
+/// first run on a set is alone.
+class Gate {
+ public:
+  Gate() noexcept = default;
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  ~Gate() { ::pthread_rwlock_destroy(&lock_); }
+
+  /// Calls `run`, which returns 0 where it succeeds, beside others or alone.
+  template <class Run> auto pass(Run&& run) -> decltype(run()) {
+    {
+      const Hold hold{lock_, ::pthread_rwlock_rdlock};
+      if (passed_.load()) return run();
+    }
+    const Hold hold{lock_, ::pthread_rwlock_wrlock};
+    const auto native = run();
+    if (native == 0) passed_.store(true);
+    return native;
+  }
+
+  /// Calls `change`, which takes another set of weights into use, while nothing runs.
+  template <class Change> auto change(Change&& change) -> decltype(change()) {
+    const Hold hold{lock_, ::pthread_rwlock_wrlock};
+    passed_.store(false);
+    return change();
+  }
+
+ private:
+  struct Hold {
+    pthread_rwlock_t& lock;
+    Hold(pthread_rwlock_t& held, int (*take)(pthread_rwlock_t*)) : lock{held} { take(&lock); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() { ::pthread_rwlock_unlock(&lock); }
+  };
+
+  pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
+  Atomic<bool> passed_ = false;
+};
+
+}  // namespace aoti::detail
