@@ -222,6 +222,10 @@ template <class = void> class BasicImage {
   /// none to speak of, or where they are not read-only.
   Bytes weights() const noexcept { return weights_; }
 
+  /// The bytes that the image has in the place of embedded weights: 1 where there are none and no
+  /// others are expected; 0 where the image does not say.
+  std::uint64_t weights_size() const noexcept { return weights_size_; }
+
   /// The changes with which the model finds its embedded weights at another address of this
   /// process: the symbols of their start and end become absolute.
   std::vector<ImageEdit> move_weights(const std::byte* to) const {
@@ -415,6 +419,9 @@ template <class = void> class BasicImage {
     };
     visit(at_address(rela), rela_size);
     visit(at_address(plt_rela), plt_rela_size);
+    if (weights.start.value != 0 && weights.end.value >= weights.start.value) {
+      weights_size_ = weights.end.value - weights.start.value;
+    }
     if (asked && !symbolic) find_weights(weights);
     return success();
   }
@@ -492,6 +499,7 @@ template <class = void> class BasicImage {
   std::uint32_t harmless_ = 0;               // the symbol that they name instead
   std::uint64_t elf_end_ = 0;
   Bytes weights_;
+  std::uint64_t weights_size_ = 0;
   std::uint64_t weights_start_ = 0;  // where its symbol lies in the file
   std::uint64_t weights_end_ = 0;
 };

@@ -23,7 +23,8 @@ namespace aoti {
 /// overlaps that of an input or of another output, or since what the model makes is laid out
 /// otherwise, results are copied.
 ///
-/// As thread-safe as its runner, which must outlive it and stay where it is. Runs allocate what the
+/// One thread at a time may call it; the bound runs of one shared runner may run at once. The runner
+/// must outlive it and stay where it is. Runs allocate what the
 /// model's other tensors need. Output memory must not be that of weights shared with the model;
 /// after a failed run it may hold anything.
 template <class Runner> class BoundRun {
@@ -190,9 +191,9 @@ template <class Runner> class BoundRun {
       auto guard = Runner::DevicePolicy::enter(runner_->device_, stream);
       if (!guard) [[unlikely]]
         return std::move(guard).error();
-      const AOTIRuntimeError native = runner_->run_(
-          runner_->container_.handle(), in_.data(), in_.size(), out_.data(), out_.size(),
-          Runner::DevicePolicy::native(guard.value()), runner_->operators_.handle());
+      const AOTIRuntimeError native =
+          runner_->invoke(in_.data(), in_.size(), out_.data(), out_.size(),
+                          Runner::DevicePolicy::native(guard.value()));
       if (native != 0) [[unlikely]]
         return runner_->failed(native);
       return success();

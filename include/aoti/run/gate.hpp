@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <utility>
+
 #include "aoti/atomic.hpp"
 
 namespace aoti::detail {
@@ -48,6 +50,29 @@ class Gate {
 
   pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
   Atomic<bool> passed_ = false;
+};
+
+/// Owns a gate, or none.
+class GatePointer {
+ public:
+  static GatePointer make() {
+    GatePointer pointer;
+    pointer.gate_ = new Gate;
+    return pointer;
+  }
+
+  GatePointer() noexcept = default;
+  GatePointer(GatePointer&& other) noexcept : gate_{std::exchange(other.gate_, nullptr)} {}
+  GatePointer& operator=(GatePointer&& other) noexcept {
+    std::swap(gate_, other.gate_);
+    return *this;
+  }
+  ~GatePointer() { delete gate_; }
+
+  Gate* get() const noexcept { return gate_; }
+
+ private:
+  Gate* gate_ = nullptr;
 };
 
 }  // namespace aoti::detail

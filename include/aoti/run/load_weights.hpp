@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -54,38 +53,25 @@ bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHan
 }
 
 /// The tensors of one of a model's sets by the constants' indices, null for those that it does not
-/// tell; they belong to the model.
-/// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
-/// @errors unsupported (models of torch 2.7 and before), model_failed, model_threw
+/// tell; they belong to the model. Wraps …ExtractConstantsMapEntries.
+/// @errors unsupported (models before torch 2.13), model_failed, model_threw
 template <class = void>
-Result<void> extract_tensors(const Container& container, bool inactive,
+Result<void> extract_entries(const Container& container, bool inactive,
                              std::vector<AtenTensorHandle>& out) {
   using Exports = abi::ModelExports;
   const std::vector<Constant>& constants = container.constants();
   out.assign(constants.size(), nullptr);
-  if (container.exports().extract_constants_map_entries != nullptr) {
-    const AOTInductorConstantMapEntry* entries = nullptr;
-    std::size_t count = 0;
-    auto done = container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive);
-    if (!done) return done;
-    const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
-    // In the model's order, without those that it does not hold.
-    for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
-      if (constants[i].folded || constants[i].fqn != entry->name) continue;
-      out[i] = entry->tensor;
-      ++entry;
-      --count;
-    }
-    return success();
-  }
-  std::unordered_map<std::string, AtenTensorHandle> map;
-  auto done = container.call<&Exports::extract_constants_map>(
-      reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
+  const AOTInductorConstantMapEntry* entries = nullptr;
+  std::size_t count = 0;
+  auto done = container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive);
   if (!done) return done;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (constants[i].folded) continue;
-    const auto found = map.find(constants[i].fqn);
-    if (found != map.end()) out[i] = found->second;
+  const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
+  // In the model's order, without those that it does not hold.
+  for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
+    if (constants[i].folded || constants[i].fqn != entry->name) continue;
+    out[i] = entry->tensor;
+    ++entry;
+    --count;
   }
   return success();
 }
@@ -111,6 +97,7 @@ void keep_given(std::vector<AtenTensorHandle>& made, const std::vector<AtenTenso
 template <class Runtime> struct WeightsLoader {
   Container& container;
   const PackagedModel& model;
+  const Image& image;
 
   /// @param type the device that the model runs on
   /// @errors unsupported (the package carries no weights, or in a form that is not read),
@@ -155,14 +142,14 @@ template <class Runtime> struct WeightsLoader {
 
   /// Whether an image that came without a blob holds its constants, all of them or none. One whose
   /// weights were left out calls them loaded all the same, and reads through null when it runs; so
-  /// it is asked for them. Before torch 2.8 that is not told, and it is believed.
+  /// it is asked for them, or, before torch 2.13, looked at: it has one byte in their place.
   Result<bool> holds_all() const {
     bool needed = false, held = false;
     for (const Constant& constant : container.constants()) needed |= !constant.folded;
     auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
     if (!needed || (loaded && !loaded.value())) return !needed;
     std::vector<AtenTensorHandle> tensors;
-    if (!extract_tensors(container, false, tensors)) return true;
+    if (!extract_entries(container, false, tensors)) return image.weights_size() != 1;
     for (AtenTensorHandle tensor : tensors) held |= tensor != nullptr;
     return held;
   }
@@ -212,10 +199,8 @@ template <class Runtime> struct WeightsLoader {
     if (forgets_tensors(container.exports())) {
       std::vector<AtenTensorHandle>& forgotten = container.ledger().forgotten;
       container.ledger().destroy = [](AtenTensorHandle handle) { Runtime::destroy(handle); };
-      if (auto told = extract_tensors(container, false, forgotten); !told) {
-        return std::move(told).error();
-      }
-      keep_given(forgotten, tensors.handles);
+      // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.
+      if (extract_entries(container, false, forgotten)) keep_given(forgotten, tensors.handles);
     }
     return true;
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,7 +83,7 @@ template <class Runner> struct Opening {
     runner.origin_ = model.origin;
     auto done = guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
       if (auto described = describe(runner); !described) return described;
-      return load_weights(runner, model, Device::native(entered.value()));
+      return load_weights(runner, model, image.value(), Device::native(entered.value()));
     });
     if (!done) {
       std::move(runner).unload();
@@ -93,9 +92,9 @@ template <class Runner> struct Opening {
     return runner;
   }
 
-  Result<void> load_weights(Runner& runner, const PackagedModel& model,
+  Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,
                             AOTInductorStreamHandle stream) const {
-    WeightsLoader<Runtime> loader{runner.container_, model};
+    WeightsLoader<Runtime> loader{runner.container_, model, image};
     if (auto done = loader.load(runner.spec(), Device::type); !done) return done;
     if (runner.weights_state() == WeightsState::loaded) return runner.fold(false, stream);
     if (choice.without_weights) {
@@ -113,7 +112,7 @@ template <class Runner> struct Opening {
     const bool single = Runner::exclusive && exports.run_single_threaded != nullptr;
     runner.run_ = single ? exports.run_single_threaded : exports.run;
     if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
-      runner.gate_ = std::make_unique<Gate>();
+      runner.gate_ = GatePointer::make();
     }
     auto inputs = runner.container_.input_count();
     if (!inputs) return std::move(inputs).error();

@@ -5,7 +5,6 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -396,12 +395,8 @@ class Runner {
     refused = false;
     if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
       return out_of_memory("copying an input");
-    if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
-    const auto call = [&] {
-      return run_(container_.handle(), in.data(), in.size(), out.data(), out.size(),
-                  Device::native(guard.value()), operators_.handle());
-    };
-    const AOTIRuntimeError native = exclusive || gate_ == nullptr ? call() : gate_->pass(call);
+    const AOTIRuntimeError native =
+        invoke(in.data(), in.size(), out.data(), out.size(), Device::native(guard.value()));
     if (native != 0) [[unlikely]]
       return failed(native);
     if constexpr (requires { operators_.failed(); }) {
@@ -409,6 +404,17 @@ class Runner {
         return failed(native);
     }
     return settle(out);
+  }
+
+  /// Calls the model.
+  [[gnu::always_inline]] AOTIRuntimeError invoke(AtenTensorHandle* in, std::size_t inputs,
+                                                 AtenTensorHandle* out, std::size_t outputs,
+                                                 AOTInductorStreamHandle stream) const {
+    if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
+    const auto call = [&] {
+      return run_(container_.handle(), in, inputs, out, outputs, stream, operators_.handle());
+    };
+    return exclusive || gate_.get() == nullptr ? call() : gate_.get()->pass(call);
   }
 
   /// Makes every output handle one of its own: a model that returns a tensor twice writes its
@@ -508,7 +514,7 @@ class Runner {
   mutable detail::Atomic<bool> busy_ = false;
   detail::Atomic<bool> updating_ = false;
   detail::Atomic<bool> extracting_ = false;
-  std::unique_ptr<detail::Gate> gate_;  // of models that several threads may call and that need it
+  detail::GatePointer gate_;  // of models that several threads may call and that need it
   typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
   Container container_;
   std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs

@@ -68,6 +68,7 @@ template <class Runner> struct WeightsAccess {
 
   /// The tensors of a set by the constants' indices, null for those that the model does not tell;
   /// they belong to the model.
+  /// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
   Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
     const bool inactive = buffer == Buffer::inactive;
     // A model lists them in one place for all threads, and a lock is held for a microsecond.
@@ -79,7 +80,20 @@ template <class Runner> struct WeightsAccess {
       }
       ~Lock() { taken.store(false); }
     } lock{runner.extracting_};
-    return extract_tensors(container(), inactive, out);
+    if (container().exports().extract_constants_map_entries != nullptr) {
+      return extract_entries(container(), inactive, out);
+    }
+    out.assign(constants().size(), nullptr);
+    std::unordered_map<std::string, AtenTensorHandle> map;
+    auto done = container().template call<&Exports::extract_constants_map>(
+        reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
+    if (!done) return done;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (constants()[i].folded) continue;
+      const auto found = map.find(constants()[i].fqn);
+      if (found != map.end()) out[i] = found->second;
+    }
+    return success();
   }
 
   /// Gives the model tensors for its inactive set, without a copy where it can, and destroys what
@@ -163,7 +177,7 @@ template <class Runner> struct WeightsAccess {
 
   Result<void> swap_sets() const {
     const auto call = [&] { return container().template call<&Exports::swap_constant_buffer>(); };
-    return runner.gate_ != nullptr ? runner.gate_->change(call) : call();
+    return runner.gate_.get() != nullptr ? runner.gate_.get()->change(call) : call();
   }
 
   /// Frees what only the inactive set uses.
