@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 // Declares every function of the boundary, so that a definition of another type does not compile.
 extern "C" {
@@ -24,6 +25,7 @@ constexpr std::int32_t int32 = 3;
 
 thread_local const char* last_error = "";
 thread_local AOTInductorStreamHandle run_stream = nullptr;  // of the run that goes on
+std::string kernel_folder;                                  // of the model that was created last
 
 inline AOTIRuntimeError fail(const char* text) {
   last_error = text;
@@ -150,7 +152,8 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
   extern "C" {                                                                                     \
   using C = AOTInductorModelContainerHandle;                                                       \
   AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(C* c, std::size_t n, const char* d,   \
-                                                             const char*) {                        \
+                                                             const char* kernels) {                \
+    kernel_folder = kernels;                                                                       \
     return create<M>(c, n, d);                                                                     \
   }                                                                                                \
   AOTIRuntimeError AOTInductorModelContainerDelete(C c) {                                          \

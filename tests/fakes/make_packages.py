@@ -47,6 +47,9 @@ def image(name: str) -> bytes:
 
 Files = dict[str, bytes]
 
+# Beside a model's image, as for a GPU.
+KERNELS = {"data/aotinductor/model/one.cubin": b"kernel", "data/aotinductor/model/two.cubin": b"another"}
+
 
 def model(
     so: bytes | None, name: str = "model", metadata: dict[str, str] | None = None, **more: bytes
@@ -203,6 +206,7 @@ def packages() -> dict[str, bytes]:
         "unaligned.pt2": packed(rooted(plain, "r"), align=1),
         "commented.pt2": packed(rooted(plain, "r"), comment=b"a comment"),
         "by_zipfile.pt2": by_zipfile(rooted(plain, "r")),
+        "kernels.pt2": packed(rooted(top({**model(image("kernels")), **KERNELS}), "kernels")),
         "two.pt2": packed(rooted(top({**model(add, "model"), **model(image("many"), "model2")}), "two")),
         "two_reversed.pt2": packed(rooted(top({**model(image("many"), "model2"), **model(add, "model")}), "two")),
         "extra.pt2": packed(rooted(top({**model(add), **extra}), "extra")),
@@ -286,6 +290,7 @@ def main() -> None:
         (OUT / name).write_bytes(content)
     for name, content in {
         "unpacked": top(model(image("add"), metadata={"aoti.spec": spec()})),
+        "unpacked_kernels": top({**model(image("kernels")), **KERNELS}),
         "unpacked_embedded": top(model(image("embedded"))),
         "unpacked_rooted": rooted(top(model(image("add"))), "root"),
         "no_model": {"readme.txt": b"a directory that holds something else"},

@@ -1,6 +1,8 @@
 // Opening a runner: from everything that there is, and what is said when it cannot be.
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -300,6 +302,35 @@ TEST_F(Open, AModelThatThrowsWhileItIsCreatedIsAnError) {
   EXPECT_EQ(Footprint{}.descriptors, before.descriptors);
 }
 #endif
+
+// Models for a GPU load kernels from files, each when they first run it.
+TEST_F(Open, GivesKernelsAFolderAsLongAsTheModelLives) {
+  const TemporaryDirectory temporary;
+  {
+    Runner runner = opened(package("kernels.pt2"));
+    const std::set<std::string> folders = names_in(temporary.path());
+    ASSERT_EQ(folders.size(), 1u);
+    EXPECT_EQ(names_in(temporary.path() + "/" + *folders.begin()),
+              (std::set<std::string>{"one.cubin", "two.cubin"}));
+    Runner moved = std::move(runner);
+    for (int i = 0; i < 2; ++i) {
+      const auto sum = moved.run<1>(a23(), b23());
+      ASSERT_TRUE(good(sum));
+      EXPECT_EQ(elements<float>(sum.value()[0]), sum23);
+    }
+  }
+  EXPECT_TRUE(names_in(temporary.path()).empty());
+  {
+    const Runner unpacked = opened(package("unpacked_kernels"));
+    EXPECT_TRUE(names_in(temporary.path()).empty());
+    EXPECT_TRUE(good(unpacked.run<1>(a23(), b23())));
+  }
+  EXPECT_EQ(names_in(package("unpacked_kernels/data/aotinductor/model")).size(), 5u);
+  ::setenv("TMPDIR", "/no/such/folder", 1);
+  expect_error(Runner::open(package("kernels.pt2")), Errc::library_load_failed,
+               {"kernels.pt2 (model)", "writing the kernel /no/such/folder/aoti-"});
+  ::setenv("TMPDIR", temporary.path().c_str(), 1);
+}
 
 }  // namespace
 }  // namespace aoti_test

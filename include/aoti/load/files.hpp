@@ -56,6 +56,9 @@ template <class T = void> class BasicFiles {
   /// Sorted by name.
   const std::vector<Entry>& entries() const noexcept { return entries_; }
 
+  /// Whether they lie in a directory.
+  bool are_unpacked() const noexcept { return !names_.empty(); }
+
   /// The mapping that holds an entry's bytes; an empty one for bytes that were given.
   Mapping mapping_of(Bytes data) const noexcept {
     for (const Mapping& mapping : mappings_) {

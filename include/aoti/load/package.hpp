@@ -28,6 +28,7 @@ struct Metadata {
 struct PackagedModel {
   std::string name;
   std::string origin;        ///< "digits.pt2 (model)": what errors call it.
+  std::string folder;        ///< Where the files lie, of an unpacked package; else empty.
   Bytes image;               ///< The shared object; empty in a package of sources only.
   Mapping image_mapping;     ///< What keeps the image mapped; empty for bytes that were given.
   Bytes weights;             ///< The weights blob beside the image; empty where there is none.
@@ -171,6 +172,7 @@ template <class T = void> class BasicPackage {
     }
     PackagedModel model{.name = std::string{name},
                         .origin = detail::concat({origin_, " (", name, ")"}),
+                        .folder = {},
                         .image = {},
                         .image_mapping = {},
                         .weights = {},
@@ -206,6 +208,9 @@ template <class T = void> class BasicPackage {
       if (is("_metadata.json")) metadata = file.data;
       if (is("_weights.blob")) model.weights = file.data;
       if (is(".json")) model.extern_nodes = file.data;
+    }
+    if (files_.are_unpacked()) {
+      model.folder = detail::concat({origin_, "/", root_, models_folder, name});
     }
     model.image_mapping = files_.mapping_of(model.image);
     model.weights_mapping = files_.mapping_of(model.weights);

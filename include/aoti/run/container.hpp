@@ -8,6 +8,7 @@
 
 #include "aoti/abi/exports.hpp"
 #include "aoti/abi/imports.hpp"
+#include "aoti/load/kernels.hpp"
 #include "aoti/load/library.hpp"
 #include "aoti/run/call_spec.hpp"
 #include "aoti/run/constants.hpp"
@@ -58,8 +59,11 @@ template <class T = void> class BasicContainer {
     auto library =
         Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
     if (!library) return std::move(library).error();
+    auto kernels = BasicKernelFolder<T>::make(model);
+    if (!kernels) return std::move(kernels).error();
     BasicContainer container;
     container.library_ = std::move(library).value();
+    container.kernels_ = std::move(kernels).value();
     if (in_place) container.weights_ = model.image_mapping;
     auto exports =
         abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
@@ -85,6 +89,7 @@ template <class T = void> class BasicContainer {
       : exports_{other.exports_},
         handle_{std::exchange(other.handle_, nullptr)},
         library_{std::move(other.library_)},
+        kernels_{std::move(other.kernels_)},
         weights_{std::move(other.weights_)},
         constants_{std::move(other.constants_)},
         ledger_{std::move(other.ledger_)} {}
@@ -94,6 +99,7 @@ template <class T = void> class BasicContainer {
     exports_ = other.exports_;
     handle_ = std::exchange(other.handle_, nullptr);
     library_ = std::move(other.library_);
+    kernels_ = std::move(other.kernels_);
     weights_ = std::move(other.weights_);
     constants_ = std::move(other.constants_);
     ledger_ = std::move(other.ledger_);
@@ -175,8 +181,8 @@ template <class T = void> class BasicContainer {
 
   Result<void> start(const std::string& device, std::size_t instances) {
     using Exports = abi::ModelExports;
-    if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, instances,
-                                                            device.c_str(), "");
+    if (auto done = abi::call<&Exports::create_with_device>(
+            exports_, &handle_, instances, device.c_str(), kernels_.path().c_str());
         !done) {
       return done;
     }
@@ -232,6 +238,7 @@ template <class T = void> class BasicContainer {
   abi::ModelExports exports_;
   AOTInductorModelContainerHandle handle_ = nullptr;
   Library library_;
+  BasicKernelFolder<T> kernels_;
   Mapping weights_;  // what the weights are used from, or were copied from
   std::vector<Constant> constants_;
   detail::WeightsLedger ledger_;

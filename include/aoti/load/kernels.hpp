@@ -1,0 +1,103 @@
+// The folder from which a model for a GPU loads its kernels: drivers read them from files.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/load/package.hpp"
+
+namespace aoti {
+
+/// The kernels that lie beside a model's image, as files. Those of a .pt2 file are written into a
+/// private folder in $TMPDIR, which goes with this object; those of an unpacked package stay where
+/// they are. A model may ask for a kernel until it is deleted. Without kernels there is no folder.
+template <class = void> class BasicKernelFolder {
+ public:
+  /// @errors library_load_failed (the folder or a file cannot be written), out_of_memory (no room)
+  static Result<BasicKernelFolder> make(const PackagedModel& model) {
+    BasicKernelFolder folder;
+    for (const Entry& file : model.files) {
+      if (!is_kernel(file.name)) continue;
+      if (!model.folder.empty()) {
+        folder.path_ = model.folder;
+        return folder;
+      }
+      if (auto done = folder.write(file, model.origin); !done) return std::move(done).error();
+    }
+    return folder;
+  }
+
+  BasicKernelFolder() noexcept = default;
+  BasicKernelFolder(BasicKernelFolder&& other) noexcept
+      : path_{std::exchange(other.path_, {})}, files_{std::exchange(other.files_, {})} {}
+  BasicKernelFolder& operator=(BasicKernelFolder&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(files_, other.files_);
+    return *this;
+  }
+  ~BasicKernelFolder() {
+    if (files_.empty()) return;
+    for (const std::string& file : files_) ::unlink(file.c_str());
+    ::rmdir(path_.c_str());
+  }
+
+  /// Empty where the model has no kernels.
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  static bool is_kernel(std::string_view name) noexcept {
+    for (const std::string_view ending : {".cubin", ".fatbin", ".hsaco", ".spv", ".zebin"}) {
+      if (name.ends_with(ending)) return true;
+    }
+    return false;
+  }
+
+  Result<void> write(const Entry& entry, const std::string& origin) {
+    if (path_.empty()) {
+      const char* parent = std::getenv("TMPDIR");
+      std::string path =
+          detail::concat({parent != nullptr && *parent != '\0' ? parent : "/tmp", "/aoti-XXXXXX"});
+      if (::mkdtemp(path.data()) == nullptr) return failure(origin, path);
+      path_ = std::move(path);
+    }
+    files_.push_back(detail::concat({path_, "/", entry.name}));
+    const std::string& path = files_.back();
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) return failure(origin, path);
+    std::size_t done = 0;
+    while (done < entry.data.size()) {
+      const ssize_t written = ::write(file, entry.data.data() + done, entry.data.size() - done);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) break;
+      done += static_cast<std::size_t>(written);
+    }
+    if (done != entry.data.size()) {
+      auto error = failure(origin, path);
+      ::close(file);
+      return error;
+    }
+    ::close(file);
+    return success();
+  }
+
+  [[gnu::cold]] static Error failure(const std::string& origin, const std::string& path) {
+    const int code = errno;
+    return {code == ENOMEM || code == ENOSPC ? Errc::out_of_memory : Errc::library_load_failed,
+            origin, detail::concat({"writing the kernel ", path, ": ", std::strerror(code)}), code};
+  }
+
+  std::string path_;
+  std::vector<std::string> files_;  // those that were written
+};
+
+using KernelFolder = BasicKernelFolder<>;
+
+}  // namespace aoti
