@@ -154,6 +154,38 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
   }
 }
 
+// What was learnt in one run does not hold in the next.
+TEST(BoundRun, FollowsAModelThatMakesItsTensorsInAnotherOrder) {
+  const Runner runner = std::move(Runner::open(fake("branching"))).value();
+  const Tensor a = ones({4}), b = ones({4}, 10);
+  const std::vector<Tensor> out{ones({4}, 0), ones({4}, 0)};
+  auto bound = Bound::make(runner, std::vector{a, b}, out);
+  ASSERT_TRUE(good(bound));
+  for (const float first : {-1.f, 1.f, -1.f, -1.f, 1.f, 1.f, -1.f, 1.f, -1.f, 1.f, -1.f, 1.f}) {
+    static_cast<float*>(a.data())[0] = first;
+    ASSERT_TRUE(good(bound.value().run()));
+    EXPECT_EQ(floats(out[0]), (std::vector<float>{first + 10, 11, 11, 11}));
+    EXPECT_EQ(floats(out[1]), (std::vector<float>{first - 10, -9, -9, -9}));
+  }
+}
+
+// Results that are inputs, bound to where other inputs lie.
+TEST(BoundRun, SwapsWhatIsBoundCrosswise) {
+  const Runner many = std::move(Runner::open(fake("many"))).value();
+  std::vector<Tensor> in, out;
+  for (int i = 0; i < 40; ++i) in.push_back(ones({2}, static_cast<float>(i)));
+  out = in;
+  std::swap(out[0], out[1]);
+  auto bound = Bound::make(many, in, out);
+  ASSERT_TRUE(good(bound));
+  for (int round = 0; round < 4; ++round) {
+    ASSERT_TRUE(good(bound.value().run()));
+    EXPECT_EQ(floats(in[0])[0], round % 2 == 0 ? 1 : 0);
+    EXPECT_EQ(floats(in[1])[0], round % 2 == 0 ? 0 : 1);
+    EXPECT_EQ(floats(in[2])[0], 2);
+  }
+}
+
 TEST(BoundRun, RefusesWhatDoesNotFit) {
   const Runner runner = opened("add");
   const Tensor good_one = ones({8});

@@ -122,6 +122,20 @@ TEST(Binding, GivesInputsBackThatWereLent) {
   }
 }
 
+// The slots of the outputs may hold the inputs.
+TEST(Binding, PutsOutputsWhereInputsWere) {
+  const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("many"));
+  ASSERT_TRUE(good(runner));
+  std::vector<Tensor> all;
+  for (int i = 0; i < 41; ++i) all.push_back(Case::make<float>({1}, {static_cast<float>(i)}));
+  ASSERT_TRUE(good(runner.value().run_into({all.data(), 40}, {all.data() + 1, 40})));
+  for (int i = 0; i < 41; ++i) {
+    const float expected = static_cast<float>(i == 0 ? 0 : i - 1);
+    EXPECT_EQ(Case::elements<float>(all[static_cast<std::size_t>(i)]),
+              std::vector<float>{expected});
+  }
+}
+
 TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
   const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("add"));
   ASSERT_TRUE(good(runner));

@@ -108,6 +108,35 @@ TEST(Native, AssignsTensorsWhereThereIsRoom) {
   for (const AtenTensorHandle handle : {from, undefined, own, wide}) Native::destroy(handle);
 }
 
+TEST(Native, AssignsATensorToOneOfItsOwnMemory) {
+  aoti::detail::Pool::trim();
+  const std::size_t before = aoti::detail::Pool::reserved();
+  for (int i = 0; i < 3; ++i) {
+    const AtenTensorHandle own = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
+    AtenTensorHandle other = nullptr;
+    ASSERT_EQ(NativeFunctions::new_tensor_handle(own, &other), 0);
+    ASSERT_EQ(NativeFunctions::assign_tensors(other, own), 0);
+    EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(own)), six);
+    Native::destroy(own);
+    EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(other)), six);
+    Native::destroy(other);
+  }
+  aoti::detail::Pool::trim();
+  EXPECT_EQ(aoti::detail::Pool::reserved(), before);
+}
+
+TEST(Native, DoesNotReadUndefinedTensors) {
+  AtenTensorHandle undefined = nullptr;
+  ASSERT_EQ(NativeFunctions::new_uninitialized_tensor(&undefined), 0);
+  const AtenTensorHandle defined = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
+  EXPECT_NE(NativeFunctions::copy_(defined, undefined, 0), 0);
+  EXPECT_EQ(Native::last_error(), "aoti_torch_copy_: the tensor is undefined");
+  EXPECT_EQ(Native::last_error(), "");
+  EXPECT_NE(NativeFunctions::copy_(undefined, defined, 0), 0);
+  Native::destroy(undefined);
+  Native::destroy(defined);
+}
+
 TEST(Native, ChecksViews) {
   const AtenTensorHandle handle = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
   const std::int64_t sizes[] = {2, 3}, beyond[] = {4, 1}, negative[] = {-1, 1};

@@ -151,6 +151,11 @@ TEST(Tensor, RefusesWhatCannotBe) {
   constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
   expect_error(Tensor::empty(DType::float32, {2, -1}), Errc::invalid_argument, {"negative"});
   expect_error(Tensor::empty(DType::float32, {huge, 2}), Errc::invalid_argument, {"bytes"});
+  expect_error(Tensor::empty(DType::float32, {std::numeric_limits<std::int64_t>::min()}),
+               Errc::invalid_argument);
+  expect_error(Tensor::empty(DType::float32, {2, std::int64_t{1} << 62, 2}), Errc::invalid_argument,
+               {"bytes"});
+  EXPECT_TRUE(good(Tensor::empty(DType::float32, {0, 2, std::int64_t{1} << 62, 2})));
   expect_error(Tensor::empty(DType::float32, {huge}), Errc::invalid_argument, {"bytes"});
   expect_error(Tensor::empty(DType::float32, {std::int64_t{1} << 32, std::int64_t{1} << 32}),
                Errc::invalid_argument, {"bytes"});

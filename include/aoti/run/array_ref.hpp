@@ -243,7 +243,9 @@ template <class Runtime = Native> class ArrayRefModel {
                               TensorView::max_rank})};
     }
     if (runner_.spec() == nullptr) {
-      return {Errc::undefined_tensor, detail::concat({"input ", i}), "the memory is null"};
+      const bool here = inputs[i].device == DeviceType::cpu;
+      return {here ? Errc::undefined_tensor : Errc::input_device, detail::concat({"input ", i}),
+              here ? "the memory is null" : "the memory is not the CPU's"};
     }
     const auto at = [&](std::size_t k) -> const TensorView& { return inputs[k]; };
     return detail::describe_mismatch<detail::Views>(*runner_.spec(), at, i);

@@ -23,10 +23,10 @@ namespace aoti {
 /// overlaps that of an input or of another output, or since what the model makes is laid out
 /// otherwise, results are copied.
 ///
-/// One thread at a time may call it; the bound runs of one shared runner may run at once. The runner
-/// must outlive it and stay where it is. Runs allocate what the
-/// model's other tensors need. Output memory must not be that of weights shared with the model;
-/// after a failed run it may hold anything.
+/// One thread at a time may call it; the bound runs of one shared runner may run at once. The
+/// runner must outlive it and stay where it is. Runs allocate what the model's other tensors need.
+/// Output memory must not be that of weights shared with the model; after a failed run it may hold
+/// anything.
 template <class Runner> class BoundRun {
   using Runtime = typename Runner::TensorRuntime;
   static_assert(std::same_as<typename Runtime::Tensor, Tensor>,
@@ -132,11 +132,11 @@ template <class Runner> class BoundRun {
       const std::size_t ordinal = count++;
       if (next == bound.planned_.size() || bound.planned_[next].ordinal != ordinal) return nullptr;
       Body* body = bound.planned_[next++].tensor.body();
-      if (body->rank != rank || body->dtype != dtype || (strides == nullptr && rank != 0)) {
-        return nullptr;
-      }
+      if (body->rank != rank || body->dtype != dtype) return nullptr;
+      if (strides == nullptr && !body->row_major) return nullptr;
       for (std::size_t d = 0; d < rank; ++d) {
-        if (body->sizes()[d] != sizes[d] || body->strides()[d] != strides[d]) return nullptr;
+        if (body->sizes()[d] != sizes[d]) return nullptr;
+        if (strides != nullptr && body->strides()[d] != strides[d]) return nullptr;
       }
       return body;
     }
@@ -160,6 +160,7 @@ template <class Runner> class BoundRun {
     in_.resize(inputs_.size());
     out_.resize(outputs_.size());
     expected_.resize(outputs_.size(), nullptr);
+    planned_.reserve(outputs_.size());
     made_.reserve(most_learnt);
     return true;
   }
@@ -206,9 +207,19 @@ template <class Runner> class BoundRun {
 
   /// Brings results that are not in place where they belong, and learns where they come from.
   [[gnu::noinline]] Result<void> finish() {
-    auto done = copy_outputs();
+    auto done = detail::guard(Errc::out_of_memory, "BoundRun::run", [&] { return copy_outputs(); });
+    bool as_learnt = true;
+    for (std::size_t i = 0; i < out_.size(); ++i) {
+      as_learnt &= expected_[i] == nullptr || expected_[i] == out_[i];
+    }
     detail::destroy_all<Runtime>(out_);
-    learns_ = false;
+    if (learns_) {
+      learns_ = false;
+    } else if (!as_learnt) {  // the model makes its tensors in another order now
+      planned_.clear();
+      for (AtenTensorHandle& handle : expected_) handle = nullptr;
+      learns_ = --attempts_ > 0;
+    }
     return done;
   }
 
@@ -219,7 +230,8 @@ template <class Runner> class BoundRun {
 
   bool same_type(const Body& body, std::size_t i) const noexcept {
     const Tensor& output = outputs_[i];
-    if (body.rank != output.rank() || body.dtype != output.dtype()) return false;
+    if (body.storage == nullptr || body.rank != output.rank() || body.dtype != output.dtype())
+      return false;
     for (std::size_t d = 0; d < output.rank(); ++d) {
       if (body.sizes()[d] != output.sizes()[d]) return false;
     }
@@ -236,24 +248,40 @@ template <class Runner> class BoundRun {
 
   Result<void> copy_outputs() {
     for (std::size_t i = 0; i < out_.size(); ++i) {
-      if (!outputs_[i].defined()) continue;
       const Body* found = Body::of(out_[i]);
-      Body* wanted = detail::TensorAccess::body_of(outputs_[i]);
-      if (found == nullptr || !same_type(*found, i)) {
-        return misfit(i, found);
-      }
-      if (learns_) plan(i, *found);
-      if (found->data != wanted->data || !same_layout(*found, i)) {
-        detail::copy_elements(*wanted, *found);
-      }
+      if (!outputs_[i].defined()) continue;
+      if (found == nullptr || !same_type(*found, i)) return misfit(i, found);
+    }
+    // What lies in the memory of an output would be overwritten by another's copy.
+    std::vector<Tensor> aside(out_.size());
+    for (std::size_t i = 0; i < out_.size(); ++i) {
+      if (!outputs_[i].defined()) continue;
+      const Body& found = *Body::of(out_[i]);
+      if (learns_) plan(i, found);
+      if (is_in_place(found, i) || !lies_in_an_output(found)) continue;
+      aside[i] = detail::TensorAccess::owner_of(detail::reordered(found, {}));
+      if (!aside[i].defined()) return Error{Errc::out_of_memory, "BoundRun::run", "copying"};
+    }
+    for (std::size_t i = 0; i < out_.size(); ++i) {
+      if (!outputs_[i].defined() || is_in_place(*Body::of(out_[i]), i)) continue;
+      const Body* from =
+          aside[i].defined() ? detail::TensorAccess::body_of(aside[i]) : Body::of(out_[i]);
+      detail::copy_elements(*detail::TensorAccess::body_of(outputs_[i]), *from);
     }
     return success();
+  }
+
+  bool is_in_place(const Body& found, std::size_t i) const noexcept {
+    return found.data == outputs_[i].data() && same_layout(found, i);
   }
 
   /// Plans to make the tensor whose memory became output i in the output's own memory.
   void plan(std::size_t i, const Body& found) {
     const Tensor& output = outputs_[i];
-    if (found.data != found.storage->data || !same_layout(found, i) || overlaps(i)) return;
+    if (found.data != found.storage->data || !same_layout(found, i) || shares_memory(i) ||
+        made_.size() == most_learnt) {
+      return;
+    }
     for (std::size_t k = made_.size(); k-- > 0;) {  // the last one, as memory is used again
       const Made& made = made_[k];
       if (made.storage != found.storage || found.home != found.storage) continue;
@@ -264,30 +292,41 @@ template <class Runner> class BoundRun {
       auto at = planned_.begin();
       while (at != planned_.end() && at->ordinal < made.ordinal) ++at;
       if (at != planned_.end() && at->ordinal == made.ordinal) return;  // it is another output too
-      expected_[i] = tensor.handle();
+      const AtenTensorHandle handle = tensor.handle();
       planned_.insert(at, Planned{made.ordinal, std::move(tensor)});
+      expected_[i] = handle;
       return;
     }
   }
 
-  /// Whether an output's memory is that of another bound tensor, too.
-  bool overlaps(std::size_t i) const noexcept {
-    const auto end = [](const Tensor& tensor) {
-      std::int64_t last = tensor.size() == 0 ? 0 : 1;
-      for (std::size_t d = 0; d < tensor.rank() && last != 0; ++d) {
-        last += (tensor.sizes()[d] - 1) * tensor.strides()[d];
-      }
-      return static_cast<const std::byte*>(tensor.data()) +
-             last * static_cast<std::int64_t>(element_size(tensor.dtype()));
-    };
-    const Tensor& output = outputs_[i];
-    const auto meets = [&](const Tensor& other) {
-      return &other != &output && other.defined() && other.data() < end(output) &&
-             output.data() < end(other);
-    };
+  static bool meet(const Body& a, const Body& b) noexcept {
+    return a.data < end(b) && b.data < end(a);
+  }
+  static const std::byte* end(const Body& body) noexcept {
+    std::int64_t last = body.count == 0 ? 0 : 1;
+    for (std::uint32_t d = 0; d < body.rank && last != 0; ++d) {
+      last += body.sizes()[d] > 1 ? (body.sizes()[d] - 1) * body.strides()[d] : 0;
+    }
+    return body.data + last * static_cast<std::int64_t>(element_size(body.dtype));
+  }
+
+  bool lies_in_an_output(const Body& found) const noexcept {
     bool any = false;
-    for (const Tensor& input : inputs_) any |= meets(input);
-    for (const Tensor& other : outputs_) any |= meets(other);
+    for (const Tensor& output : outputs_) {
+      any |= output.defined() && meet(found, *detail::TensorAccess::body_of(output));
+    }
+    return any;
+  }
+
+  /// Whether an output's memory is that of another bound tensor, too.
+  bool shares_memory(std::size_t i) const noexcept {
+    const Body& mine = *detail::TensorAccess::body_of(outputs_[i]);
+    bool any = false;
+    for (const Tensor& input : inputs_) any |= meet(mine, *detail::TensorAccess::body_of(input));
+    for (std::size_t k = 0; k < outputs_.size(); ++k) {
+      any |= k != i && outputs_[k].defined() &&
+             meet(mine, *detail::TensorAccess::body_of(outputs_[k]));
+    }
     return any;
   }
 
@@ -317,6 +356,7 @@ template <class Runner> class BoundRun {
   std::vector<AtenTensorHandle> expected_;  // the planned ones by output, else null
   std::vector<Made> made_;
   bool learns_ = true;
+  int attempts_ = 4;  // to learn, where a model does not keep to what was learnt
   bool fits_ = false;
 };
 

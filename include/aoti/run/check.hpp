@@ -129,7 +129,9 @@ template <class Runtime>
     const TensorSpec& expected = spec.inputs[i];
     const typename Runtime::Tensor& tensor = Runtime::peek(in[i]);
     if (has_layout<Runtime>(tensor, expected)) continue;
-    AtenTensorHandle copy = Runtime::give(Runtime::reordered(tensor, expected.order));
+    auto reordered = Runtime::reordered(tensor, expected.order);
+    if (!Runtime::is_defined(reordered)) return false;
+    AtenTensorHandle copy = Runtime::give(std::move(reordered));
     Runtime::destroy(std::exchange(in[i], copy));
     if (copy == nullptr) return false;
   }

@@ -352,6 +352,12 @@ class Runner {
       }
       return done;
     }
+    // The slots may hold the inputs, which what was lent of them must outlive.
+    if constexpr (requires { Runtime::own(out[0]); }) {
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        if (out[i] != nullptr) Runtime::own(out[i]);
+      }
+    }
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
     return success();
   }

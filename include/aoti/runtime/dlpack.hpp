@@ -98,7 +98,8 @@ template <class Managed> struct Exported : Managed { Tensor tensor; };
 }  // namespace detail
 
 /// A tensor on the memory of a managed one, which is deleted when the last tensor that shares the
-/// memory is gone, on whichever thread. On an error it is still the caller's.
+/// memory is gone, on whichever thread. On an error it is still the caller's. Read-only memory is
+/// taken too: a model writes to an input only where the exported program does.
 /// @param managed a dlpack::ManagedTensor, a dlpack::ManagedTensorVersioned, or those of dlpack.h
 /// @errors invalid_argument (null, not in the host's memory, a version or an element type that is
 /// not

@@ -219,6 +219,10 @@ template <ImportProvider... Providers> struct NativeWith {
     body->own();
     return Access::owner_of(body);
   }
+  /// Makes a handle that was lent one that stays.
+  static void own(AtenTensorHandle handle) noexcept {
+    if (Body::of(handle)->hold != detail::Hold::pinned) Body::of(handle)->own();
+  }
   static const Tensor& peek(AtenTensorHandle handle) noexcept {
     return Access::peek(Body::of(handle));
   }
@@ -237,6 +241,10 @@ template <ImportProvider... Providers> struct NativeWith {
     if (found == nullptr && name.starts_with("Sleef_")) found = ::dlsym(RTLD_DEFAULT, symbol);
     return found;
   }
+
+  /// Gives memory that is kept for later runs back to the system: that of the calling thread, and
+  /// that of threads which have ended. A thread keeps what it had at most, for each class of sizes.
+  static void trim() noexcept { detail::Pool::trim(); }
 
   static std::string last_error() { return NativeFunctions::last_error(); }
 

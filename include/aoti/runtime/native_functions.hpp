@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "aoti/abi/imports.hpp"
 #include "aoti/runtime/tensor.hpp"
@@ -31,9 +32,10 @@ struct NativeFunctions {
     return 1;
   }
 
-  /// Why such a function failed last on this thread, or an empty text.
+  /// Why such a function failed last on this thread, which is then forgotten, or an empty text.
   static std::string last_error() {
-    return failure_ != nullptr ? detail::concat({failed_function_, ": ", failure_}) : std::string{};
+    if (failure_ == nullptr) return {};
+    return detail::concat({failed_function_, ": ", std::exchange(failure_, nullptr)});
   }
 
   template <std::int32_t value> static std::int32_t number() noexcept { return value; }
@@ -54,7 +56,7 @@ struct NativeFunctions {
       return fail(name, wrong);
     const char* reason = nullptr;
     return give(name, reason,
-                Body::make_owning(static_cast<std::size_t>(rank), sizes, strides,
+                Body::make_result(static_cast<std::size_t>(rank), sizes, strides,
                                   static_cast<DType>(dtype), reason),
                 out);
   }
@@ -139,7 +141,8 @@ struct NativeFunctions {
 
   static Code assign_tensors(Handle from, Handle to) noexcept {
     if (Body::of(to)->assign(*Body::of(from))) return 0;
-    return fail(abi::imported::assign_tensors::symbol, "the target has fewer dimensions");
+    return fail(abi::imported::assign_tensors::symbol,
+                "the target has fewer dimensions, or belongs to a bound run");
   }
 
   static Code assign_tensors_out(Handle from, Handle* out) noexcept {

@@ -23,7 +23,8 @@ namespace aoti {
 ///   their handles, so undefined and not strided ones get handles too
 /// - `lend(tensor)`, which may be absent: a handle as share() makes them, for a call during which
 /// the
-///   tensor lives; it may cost less. A tensor that is taken from it stays
+///   tensor lives; it may cost less. A tensor that is taken from it stays, and so does one whose
+///   handle `own(handle)` was called for
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order

@@ -34,12 +34,13 @@ struct Extent {
     bool negative = false, overflow = false, empty = false;
     for (std::size_t d = rank; d-- > 0;) {
       const std::int64_t size = sizes[d], stride = strides != nullptr ? strides[d] : step;
-      negative |= size < 0 || stride < 0;
+      negative |= size < 0 || (strides != nullptr && stride < 0);
       empty |= size == 0;
       row_major &= size == 1 || stride == step;
-      std::int64_t reach = 0;
+      std::int64_t more = 0, reach = 0;
       overflow |= __builtin_mul_overflow(step, size, &step);
-      overflow |= __builtin_mul_overflow(size - 1, stride, &reach);
+      overflow |= __builtin_sub_overflow(size, 1, &more);
+      overflow |= __builtin_mul_overflow(more, stride, &reach);
       overflow |= __builtin_add_overflow(last, reach, &last);
     }
     overflow |= __builtin_add_overflow(last, 1, &last);
@@ -67,7 +68,8 @@ enum class Hold : std::uint8_t {
 
 struct TensorBody;
 
-/// Watches the tensors that are made during a run, and puts some into memory that is given.
+/// Watches the tensors that imported functions return during a run, and puts some into memory that
+/// is given.
 struct Placement {
   /// The tensor to be used instead of a new one; null where there is none.
   virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
@@ -126,9 +128,6 @@ struct TensorBody : Block {
       reason = extent.wrong;
       return nullptr;
     }
-    if (Placement* placement = Placement::current) {
-      if (TensorBody* body = placement->place(rank, sizes, strides, dtype)) return body;
-    }
     reason = no_memory;
     const std::size_t front = sizeof(Storage) + (size_of(rank) + 63) / 64 * 64;
     auto* home =
@@ -143,7 +142,20 @@ struct TensorBody : Block {
     body->begin(rank, home);
     body->describe(sizes, strides, dtype, extent);
     body->point_at(home, 0);
-    if (Placement* placement = Placement::current) placement->made(*body);
+    return body;
+  }
+
+  /// The same for what a function that models import returns: a BoundRun may have memory for it.
+  [[gnu::always_inline]] static TensorBody* make_result(std::size_t rank, const std::int64_t* sizes,
+                                                        const std::int64_t* strides, DType dtype,
+                                                        const char*& reason) noexcept {
+    Placement* const placement = Placement::current;
+    if (placement == nullptr) [[likely]]
+      return make_owning(rank, sizes, strides, dtype, reason);
+    TensorBody* body = placement->place(rank, sizes, strides, dtype);
+    if (body != nullptr) return body;
+    body = make_owning(rank, sizes, strides, dtype, reason);
+    if (body != nullptr) placement->made(*body);
     return body;
   }
 
@@ -236,16 +248,17 @@ struct TensorBody : Block {
   }
 
   /// Makes the body one for the same elements as another; false where it has no room for that one's
-  /// sizes.
+  /// sizes, or is pinned.
   bool assign(const TensorBody& other) noexcept {
     if (this == &other) return true;
+    if (hold == Hold::pinned) return false;
     const std::size_t room = home != nullptr ? size_of(rank) : Pool::class_size(size_class);
     if (size_of(other.rank) > room) return false;
     Storage* old = hold == Hold::lent || storage == home ? nullptr : storage;
     rank = other.rank;
     copy_from(other);
-    hold = Hold::lent;
-    own();
+    hold = Hold::counted;
+    if (storage != nullptr && storage != home) storage->references.increment();
     if (old != nullptr) release(old);
     return true;
   }

@@ -208,13 +208,14 @@ void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int
 /// sizes.
 /// @return why that cannot be; null where it is done
 inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcept {
+  if (from.storage == nullptr || to.storage == nullptr) return "the tensor is undefined";
   if (from.rank > to.rank) return "the sizes do not match";
   const auto to_size = static_cast<std::int64_t>(element_size(to.dtype));
   const auto from_size = static_cast<std::int64_t>(element_size(from.dtype));
   std::int64_t to_steps[TensorBody::max_rank], from_steps[TensorBody::max_rank];
   const std::uint32_t added = to.rank - from.rank;
   for (std::uint32_t d = 0; d < to.rank; ++d) {
-    to_steps[d] = to.strides()[d] * to_size;
+    to_steps[d] = to.sizes()[d] > 1 ? to.strides()[d] * to_size : 0;
     const std::int64_t size = d < added ? 1 : from.sizes()[d - added];
     if (size != to.sizes()[d] && size != 1) return "the sizes do not match";
     from_steps[d] = size == 1 ? 0 : from.strides()[d - added] * from_size;

@@ -57,13 +57,16 @@ struct Attention {
     // Torch's strides for a query with elements in one place are row-major.
     const bool repeats =
         call.query != &q && std::find(q.strides(), q.strides() + 4, 0) != q.strides() + 4;
-    call.out = Body::make_owning(4, sizes, repeats ? nullptr : strides, q.dtype, reason);
+    call.out = Body::make_result(4, sizes, repeats ? nullptr : strides, q.dtype, reason);
     const std::int64_t apart[] = {queries * heads, 1, heads};
     call.logsumexp = Body::make_owning(3, sizes, apart, q.dtype, reason);
     if (call.out == nullptr || call.logsumexp == nullptr) {
       reason = Body::no_memory;
     } else {
-      reason = q.count != 0 ? run_blocks(call, batch) : nullptr;
+      const bool headless = q.count == 0 && call.logsumexp->count != 0;
+      reason = headless       ? "heads have no elements"
+               : q.count != 0 ? run_blocks(call, batch)
+                              : nullptr;
     }
     if (reason != nullptr) {
       if (call.out != nullptr) call.out->drop();

@@ -301,7 +301,7 @@ struct Convolution {
       shape.sizes[2] = shape.sizes[3];
       shape.strides[2] = shape.strides[3];
     }
-    return Body::make_owning(input.rank, shape.sizes, shape.strides, input.dtype, reason);
+    return Body::make_result(input.rank, shape.sizes, shape.strides, input.dtype, reason);
   }
 
   /// Whether elements lie in the same place, which oneDNN does not take.
@@ -327,7 +327,8 @@ struct Convolution {
     signature.add(*input);
     signature.add(*weight);
     signature.add(result.strides(), result.rank);
-    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed});
+    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed} +
+                  4 * std::int64_t{added.tensor != nullptr});
     signature.add(filter.groups);
     for (const auto& list :
          {filter.stride, filter.padding, filter.dilation, filter.output_padding}) {

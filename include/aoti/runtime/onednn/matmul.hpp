@@ -194,7 +194,7 @@ struct Matmul {
     std::copy_n(given.sizes(), rank, sizes);
     sizes[rank - 1] = results;
     const char* reason = nullptr;
-    Body* result = Body::make_owning(rank, sizes, nullptr, given.dtype, reason);
+    Body* result = Body::make_result(rank, sizes, nullptr, given.dtype, reason);
     if (result == nullptr) return NativeFunctions::fail(name, reason);
     reason = other != nullptr ? copy_elements(*result, *other) : nullptr;
     Code failed = reason != nullptr ? NativeFunctions::fail(name, reason) : 0;
@@ -259,7 +259,14 @@ struct Matmul {
   }
 
   static const Body* plain(const Body& tensor, Temporary& room) noexcept {
-    return Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
+    // Matrices of a batch that lie over one another are no batch to oneDNN.
+    bool apart = true;
+    if (tensor.rank == 3 && tensor.sizes()[0] > 1 && tensor.strides()[0] != 0) {
+      const std::int64_t reach = (tensor.sizes()[1] - 1) * tensor.strides()[1] +
+                                 (tensor.sizes()[2] - 1) * tensor.strides()[2];
+      apart = tensor.strides()[0] > reach;
+    }
+    return apart && Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
   }
   static bool same_layout(const Body& a, const Body& b) noexcept {
     return a.rank == b.rank && std::equal(a.sizes(), a.sizes() + 2 * a.rank, b.sizes());
@@ -270,7 +277,10 @@ struct Matmul {
                       double alpha) noexcept {
     const std::int64_t batches = out.rank == 3 ? out.sizes()[0] : 1;
     if (a.sizes()[a.rank - 1] == 0 && beta == 0) return NativeFunctions::zero_(Body::handle(&out));
-    if (a.sizes()[a.rank - 1] == 0 && beta == 1) return 0;
+    if (a.sizes()[a.rank - 1] == 0) {
+      scale(out, beta);
+      return 0;
+    }
     if (out.dtype == DType::float32 && batches == 1) {
       const dnnl_status_t status = sgemm(Matrix{out}, Matrix{a}, Matrix{b},
                                          static_cast<float>(beta), static_cast<float>(alpha));
@@ -278,6 +288,21 @@ struct Matmul {
     }
     if (out.dtype == DType::float64) return each<double>(out, a, b, beta, alpha);
     return primitive(function, out, a, b, beta, alpha);
+  }
+
+  static void scale(Body& out, double factor) noexcept {
+    if (out.count == 0 || factor == 1) return;
+    std::int64_t steps[Tensor::max_rank];
+    for (std::uint32_t d = 0; d < out.rank; ++d) {
+      steps[d] = out.strides()[d] * static_cast<std::int64_t>(element_size(out.dtype));
+    }
+    const auto row = [&](std::byte* at, const std::byte*, std::int64_t count, std::int64_t step,
+                         std::int64_t) {
+      for (; count > 0; --count, at += step) {
+        write_number(out.dtype, at, number_of(factor * to<double>(read_number(out.dtype, at))));
+      }
+    };
+    Walk<decltype(row)>{out.sizes(), steps, steps, out.rank, row}(out.data, out.data);
   }
 
   template <class T>
