@@ -139,8 +139,12 @@ TEST_P(Products, OfBatches) {
   const at::ScalarType dtype = GetParam();
   using Bmm = imported::cpu_bmm_out;
   using Baddbmm = imported::cpu_baddbmm_out;
-  for (const auto& [l, m, k, n] : std::vector<std::tuple<int, int, int, int>>{
-           {3, 4, 64, 32}, {1, 7, 5, 3}, {2, 1, 9, 1}, {0, 2, 2, 2}, {5, 33, 17, 20}}) {
+  for (const auto& [l, m, k, n] : std::vector<std::tuple<int, int, int, int>>{{3, 4, 64, 32},
+                                                                              {1, 7, 5, 3},
+                                                                              {2, 1, 9, 1},
+                                                                              {0, 2, 2, 2},
+                                                                              {5, 33, 17, 20},
+                                                                              {2, 3, 0, 4}}) {
     for (const Lie left : all_lies) {
       for (const Lie right : all_lies) {
         for (const Lie result : {Lie::rows, Lie::columns, Lie::gaps, Lie::holes}) {
@@ -181,6 +185,28 @@ TEST(Product, OfTwoPairsIsAdded) {
                 out.of_native(), a.of_native(), b.of_native(), c.of_native(), d.of_native()),
             0);
   EXPECT_TRUE(assert_close(out.torch, a.torch.mm(b.torch) + c.torch.mm(d.torch)));
+}
+
+// Matrices of a batch that lie over one another, as at::Tensor::unfold makes them.
+TEST(Product, OfWindows) {
+  const at::Tensor line = at::rand({24});
+  Twin a = twin(line.as_strided({4, 3, 4}, {3, 4, 1})), b = twin(at::rand({4, 4, 5}));
+  Twin out = twin(at::rand({4, 3, 5}));
+  ASSERT_EQ(native_function<imported::cpu_bmm_out>()(out.of_native(), a.of_native(), b.of_native()),
+            0);
+  EXPECT_TRUE(assert_close(out.torch, a.torch.bmm(b.torch)));
+}
+
+// Without anything to multiply there is still something to scale.
+TEST(Product, OfNothing) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    Twin a = twin(at::rand({3, 0}).to(dtype)), b = twin(at::rand({0, 4}).to(dtype));
+    Twin self = twin(at::rand({4}).to(dtype)), out = twin(at::rand({3, 4}).to(dtype));
+    ASSERT_EQ(native_function<imported::cpu_addmm_out>()(out.of_native(), self.of_native(),
+                                                         a.of_native(), b.of_native(), 0.5, 1),
+              0);
+    EXPECT_TRUE(assert_close(out.torch, (self.torch * 0.5).expand({3, 4})));
+  }
 }
 
 TEST(Product, RefusesWhatDoesNotFit) {

@@ -127,6 +127,31 @@ TEST(Pointwise, Convolutions) {
   }
 }
 
+// What is added zero times is not what a plain convolution starts from.
+TEST(Pointwise, ConvolutionsWithAndWithoutAnotherAreNotMixedUp) {
+  const std::int64_t one[] = {1, 1};
+  const double no_scalar = 0;
+  Twin x = twin(at::randn({1, 3, 5, 5})), weight = twin(at::randn({4, 3, 3, 3}));
+  Twin other = twin(at::randn({1, 4, 5, 5})), bias = twin(at::randn({4}));
+  const at::Tensor expected = at::conv2d(x.torch, weight.torch, bias.torch, 1, 1);
+  for (int i = 0; i < 3; ++i) {
+    AtenTensorHandle b = bias.of_native(), added = nullptr, plain = nullptr;
+    double alpha = no_scalar;
+    ASSERT_EQ(native_function<imported::cpu_mkldnn__convolution_pointwise_binary>()(
+                  x.of_native(), other.of_native(), weight.of_native(), &b, one, 2, one, 2, one, 2,
+                  1, "add", &alpha, nullptr, nullptr, 0, nullptr, &added),
+              0);
+    ASSERT_EQ(native_function<imported::cpu_mkldnn__convolution_pointwise>()(
+                  x.of_native(), weight.of_native(), &b, one, 2, one, 2, one, 2, 1, "none", nullptr,
+                  0, nullptr, &plain),
+              0);
+    for (const AtenTensorHandle handle : {added, plain}) {
+      const aoti::Tensor found = taken_native(handle);
+      EXPECT_TRUE(assert_close(torch_of(found), expected, 4));
+    }
+  }
+}
+
 TEST(Pointwise, RefusesUnknownFunctions) {
   Twin x = twin(at::randn({2, 3})), weight = twin(at::randn({4, 3}));
   AtenTensorHandle out = nullptr;
