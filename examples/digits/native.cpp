@@ -1,0 +1,58 @@
+// Classifies scikit-learn's held-out digits without libtorch, with the model that train.py
+// compiled: digits_native DIRECTORY
+#include <aoti/aoti.hpp>
+#include <aoti/runtime/onednn.hpp>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+namespace {
+
+int fail(const aoti::Error& error) {
+  std::fprintf(stderr, "%s\n", error.message().c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string folder = argc > 1 ? argv[1] : ".";
+  auto runner = aoti::Runner<aoti::Cpu, aoti::NativeOnednn>::open(folder + "/digits.pt2");
+  if (!runner) return fail(runner.error());
+  auto file = aoti::Mapping::open(folder + "/digits.bin");
+  if (!file) return fail(file.error());
+
+  // The number of images, the images, their labels, and what eager PyTorch takes them for.
+  const std::byte* data = file.value().bytes().data();
+  std::uint32_t count = 0;
+  std::memcpy(&count, data, sizeof count);
+  const auto* images = reinterpret_cast<const float*>(data + sizeof count);
+  const auto* labels = reinterpret_cast<const std::uint8_t*>(images + std::size_t{count} * 64);
+
+  std::uint32_t right = 0, as_eager = 0;
+  double first = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto image = aoti::Tensor::borrow(images + std::size_t{i} * 64, {1, 1, 8, 8});
+    if (!image) return fail(image.error());
+    auto outputs = runner.value().run<1>(image.value());
+    if (!outputs) return fail(outputs.error());
+    auto scores = outputs.value()[0].elements<float>();
+    if (!scores) return fail(scores.error());
+    std::uint8_t best = 0;
+    for (std::uint8_t k = 1; k < scores.value().size(); ++k) {
+      if (scores.value()[k] > scores.value()[best]) best = k;
+    }
+    right += best == labels[i] ? 1 : 0;
+    as_eager += best == labels[count + i] ? 1 : 0;
+    if (i == 0) {
+      first = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+                  .count();
+    }
+  }
+  std::printf("%u images: %u right, %u as eager PyTorch; the first after %.1f ms\n", count, right,
+              as_eager, first);
+  return as_eager == count ? 0 : 1;
+}
