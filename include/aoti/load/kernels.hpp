@@ -4,15 +4,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "aoti/load/package.hpp"
+#include "aoti/load/temporary.hpp"
 
 namespace aoti {
 
@@ -62,9 +61,7 @@ template <class = void> class BasicKernelFolder {
 
   Result<void> write(const Entry& entry, const std::string& origin) {
     if (path_.empty()) {
-      const char* parent = std::getenv("TMPDIR");
-      std::string path =
-          detail::concat({parent != nullptr && *parent != '\0' ? parent : "/tmp", "/aoti-XXXXXX"});
+      std::string path = detail::temporary_path();
       if (::mkdtemp(path.data()) == nullptr) return failure(origin, path);
       path_ = std::move(path);
     }
@@ -72,26 +69,14 @@ template <class = void> class BasicKernelFolder {
     const std::string& path = files_.back();
     const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0) return failure(origin, path);
-    std::size_t done = 0;
-    while (done < entry.data.size()) {
-      const ssize_t written = ::write(file, entry.data.data() + done, entry.data.size() - done);
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) break;
-      done += static_cast<std::size_t>(written);
-    }
-    if (done != entry.data.size()) {
-      auto error = failure(origin, path);
-      ::close(file);
-      return error;
-    }
+    Result<void> done = success();
+    if (!detail::write_all(file, entry.data, 0)) done = failure(origin, path);
     ::close(file);
-    return success();
+    return done;
   }
 
   [[gnu::cold]] static Error failure(const std::string& origin, const std::string& path) {
-    const int code = errno;
-    return {code == ENOMEM || code == ENOSPC ? Errc::out_of_memory : Errc::library_load_failed,
-            origin, detail::concat({"writing the kernel ", path, ": ", std::strerror(code)}), code};
+    return detail::file_error(origin, "writing the kernel " + path);
   }
 
   std::string path_;

@@ -7,16 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "aoti/load/image.hpp"
+#include "aoti/load/temporary.hpp"
 
 namespace aoti {
 
@@ -125,37 +124,31 @@ template <class = void> class BasicLibrary {
     if (backing == Backing::memory) {
 #if defined(__linux__)
       file_ = ::memfd_create(name.substr(name.rfind('/') + 1).substr(0, 200).c_str(), MFD_CLOEXEC);
-      if (file_ < 0) return failure(name, "memfd_create");
+      if (file_ < 0) return detail::file_error(name, "memfd_create");
 #else
       return Error{Errc::unsupported, name, "anonymous memory files exist on Linux only"};
 #endif
     } else {
-      const char* folder = std::getenv("TMPDIR");
-      path_ =
-          detail::concat({folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX"});
+      path_ = detail::temporary_path();
       file_ = ::mkstemp(path_.data());
       if (file_ < 0) {
         const std::string path = std::exchange(path_, {});
-        return failure(name, path.c_str());
+        return detail::file_error(name, path.c_str());
       }
       ::fcntl(file_, F_SETFD, FD_CLOEXEC);
     }
     if (::ftruncate(file_, static_cast<off_t>(image.size())) != 0) {
-      return failure(name, "sizing the image");
+      return detail::file_error(name, "sizing the image");
     }
     for (const auto& [offset, size] : parts) {
-      for (std::uint64_t done = 0; done < size;) {
-        const ssize_t written = ::pwrite(file_, image.data() + offset + done, size - done,
-                                         static_cast<off_t>(offset + done));
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return failure(name, "writing the image");
-        done += static_cast<std::uint64_t>(written);
+      if (!detail::write_all(file_, image.subspan(offset, size), offset)) {
+        return detail::file_error(name, "writing the image");
       }
     }
     for (const ImageEdit& edit : edits) {
       if (::pwrite(file_, &edit.value, edit.size, static_cast<off_t>(edit.offset)) !=
           static_cast<ssize_t>(edit.size)) {
-        return failure(name, "editing the image");
+        return detail::file_error(name, "editing the image");
       }
     }
     return backing == Backing::memory ? memory_path() : path_;
@@ -172,13 +165,6 @@ template <class = void> class BasicLibrary {
       path += (inode & 1) != 0 ? "./" : "/";
     }
     return path + std::to_string(file_);
-  }
-
-  [[gnu::cold]] static Error failure(const std::string& name, const char* what) {
-    const int code = errno;
-    const bool memory = code == ENOMEM || code == ENOSPC;
-    return {memory ? Errc::out_of_memory : Errc::library_load_failed, name,
-            detail::concat({what, ": ", std::strerror(code)}), code};
   }
 
   void* handle_ = nullptr;
