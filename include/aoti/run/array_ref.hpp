@@ -136,9 +136,8 @@ template <class Runtime = Native> class ArrayRefModel {
 
   /// Runs. Inputs keep their data.
   /// Wraps AOTInductorModelRunMinimalArrayrefInterfaceV2.
-  /// @param outputs overwritten by views of memory that is the model's and the calling thread's;
-  /// they
-  ///        hold until this thread's next run of any model of this package
+  /// @param outputs overwritten by views of memory that is the model's and the calling thread's.
+  ///        They hold until this thread's next run of any model of this package
   /// @errors input_count, output_count, those on inputs, bad_state, model_failed, model_threw
   Result<void> run(std::span<const TensorView> inputs, std::span<TensorView> outputs) const {
     if (run_ == nullptr || inputs.size() != runner_.input_count() ||

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -27,6 +28,15 @@ template <class Import> NativeEntry entry(typename Import::type* function) noexc
 }
 template <class Import, auto value> NativeEntry constant() noexcept {
   return entry<Import>(NativeFunctions::number<static_cast<std::int32_t>(value)>);
+}
+
+/// The function of that name among some; null for others.
+template <std::size_t count>
+void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcept {
+  for (const NativeEntry& row : entries) {
+    if (row.symbol == symbol) return row.function;
+  }
+  return nullptr;
 }
 
 /// NativeFunctions by the names that models import; null for others.
@@ -140,10 +150,7 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
       entry<item_bool>(&F::item<bool>),
       entry<scalar_to_tensor_bool>(&F::scalar<bool>),
   };
-  for (const NativeEntry& row : entries) {
-    if (row.symbol == symbol) return row.function;
-  }
-  return nullptr;
+  return find(entries, symbol);
 }
 
 }  // namespace detail

@@ -48,10 +48,7 @@ struct Onednn {
         entry<cpu__linear_pointwise_binary>(&Matmul::linear_pointwise_binary),
         entry<abi::imported::create_tensor_from_blob_v2>(&from_blob),
     };
-    for (const detail::NativeEntry& row : entries) {
-      if (row.symbol == symbol) return row.function;
-    }
-    return nullptr;
+    return detail::find(entries, symbol);
   }
 
  private:

@@ -22,10 +22,7 @@ struct PlainOperators {
         detail::entry<cpu_cumsum>(&PlainOperators::cumsum),
         detail::entry<abi::imported::index_put_out>(&PlainOperators::index_put_out),
     };
-    for (const detail::NativeEntry& row : entries) {
-      if (row.symbol == symbol) return row.function;
-    }
-    return nullptr;
+    return detail::find(entries, symbol);
   }
 
   /// Sums along a dimension, each element with those before it.

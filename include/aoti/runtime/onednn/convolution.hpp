@@ -161,12 +161,8 @@ struct Convolution {
                         const char* function, const double** scalars, std::int64_t count,
                         const char** algorithm, Handle* out) noexcept {
     constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise::symbol;
-    const Filter filter{numbers(stride, strides),
-                        numbers(padding, paddings),
-                        numbers(dilation, dilations),
-                        {},
-                        groups,
-                        false};
+    const Filter filter =
+        filter_of(padding, paddings, stride, strides, dilation, dilations, groups);
     Fused fused;
     if (!Fused::parse(function, scalars, count, algorithm, fused)) {
       return NativeFunctions::fail(name, "the fused function is not known");
@@ -184,12 +180,8 @@ struct Convolution {
                                const char** function, const double** scalars, std::int64_t count,
                                const char** algorithm, Handle* out) noexcept {
     constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise_binary::symbol;
-    const Filter filter{numbers(stride, strides),
-                        numbers(padding, paddings),
-                        numbers(dilation, dilations),
-                        {},
-                        groups,
-                        false};
+    const Filter filter =
+        filter_of(padding, paddings, stride, strides, dilation, dilations, groups);
     return add(name, input, other, weight, bias, filter, operation, alpha, function, scalars, count,
                algorithm, out);
   }
@@ -203,12 +195,8 @@ struct Convolution {
                                 const char** function, const double** scalars, std::int64_t count,
                                 const char** algorithm, Handle* out) noexcept {
     constexpr const char* name = abi::imported::cpu_mkldnn__convolution_pointwise_binary_::symbol;
-    const Filter filter{numbers(stride, strides),
-                        numbers(padding, paddings),
-                        numbers(dilation, dilations),
-                        {},
-                        groups,
-                        false};
+    const Filter filter =
+        filter_of(padding, paddings, stride, strides, dilation, dilations, groups);
     Handle result = nullptr;
     if (const Code failed = add(name, input, other, weight, bias, filter, operation, alpha,
                                 function, scalars, count, algorithm, &result)) {
@@ -255,6 +243,19 @@ struct Convolution {
     }
     *out = Body::handle(result);
     return 0;
+  }
+
+  /// Of the fused functions, none of which is transposed.
+  static Filter filter_of(const std::int64_t* padding, std::int64_t paddings,
+                          const std::int64_t* stride, std::int64_t strides,
+                          const std::int64_t* dilation, std::int64_t dilations,
+                          std::int64_t groups) noexcept {
+    return {numbers(stride, strides),
+            numbers(padding, paddings),
+            numbers(dilation, dilations),
+            {},
+            groups,
+            false};
   }
 
   static Filter::Numbers numbers(const std::int64_t* data, std::int64_t count) noexcept {
