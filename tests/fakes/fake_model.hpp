@@ -25,7 +25,6 @@ constexpr std::int32_t int32 = 3;
 
 thread_local const char* last_error = "";
 thread_local AOTInductorStreamHandle run_stream = nullptr;  // of the run that goes on
-std::string kernel_folder;                                  // of the model that was created last
 
 inline AOTIRuntimeError fail(const char* text) {
   last_error = text;
@@ -101,6 +100,8 @@ struct Model {
   static const char* call_spec_in() { return add_call_spec_in; }
   static const char* call_spec_out() { return add_call_spec_out; }
 
+  std::string kernel_folder;
+
   AOTIRuntimeError start(std::size_t, const char*) { return 0; }
   AOTIRuntimeError update(AOTInductorConstantMapHandle, bool) { return 0; }
   AOTIRuntimeError fold(bool) { return 0; }
@@ -114,9 +115,10 @@ template <class M> M* model_of(AOTInductorModelContainerHandle handle) {
 
 template <class M>
 AOTIRuntimeError create(AOTInductorModelContainerHandle* handle, std::size_t instances,
-                        const char* device) {
+                        const char* device, const char* kernels) {
   if (handle == nullptr || instances == 0) return fail("");
   auto model = std::make_unique<M>();
+  if (kernels != nullptr) model->kernel_folder = kernels;
   if (model->start(instances, device) != 0) return 1;
   *handle = reinterpret_cast<AOTInductorModelContainerHandle>(model.release());
   return 0;
@@ -153,8 +155,7 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
   using C = AOTInductorModelContainerHandle;                                                       \
   AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(C* c, std::size_t n, const char* d,   \
                                                              const char* kernels) {                \
-    kernel_folder = kernels;                                                                       \
-    return create<M>(c, n, d);                                                                     \
+    return create<M>(c, n, d, kernels);                                                            \
   }                                                                                                \
   AOTIRuntimeError AOTInductorModelContainerDelete(C c) {                                          \
     delete model_of<M>(c);                                                                         \
