@@ -1,51 +1,98 @@
-// The same models, and a small product of matrices, on libtorch and on oneDNN without it.
+// Real models by torch's loader and on oneDNN without libtorch, and a small product of matrices on
+// either.
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
 #include <aoti/runtime/onednn.hpp>
 #include <array>
-#include <cstdint>
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "bench.hpp"
 
 namespace {
 
-using Torch = aoti::Runner<aoti::Cpu>;
 using Native = aoti::Runner<aoti::Cpu, aoti::NativeOnednn>;
+using Inputs = std::vector<at::Tensor>;
 
 aoti::Tensor borrowed(const at::Tensor& tensor) {
-  return bench::value(aoti::Tensor::borrow(aoti::DType::float32, tensor.data_ptr(),
+  const bool integers = tensor.scalar_type() == at::kLong;
+  return bench::value(aoti::Tensor::borrow(integers ? aoti::DType::int64 : aoti::DType::float32,
+                                           tensor.data_ptr(),
                                            {tensor.sizes().data(), tensor.sizes().size()},
                                            {tensor.strides().data(), tensor.strides().size()}));
 }
 
-template <class Runner, class Tensor>
-void measure(benchmark::State& state, const char* model, const Tensor& input) {
+/// A model on both, and its inputs, made once.
+struct Subject {
+  Inputs inputs;
+  bench::TorchLoader loader;
+  Native native;
+  std::vector<aoti::Tensor> native_inputs;
+
+  Subject(const std::string& model, Inputs (*make_inputs)())
+      : inputs{make_inputs()}, loader{bench::package(model)}, native{bench::open<Native>(model)} {
+    for (const at::Tensor& input : inputs) native_inputs.push_back(borrowed(input));
+  }
+  /// A network of many layers adds up what each rounds.
+  bool agrees(const aoti::Tensor& found) {
+    const at::Tensor expected = loader.run(inputs)[0].contiguous();
+    const aoti::Tensor rows = bench::value(found.clone());
+    const auto other = at::from_blob(rows.data(), expected.sizes(), expected.options());
+    return (expected - other).abs().max().item<double>() <=
+           1e-4 * expected.abs().max().item<double>();
+  }
+};
+
+void torch_loader(benchmark::State& state, Subject& subject) {
   const c10::InferenceMode guard;
-  const auto runner = bench::open<Runner>(model);
   for (auto _ : state) {
-    auto outputs = runner.template run<1>(input);
-    if (!outputs) return state.SkipWithError(outputs.error().message().c_str());
+    auto outputs = subject.loader.run(subject.inputs);
     benchmark::DoNotOptimize(outputs);
   }
 }
 
-at::Tensor input_of(const std::vector<std::int64_t>& sizes) { return at::rand(sizes); }
+void aoti_native(benchmark::State& state, Subject& subject) {
+  aoti::Tensor first;
+  for (auto _ : state) {
+    auto outputs = subject.native.run(subject.native_inputs);
+    if (!outputs) return state.SkipWithError(outputs.error().message().c_str());
+    first = std::move(outputs.value()[0]);
+  }
+  if (!subject.agrees(first)) state.SkipWithError("wrong result");
+}
 
-void mlp_libtorch(benchmark::State& state) { measure<Torch>(state, "mlp", input_of({4, 64})); }
-void mlp_onednn(benchmark::State& state) {
-  const at::Tensor input = input_of({4, 64});
-  measure<Native>(state, "mlp", borrowed(input));
+Inputs image() { return {at::rand({1, 3, 224, 224})}; }
+Inputs text() { return {at::randint(1000, {2, 48}), at::ones({2, 48}, at::kLong)}; }
+Inputs sequences() { return {at::rand({4, 32, 64})}; }
+
+/// The models of these names that are there, each opened by its first measurement.
+void add(std::initializer_list<const char*> names, Inputs (*inputs)()) {
+  for (const std::string name : names) {
+    if (!std::filesystem::exists(bench::package(name))) continue;
+    const auto add_one = [&](const char* way, auto measure) {
+      const auto measured = [=](benchmark::State& state) {
+        static std::map<std::string, Subject> subjects;
+        measure(state, subjects.try_emplace(name, name, inputs).first->second);
+      };
+      benchmark::RegisterBenchmark(("run/" + name + way).c_str(), measured)
+          ->Unit(benchmark::kMillisecond);
+    };
+    add_one("/torch_loader", torch_loader);
+    add_one("/aoti_native", aoti_native);
+  }
 }
-void vit_libtorch(benchmark::State& state) {
-  measure<Torch>(state, "vit", input_of({1, 3, 224, 224}));
-}
-void vit_onednn(benchmark::State& state) {
-  const at::Tensor input = input_of({1, 3, 224, 224});
-  measure<Native>(state, "vit", borrowed(input));
-}
+
+const bool added = [] {
+  add({"resnet18", "mobilenet_v3", "vit"}, image);
+  add({"bert", "llama"}, text);
+  add({"lstm"}, sequences);
+  return true;
+}();
 
 /// bias + [4, 64] @ [64, 32], whose second matrix lies transposed as weights do.
 template <class Function, class HandleOf>
@@ -76,9 +123,5 @@ void addmm_onednn(benchmark::State& state) {
 
 BENCHMARK(addmm_libtorch)->Name("onednn/addmm/libtorch");
 BENCHMARK(addmm_onednn)->Name("onednn/addmm/onednn");
-BENCHMARK(mlp_libtorch)->Name("onednn/mlp/libtorch");
-BENCHMARK(mlp_onednn)->Name("onednn/mlp/onednn");
-BENCHMARK(vit_libtorch)->Name("onednn/vit/libtorch")->Unit(benchmark::kMillisecond);
-BENCHMARK(vit_onednn)->Name("onednn/vit/onednn")->Unit(benchmark::kMillisecond);
 
 }  // namespace

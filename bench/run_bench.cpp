@@ -209,6 +209,17 @@ void mlp_bound(benchmark::State& state) {
   if (!network.agrees(network.y.data())) state.SkipWithError("wrong result");
 }
 
+/// Of one thread and of two, each with a runner of its own.
+void mlp_throughput(benchmark::State& state) {
+  const Native runner = bench::open<Native>("mlp_tuned");
+  const SmallNetwork& network = SmallNetwork::get();
+  for (auto _ : state) {
+    auto outputs = runner.run<1>(network.native_input);
+    benchmark::DoNotOptimize(outputs);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
 void torch_loader(benchmark::State& state) {
   Subjects& subjects = Subjects::get();
   measure(state, [&] { return subjects.loader.run(subjects.both)[0]; });
@@ -237,6 +248,7 @@ BENCHMARK(aoti_arrayref)->Name("run/add/aoti_arrayref");
 BENCHMARK(mlp_torch_loader)->Name("run/mlp/torch_loader");
 BENCHMARK(mlp_native)->Name("run/mlp/aoti_native");
 BENCHMARK(mlp_bound)->Name("run/mlp/aoti_bound");
+BENCHMARK(mlp_throughput)->Name("run/mlp/throughput")->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(aoti_vector)->Name("run/add/aoti_vector");
 
 }  // namespace

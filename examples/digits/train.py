@@ -31,7 +31,8 @@ from torch.export import Dim
 PYTHON = Path(__file__).resolve().parents[2] / "python"
 sys.path.insert(0, str(PYTHON))
 
-from aoti import Model, package  # noqa: E402
+import aoti  # noqa: E402
+from aoti import Model  # noqa: E402
 
 
 def say(text: str) -> None:
@@ -43,7 +44,7 @@ def up_to_date(out: Path) -> bool:
     if not all((out / name).exists() for name in ("digits.pth", "digits.pt2", "digits.bin", "digits.json")):
         return False
     report = out / "digits.json"
-    sources = (Path(__file__), PYTHON / "aoti" / "export.py")
+    sources = (Path(__file__), PYTHON / "aoti" / "_export.py")
     if report.stat().st_mtime < max(source.stat().st_mtime for source in sources):
         return False
     return json.loads(report.read_text())["torch"] == importlib.metadata.version("torch")
@@ -127,7 +128,7 @@ def make(out: Path, images: Tensor, labels: Tensor) -> None:
     say("compiling…")
     start = time.monotonic()
     shapes = {"input": {0: Dim("batch", min=1, max=1024)}}
-    package(out / "digits.pt2", Model(model, (images[:4],), dynamic_shapes=shapes))
+    aoti.export(out / "digits.pt2", Model(model, (images[:4],), dynamic_shapes=shapes))
     say(f"compiled in {time.monotonic() - start:.0f} s")
 
     (out / "digits.bin").write_bytes(

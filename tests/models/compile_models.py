@@ -92,7 +92,7 @@ TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
 
 def fingerprint() -> str:
     """Changes when a package that was compiled earlier is no longer what this run would write."""
-    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "export.py", TALLY))
+    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "_export.py", TALLY))
     return " ".join(
         (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
     )
@@ -148,9 +148,10 @@ from torch.export import Dim, export  # noqa: E402
 
 sys.path.insert(0, str(PYTHON))
 
-from aoti import Model, package  # noqa: E402
+import aoti  # noqa: E402
+from aoti import Model  # noqa: E402
 
-# Where the weights lie, for Inductor; `package` puts them beside the image unless it is told.
+# Where the weights lie, for Inductor; `export` puts them beside the image unless it is told.
 EMBEDDED = {"aot_inductor.package_constants_in_so": True}
 NO_WEIGHTS = {"aot_inductor.package_constants_in_so": False}
 ON_DISK_FORMAT = "package_constants_on_disk_format"
@@ -368,18 +369,18 @@ def write_updates(out: Path, name: str, module: type[nn.Module]) -> None:
 
 
 def make_add(out: Path) -> None:
-    package(out / "add.pt2", Model(Add(), (torch.randn(8), torch.randn(8))))
+    aoti.export(out / "add.pt2", Model(Add(), (torch.randn(8), torch.randn(8))))
 
 
 def make_add_cuda(out: Path) -> None:
     """Its kernels are in the image, as a runner has no directory of them to name."""
     args = (torch.randn(8, device="cuda"), torch.randn(8, device="cuda"))
-    package(out / "add_cuda.pt2", Model(Add(), args, options={"aot_inductor.embed_kernel_binary": True}))
+    aoti.export(out / "add_cuda.pt2", Model(Add(), args, options={"aot_inductor.embed_kernel_binary": True}))
 
 
 def make_mlp(out: Path) -> None:
     """The weights lie in the image."""
-    package(out / "mlp.pt2", mlp(EMBEDDED))
+    aoti.export(out / "mlp.pt2", mlp(EMBEDDED))
     torch.manual_seed(1)
     write_bin(out / "mlp.bin", mlp_module(), torch.randn(4, 64))
 
@@ -393,76 +394,76 @@ def make_mlp_plain(out: Path) -> None:
 
 def make_mlp_appended(out: Path) -> None:
     """The weights follow the image in the same file."""
-    package(out / "mlp_appended.pt2", mlp({"aot_inductor.force_mmap_weights": True}))
+    aoti.export(out / "mlp_appended.pt2", mlp({"aot_inductor.force_mmap_weights": True}))
 
 
 def make_mlp_beside(out: Path) -> None:
     """The weights are an entry of their own, <h>.wrapper_weights.blob."""
-    package(out / "mlp_beside.pt2", mlp(BESIDE))
+    aoti.export(out / "mlp_beside.pt2", mlp(BESIDE))
 
 
 def make_wide(out: Path) -> None:
     torch.manual_seed(0)
     module = nn.Linear(1024, 1024).eval()
-    package(out / "wide.pt2", Model(module, (torch.randn(1, 1024),), options=EMBEDDED))
+    aoti.export(out / "wide.pt2", Model(module, (torch.randn(1, 1024),), options=EMBEDDED))
     write_bin(out / "wide.bin", module, torch.randn(1, 1024))
 
 
 def make_nested(out: Path) -> None:
     batch = Dim("batch", min=1, max=64)
     shapes = {"x": {0: batch}, "scale": {0: batch}}
-    package(out / "nested.pt2", Model(Nested(), (torch.randn(4, 3),), {"scale": torch.randn(4, 3)}, shapes))
+    aoti.export(out / "nested.pt2", Model(Nested(), (torch.randn(4, 3),), {"scale": torch.randn(4, 3)}, shapes))
 
 
 def make_types(out: Path) -> None:
     n = Dim("n", min=0, max=100)
     args = (torch.arange(5), torch.tensor([True, False, True, False, True]))
-    package(out / "types.pt2", Model(Types(), args, dynamic_shapes={"ids": {0: n}, "mask": {0: n}}))
+    aoti.export(out / "types.pt2", Model(Types(), args, dynamic_shapes={"ids": {0: n}, "mask": {0: n}}))
 
 
 def make_derived(out: Path) -> None:
     b = Dim("b", min=1, max=64)
     args = (torch.randn(3, 4), torch.randn(6, 4))
-    package(out / "derived.pt2", Model(Derived(), args, dynamic_shapes={"x": {0: b}, "y": {0: 2 * b}}))
+    aoti.export(out / "derived.pt2", Model(Derived(), args, dynamic_shapes={"x": {0: b}, "y": {0: 2 * b}}))
 
 
 def make_image(out: Path) -> None:
     shapes = {"input": {0: Dim("batch", min=1, max=64)}}
-    package(out / "image.pt2", Model(image_module(), (image_input(),), dynamic_shapes=shapes))
+    aoti.export(out / "image.pt2", Model(image_module(), (image_input(),), dynamic_shapes=shapes))
     write_bin(out / "image.bin", image_module(), image_input())
 
 
 def make_transposed(out: Path) -> None:
     """x [6, 4] lies in memory as [4, 6]; y is row-major."""
-    package(out / "transposed.pt2", Model(Transposed(), (torch.randn(4, 6).t(), torch.randn(6, 4))))
+    aoti.export(out / "transposed.pt2", Model(Transposed(), (torch.randn(4, 6).t(), torch.randn(6, 4))))
 
 
 def make_pair(out: Path) -> None:
     args = (torch.randn(8), torch.randn(8))
     models = {"model": Model(Add(), args), "model2": Model(Subtract(), args)}
-    package(out / "pair.pt2", models, extra={"notes.txt": "hello"})
+    aoti.export(out / "pair.pt2", models, extra={"notes.txt": "hello"})
 
 
 def make_repeated(out: Path) -> None:
     shapes = {"x": {0: Dim("batch", min=1, max=64)}}
-    package(out / "repeated.pt2", Model(Repeated(), (torch.randn(4, 3),), dynamic_shapes=shapes))
+    aoti.export(out / "repeated.pt2", Model(Repeated(), (torch.randn(4, 3),), dynamic_shapes=shapes))
 
 
 def make_custom(out: Path) -> None:
-    package(out / "custom.pt2", Model(Custom(), (torch.randn(8),)))
+    aoti.export(out / "custom.pt2", Model(Custom(), (torch.randn(8),)))
 
 
 def make_operators(out: Path) -> None:
-    package(out / "operators.pt2", Model(Operators(), (torch.randn(8),)))
+    aoti.export(out / "operators.pt2", Model(Operators(), (torch.randn(8),)))
 
 
 def make_fallback(out: Path) -> None:
     shapes = {"x": {0: Dim("rows", min=3, max=64)}}
-    package(out / "fallback.pt2", Model(Fallback(), (torch.randn(5, 3),), dynamic_shapes=shapes))
+    aoti.export(out / "fallback.pt2", Model(Fallback(), (torch.randn(5, 3),), dynamic_shapes=shapes))
 
 
 def make_throwing(out: Path) -> None:
-    package(out / "throwing.pt2", Model(Throwing(), (torch.rand(8),)))
+    aoti.export(out / "throwing.pt2", Model(Throwing(), (torch.rand(8),)))
 
 
 def make_tally(out: Path) -> None:
@@ -495,7 +496,7 @@ def make_tally(out: Path) -> None:
             y = self.tally.add_to(x)
             return y, torch.ops.aoti_classes.minus_tally(y, self.tally)
 
-    package(out / "tally.pt2", Model(Counting(), (torch.randn(8),)))
+    aoti.export(out / "tally.pt2", Model(Counting(), (torch.randn(8),)))
 
 
 def make_exported(out: Path) -> None:
@@ -504,16 +505,16 @@ def make_exported(out: Path) -> None:
 
 
 def make_linear_beside(out: Path) -> None:
-    package(out / "linear_beside.pt2", of_rows(seeded(Linear)))
+    aoti.export(out / "linear_beside.pt2", of_rows(seeded(Linear)))
     write_updates(out, "linear", Linear)
 
 
 def make_linear_embedded(out: Path) -> None:
-    package(out / "linear_embedded.pt2", of_rows(seeded(Linear), EMBEDDED))
+    aoti.export(out / "linear_embedded.pt2", of_rows(seeded(Linear), EMBEDDED))
 
 
 def make_linear_none(out: Path) -> None:
-    package(out / "linear_none.pt2", of_rows(seeded(Linear), NO_WEIGHTS))
+    aoti.export(out / "linear_none.pt2", of_rows(seeded(Linear), NO_WEIGHTS))
 
 
 def make_linear_foreign(out: Path) -> None:
@@ -526,7 +527,7 @@ def make_linear_foreign(out: Path) -> None:
 
 def make_folding(out: Path) -> None:
     options = {"aot_inductor.use_runtime_constant_folding": True}
-    package(out / "folding.pt2", of_rows(seeded(Folding), options))
+    aoti.export(out / "folding.pt2", of_rows(seeded(Folding), options))
     write_updates(out, "folding", Folding)
 
 
@@ -543,26 +544,26 @@ def small_mlp_module() -> nn.Module:
 
 def make_mlp_small(out: Path) -> None:
     """With Inductor's defaults."""
-    package(out / "mlp_small.pt2", small_mlp())
+    aoti.export(out / "mlp_small.pt2", small_mlp())
     torch.manual_seed(1)
     write_bin(out / "mlp_small.bin", small_mlp_module(), torch.randn(1, 16))
 
 
 def make_mlp_tuned(out: Path) -> None:
     """Its products of matrices are compiled in, so it imports no operator."""
-    package(out / "mlp_tuned.pt2", small_mlp(COMPILED_PRODUCTS))
+    aoti.export(out / "mlp_tuned.pt2", small_mlp(COMPILED_PRODUCTS))
 
 
 def make_add_arrayref(out: Path) -> None:
-    package(out / "add_arrayref.pt2", Model(Add(), (torch.randn(8), torch.randn(8)), options=ARRAYREF))
+    aoti.export(out / "add_arrayref.pt2", Model(Add(), (torch.randn(8), torch.randn(8)), options=ARRAYREF))
 
 
 def make_mlp_arrayref(out: Path) -> None:
-    package(out / "mlp_arrayref.pt2", small_mlp({**ARRAYREF, **COMPILED_PRODUCTS}))
+    aoti.export(out / "mlp_arrayref.pt2", small_mlp({**ARRAYREF, **COMPILED_PRODUCTS}))
 
 
 def make_mutating(out: Path) -> None:
-    package(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
+    aoti.export(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
 
 
 def vit(options: dict[str, object] | None = None) -> Model:
@@ -573,11 +574,11 @@ def vit(options: dict[str, object] | None = None) -> Model:
 
 
 def make_vit(out: Path) -> None:
-    package(out / "vit.pt2", vit(EMBEDDED))
+    aoti.export(out / "vit.pt2", vit(EMBEDDED))
 
 
 def make_vit_beside(out: Path) -> None:
-    package(out / "vit_beside.pt2", vit())
+    aoti.export(out / "vit_beside.pt2", vit())
 
 
 def vision(name: str) -> Model:
@@ -588,22 +589,22 @@ def vision(name: str) -> Model:
 
 
 def make_resnet18(out: Path) -> None:
-    package(out / "resnet18.pt2", vision("resnet18"))
+    aoti.export(out / "resnet18.pt2", vision("resnet18"))
 
 
 def make_linear_packed(out: Path) -> None:
     """The weights are packed for the oneDNN inside torch; input [4, 16]."""
     with torch.no_grad():
-        package(out / "linear_packed.pt2", Model(seeded(Linear), (torch.randn(4, 16),), options={"freezing": True}))
+        aoti.export(out / "linear_packed.pt2", Model(seeded(Linear), (torch.randn(4, 16),), options={"freezing": True}))
 
 
 def make_mobilenet_v3(out: Path) -> None:
-    package(out / "mobilenet_v3.pt2", vision("mobilenet_v3_small"))
+    aoti.export(out / "mobilenet_v3.pt2", vision("mobilenet_v3_small"))
 
 
 def make_lstm(out: Path) -> None:
     """Two layers, batch first; input [4, 32, 64], hidden size 128."""
-    package(out / "lstm.pt2", Model(nn.LSTM(64, 128, num_layers=2, batch_first=True).eval(), (torch.randn(4, 32, 64),)))
+    aoti.export(out / "lstm.pt2", Model(nn.LSTM(64, 128, num_layers=2, batch_first=True).eval(), (torch.randn(4, 32, 64),)))
 
 
 class Ids(nn.Module):
@@ -631,7 +632,7 @@ def make_bert(out: Path) -> None:
     config = BertConfig(
         vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512
     )
-    package(out / "bert.pt2", of_ids(BertModel(config, add_pooling_layer=False)))
+    aoti.export(out / "bert.pt2", of_ids(BertModel(config, add_pooling_layer=False)))
 
 
 def make_llama(out: Path) -> None:
@@ -646,7 +647,7 @@ def make_llama(out: Path) -> None:
         num_key_value_heads=2,
         intermediate_size=384,
     )
-    package(out / "llama.pt2", of_ids(LlamaModel(config)))
+    aoti.export(out / "llama.pt2", of_ids(LlamaModel(config)))
 
 
 def unavailable(name: str) -> str:

@@ -16,11 +16,9 @@ import torch._inductor.config
 from torch import nn
 from torch.export import Dim, export
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
-
-from aoti import SPEC_KEY, Model, package, spec  # noqa: E402
-from aoti.export import _constant  # noqa: E402
-
+import aoti
+from aoti import SPEC_KEY, Model, spec
+from aoti._export import _constant
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
 
@@ -181,7 +179,7 @@ def test_package_runs_in_upstream_loader(tmp_path):
         {"x": {0: batch}, "scale": {0: batch}},
         metadata={"author": "me"},
     )
-    assert package(path, model, extra={"labels.txt": "a b", "deep/raw.bin": b"\x01\x00"}) == str(path)
+    assert aoti.export(path, model, extra={"labels.txt": "a b", "deep/raw.bin": b"\x01\x00"}) == str(path)
 
     with zipfile.ZipFile(path) as archive:
         assert archive.read("mixed/extra/labels.txt") == b"a b"
@@ -211,7 +209,7 @@ def test_two_models_of_equal_code_keep_their_own_metadata(tmp_path):
         "model": Model(Add(), args, metadata={"which": "first"}),
         "model2": Model(export(Add(), args), metadata={"which": "second"}),
     }
-    package(path, models)
+    aoti.export(path, models)
     assert entries(path, "_weights.blob") == []
     a, b = torch.randn(8), torch.randn(8)
     for name, which in (("model", "first"), ("model2", "second")):
@@ -236,14 +234,14 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
             raise ArithmeticError("no")
 
     with pytest.raises(ArithmeticError):
-        package(path, Model(Bad(), (torch.randn(2),)))
+        aoti.export(path, Model(Bad(), (torch.randn(2),)))
 
     def full(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr(PT2ArchiveWriter, "write_bytes", full)
     with pytest.raises(OSError, match="disk full"):
-        package(path, model)
+        aoti.export(path, model)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt2"]
     assert path.read_text() == "old"
 
@@ -259,7 +257,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
         ("model.pt2", Model(Twice(), torch.ones(1)), None, "args: expected a tuple"),
         ("model.pt2", Model(Twice(), (), metadata={"aoti.spec": "x"}), None, "reserved"),
         ("model.pt2", Model(Twice(), (), metadata={"n": 1}), None, "expected text for text"),
-        ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, "set by package"),
+        ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, "set by export"),
         ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, "torch .* has no option 'aot_ind"),
         ("model.pt2", None, {"../x": "y"}, r"without '\.\.'"),
         ("model.pt2", None, {"x": 1}, "expected str or bytes"),
@@ -268,7 +266,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
 def test_bad_arguments(tmp_path, name, models, extra, message):
     models = Model(Twice(), (torch.ones(1),)) if models is None else models
     with pytest.raises(ValueError, match=message):
-        package(tmp_path / name, models, extra=extra)
+        aoti.export(tmp_path / name, models, extra=extra)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -358,7 +356,7 @@ def test_constants_are_where_the_spec_says(tmp_path, option):
     tensors = {**ep.constants, **ep.state_dict}
     path = tmp_path / "model.pt2"
     with torch.no_grad():  # or nothing would be frozen
-        package(path, Model(ep, options={option: True} if option else None))
+        aoti.export(path, Model(ep, options={option: True} if option else None))
         compiled = load(path)
         for _ in range(2):
             torch.testing.assert_close(compiled(x), eager(x))
@@ -418,7 +416,7 @@ def test_weights_lie_where_the_options_say(tmp_path):
     outputs = {}
     for name, options in variants.items():
         path = tmp_path / f"{name}.pt2"
-        package(path, Model(module, (x,), options=options))
+        aoti.export(path, Model(module, (x,), options=options))
         if name == "pickle":
             from torch.export.pt2_archive._package import load_pt2
 
@@ -448,7 +446,7 @@ def test_without_constants_no_weights_are_packaged(tmp_path):
             return x * self.two
 
     path = tmp_path / "model.pt2"
-    package(path, Model(CompiledIn(), (torch.ones(8),)))
+    aoti.export(path, Model(CompiledIn(), (torch.ones(8),)))
     assert entries(path, "_weights.blob") == [] and constants_of(path) == {}
     assert torch.equal(load(path)(torch.ones(8)), torch.full((8,), 2.0))
 
@@ -457,7 +455,7 @@ def test_without_constants_no_weights_are_packaged(tmp_path):
 def test_statistics_that_are_updated_are_mutated(tmp_path):
     module, x = nn.BatchNorm1d(11).train(), torch.randn(4, 11)
     path = tmp_path / "model.pt2"
-    package(path, Model(export(module, (x,))))
+    aoti.export(path, Model(export(module, (x,))))
     mutated = {fqn for fqn, constant in constants_of(path).items() if constant.get("mutated")}
     assert mutated == {"running_mean", "running_var", "num_batches_tracked"}
     torch.testing.assert_close(load(path)(x), module(x))
@@ -467,7 +465,7 @@ def test_code_that_is_not_understood_is_packaged_as_torch_does(tmp_path, monkeyp
     module, x = Scaled().eval(), torch.randn(4, 16)
     path = tmp_path / "model.pt2"
     monkeypatch.setattr("aoti.export._CONSTANT_FIELD", re.compile("(never)(never)(never)"))
-    package(path, Model(module, (x,)))
+    aoti.export(path, Model(module, (x,)))
     assert constants_of(path) is None and entries(path, "_weights.blob") == []
     torch.testing.assert_close(load(path)(x), module(x))
 
@@ -486,7 +484,7 @@ def test_weights_of_another_size_than_the_code_says_are_not_packaged_beside(tmp_
             return x + self.weight, self.none * 2
 
     path = tmp_path / "model.pt2"
-    package(path, Model(Nothing(), (torch.randn(12),)))
+    aoti.export(path, Model(Nothing(), (torch.randn(12),)))
     assert entries(path, "_weights.blob") == []
     assert not any("offset" in constant for constant in constants_of(path).values())
 

@@ -36,8 +36,10 @@ from torch.utils._sympy.value_ranges import bound_sympy
 
 SPEC_KEY = "aoti.spec"
 SPEC_VERSION = 1
+# How many threads the compiled code divides its work among.
+THREADS_KEY = "aoti.threads"
 
-# Set by `package` itself; another value would make a package that nothing loads, or lose the spec.
+# Set by `export` itself; another value would make a package that nothing loads, or lose the spec.
 _RESERVED_OPTIONS = ("aot_inductor.package", "aot_inductor.output_path", "aot_inductor.metadata")
 
 # Weights beside the image.
@@ -82,7 +84,7 @@ class Model:
     metadata: Mapping[str, str] | None = None
 
 
-def package(
+def export(
     path: str | os.PathLike[str],
     models: Model | Mapping[str, Model],
     *,
@@ -221,7 +223,7 @@ def _check_model(name: Any, model: Any) -> None:
         raise ValueError(f"{where}: args: expected a tuple, got {type(model.args).__name__}")
     for key in model.options or {}:
         if key in _RESERVED_OPTIONS:
-            raise ValueError(f"{where}: option '{key}' is set by package(); metadata goes into Model.metadata")
+            raise ValueError(f"{where}: option '{key}' is set by export(); metadata goes into Model.metadata")
         if not _has_option(key):
             raise ValueError(f"{where}: torch {torch.__version__} has no option '{key}'")
     for key, value in (model.metadata or {}).items():
@@ -305,9 +307,20 @@ def _generate(
             **options,
             "aot_inductor.package": True,
             "aot_inductor.output_path": directory,
-            "aot_inductor.metadata": {**(metadata or {}), SPEC_KEY: _compact(description)},
+            "aot_inductor.metadata": {
+                **(metadata or {}),
+                SPEC_KEY: _compact(description),
+                THREADS_KEY: str(_threads(options)),
+            },
         },
     )
+
+
+def _threads(options: Mapping[str, Any]) -> int:
+    from torch._inductor import config
+
+    threads = options.get("cpp.threads", config.cpp.threads)
+    return threads if threads > 0 else torch.get_num_threads()
 
 
 def _compact(description: dict[str, Any]) -> str:

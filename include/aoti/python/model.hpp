@@ -1,0 +1,217 @@
+// The callable that aoti.load returns.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/python/runner.hpp"
+
+namespace aoti::python {
+
+namespace detail {
+
+/// Sets how many threads an operator may use while it lives; 0 leaves that as it is.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_{threads > 0 ? at::get_num_threads() : 0} {
+    if (before_ == threads) before_ = 0;
+    if (before_ > 0) at::set_num_threads(threads);
+  }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ~ThreadsGuard() {
+    if (before_ > 0) at::set_num_threads(before_);
+  }
+
+ private:
+  int before_;
+};
+
+}  // namespace detail
+
+/// A model that takes and returns what the exported one did. A model whose arguments are tensors,
+/// and which returns a tensor, or a tuple or a list of tensors, is called without a detour; for
+/// others the nests of their arguments are taken apart and put together by the class in Python that
+/// derives from this one, in `_nested(args, kwargs)`.
+class Model {
+ public:
+  /// @param threads how many threads a run uses inside; 0 for as many as torch does
+  Model(std::unique_ptr<Program> program, int threads)
+      : program_{std::move(program)}, threads_{threads} {
+    auto texts = program_->call_spec();
+    if (!texts) return;
+    texts_ = std::move(texts).value();
+    auto spec = CallSpec::parse(texts_[0], texts_[1]);
+    if (!spec) return;
+    const auto [args, kwargs, result] = std::move(spec).value();
+    plain_arguments_ = args.type == "builtins.tuple" && is_flat(args) && kwargs.children.empty() &&
+                       args.children.size() == program_->input_count();
+    if (result.is_leaf()) {
+      result_ = Form::one;
+    } else if (is_flat(result) && result.type == "builtins.tuple") {
+      result_ = Form::tuple;
+    } else if (is_flat(result) && result.type == "builtins.list") {
+      result_ = Form::list;
+    }
+  }
+
+  Program& program() const noexcept { return *program_; }
+  const std::array<std::string, 2>& call_spec() const noexcept { return texts_; }
+
+  /// Positional arguments and a dict of others, or null, as tp_call has them.
+  py::object call(py::handle self, py::handle args, PyObject* kwargs) const {
+    const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
+    const bool plain = plain_arguments_ && result_ != Form::nested &&
+                       count == program_->input_count() &&
+                       (kwargs == nullptr || PyDict_GET_SIZE(kwargs) == 0);
+    if (!plain) {
+      return self.attr("_nested")(args, kwargs != nullptr ? py::handle{kwargs} : py::dict{});
+    }
+    TensorBuffer inputs = tensors_of({PySequence_Fast_ITEMS(args.ptr()), count}, "argument");
+    TensorBuffer outputs = run(inputs);
+    if (result_ == Form::one) return object_of(std::move(outputs.tensors()[0]));
+    if (result_ == Form::list) return sequence_of<py::list>(outputs.tensors());
+    return sequence_of<py::tuple>(outputs.tensors());
+  }
+
+  /// The same with leaves in a list, which gives a list of leaves.
+  py::list call_flat(const py::list& leaves) const {
+    TensorBuffer inputs =
+        tensors_of({PySequence_Fast_ITEMS(leaves.ptr()), leaves.size()}, "argument");
+    TensorBuffer outputs = run(inputs);
+    return sequence_of<py::list>(outputs.tensors());
+  }
+
+ private:
+  enum class Form { nested, one, tuple, list };
+
+  static bool is_flat(const TreeSpec& tree) noexcept {
+    for (const TreeSpec& child : tree.children) {
+      if (!child.is_leaf()) return false;
+    }
+    return true;
+  }
+
+  TensorBuffer run(TensorBuffer& inputs) const {
+    TensorBuffer outputs{program_->output_count()};
+    without_gil([&] {
+      const detail::ThreadsGuard guard{threads_};
+      return program_->run(inputs.tensors(), outputs.tensors(), nullptr);
+    });
+    return outputs;
+  }
+
+  std::unique_ptr<Program> program_;
+  int threads_;
+  std::array<std::string, 2> texts_;
+  bool plain_arguments_ = false;
+  Form result_ = Form::nested;
+};
+
+namespace detail {
+
+inline PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  return guard_python([&] {
+    const auto& model = py::cast<const Model&>(py::handle{self});
+    return model.call(self, args, kwargs).release().ptr();
+  });
+}
+
+/// A path as str, or a package's bytes, which must outlive this.
+class Source {
+ public:
+  explicit Source(const py::object& object)
+      : text_{py::cast<std::string_view>(object)}, in_memory_{py::isinstance<py::bytes>(object)} {}
+
+  Result<Package> open() const {
+    return in_memory_ ? Package::from_bytes(std::as_bytes(std::span{text_}))
+                      : Package::open(std::string{text_});
+  }
+
+ private:
+  std::string_view text_;
+  bool in_memory_;
+};
+
+/// Of each model (name, metadata, bytes of the image, bytes of weights beside it, why it does not
+/// run here or None). Nothing of the package is run.
+template <DevicePolicy... Devices> py::list describe(const py::object& source) {
+  const Package package = without_gil([in = Source{source}] { return in.open(); });
+  py::list models;
+  for (const std::string& name : package.model_names()) {
+    const PackagedModel model = value_or_raise(package.model(name));
+    py::object refused = py::str("there is no policy for its device");
+    const auto check = [&]<class Device>() {
+      if (model.metadata["AOTI_DEVICE_KEY"] != Device::key) return;
+      refused = py::none();
+      auto fit = preflight<Device, LibtorchWithOperators>(model);
+      if (!fit) refused = py::str(fit.error().message());
+    };
+    (check.template operator()<Devices>(), ...);
+    models.append(py::make_tuple(name, dict_of(model.metadata), model.image.size(),
+                                 model.weights.size(), refused));
+  }
+  return models;
+}
+
+/// (name, FQN, dtype, bytes, folded, shape or None) of each.
+inline py::list list_of(const std::vector<Constant>& constants) {
+  py::list list;
+  for (const Constant& c : constants) {
+    const py::object shape = c.described ? py::object{py::tuple(py::cast(c.shape))} : py::none();
+    list.append(py::make_tuple(c.name, c.fqn, to_string(c.dtype), c.bytes, c.folded, shape));
+  }
+  return list;
+}
+
+}  // namespace detail
+
+/// Adds the class Model, for the devices named, to a module.
+template <DevicePolicy... Devices> void bind_model(py::module_& module) {
+  module.def("_describe", &detail::describe<Devices...>, py::arg("source"));
+  const auto open = [](const py::object& source, std::string model, int device, int threads,
+                       std::size_t instances, std::vector<std::string> libraries) {
+    OpenOptions choice{.model = std::move(model),
+                       .instances = instances,
+                       .operator_libraries = std::move(libraries)};
+    if (device >= 0) choice.device = {device};
+    auto program =
+        without_gil([&, in = detail::Source{source}]() -> Result<std::unique_ptr<Program>> {
+          auto package = in.open();
+          if (!package) return std::move(package).error();
+          return open_program<Devices...>(package.value(), choice);
+        });
+    return std::make_unique<Model>(std::move(program), threads);
+  };
+  const auto update = [](Model& self, const py::dict& tensors, bool share) {
+    detail::update(self.program(), tensors, false, false, share);
+  };
+  py::class_<Model>(module, "Model", py::custom_type_setup([](PyHeapTypeObject* type) {
+                      type->ht_type.tp_call = detail::call_model;
+                    }))
+      .def(py::init(open), py::arg("source"), py::arg("model"), py::arg("device"),
+           py::arg("threads"), py::arg("instances"), py::arg("operator_libraries"))
+      .def("_call_flat", &Model::call_flat)
+      .def("_update", update)
+      .def("_weights",
+           [](Model& self) {
+             return detail::dict_of(
+                 without_gil([&] { return self.program().weights(Buffer::active); }));
+           })
+      .def_property_readonly("_call_spec", &Model::call_spec)
+      .def_property_readonly(
+          "_constants",
+          [](const Model& self) { return detail::list_of(self.program().constants()); })
+      .def_property_readonly(
+          "metadata", [](const Model& self) { return detail::dict_of(self.program().metadata()); })
+      .def_property_readonly("device",
+                             [](const Model& self) { return self.program().device_key(); });
+}
+
+}  // namespace aoti::python

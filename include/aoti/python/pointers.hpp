@@ -1,0 +1,67 @@
+// Tensors as the handles that compiled models take, in capsules: the four functions of
+// torch._C._aoti.
+#pragma once
+
+#include <pybind11/stl.h>
+
+#include <utility>
+#include <vector>
+
+#include "aoti/python/tensors.hpp"
+
+namespace aoti::python {
+
+namespace detail {
+
+inline char stolen_mark = 0;  // its address is what a capsule has as context once it is empty
+
+inline py::capsule capsule_of(const at::Tensor& tensor) {
+  return py::capsule{static_cast<const void*>(new at::Tensor(tensor))};
+}
+
+inline py::object steal(py::handle capsule) {
+  void* pointer = nullptr;
+  if (PyCapsule_CheckExact(capsule.ptr())) {
+    pointer = PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr()));
+  }
+  if (pointer == nullptr) {
+    PyErr_Clear();
+    throw py::type_error(aoti::detail::concat(
+        {"expected a capsule with a tensor's handle; found ", Py_TYPE(capsule.ptr())->tp_name}));
+  }
+  if (PyCapsule_GetContext(capsule.ptr()) == &stolen_mark) {
+    throw py::value_error("the tensor was already taken from this capsule");
+  }
+  PyCapsule_SetContext(capsule.ptr(), &stolen_mark);
+  auto* handle = static_cast<at::Tensor*>(pointer);
+  py::object tensor = object_of(std::move(*handle));
+  delete handle;
+  return tensor;
+}
+
+}  // namespace detail
+
+/// Adds unsafe_alloc_void_ptr_from_tensor, …_ptrs_from_tensors, and
+/// alloc_tensor_by_stealing_from_void_ptr, …tensors…ptrs.
+///
+/// A handle that nobody takes leaks its tensor: that is why they are called unsafe. Taking a tensor
+/// twice from one capsule is a ValueError; from two capsules with the same pointer, or from one
+/// that holds anything but a tensor's handle, it cannot be told and the process may crash.
+inline void bind_pointers(py::module_& module) {
+  module.def("unsafe_alloc_void_ptr_from_tensor",
+             [](const at::Tensor& tensor) { return detail::capsule_of(tensor); });
+  module.def("unsafe_alloc_void_ptrs_from_tensors", [](const std::vector<at::Tensor>& tensors) {
+    py::list capsules;
+    for (const at::Tensor& tensor : tensors) capsules.append(detail::capsule_of(tensor));
+    return capsules;
+  });
+  module.def("alloc_tensor_by_stealing_from_void_ptr",
+             [](const py::object& capsule) { return detail::steal(capsule); });
+  module.def("alloc_tensors_by_stealing_from_void_ptrs", [](const py::sequence& capsules) {
+    py::list tensors;
+    for (const py::handle capsule : capsules) tensors.append(detail::steal(capsule));
+    return tensors;
+  });
+}
+
+}  // namespace aoti::python

@@ -1,0 +1,220 @@
+// An open model of whichever device, as the Python classes use it.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aoti/aoti.hpp"
+#include "aoti/run/weights.hpp"
+#include "aoti/runtime/libtorch_operators.hpp"
+
+namespace aoti::python {
+
+using Tensors = std::vector<at::Tensor>;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// How weights are changed.
+struct Update {
+  Buffer buffer = Buffer::active;
+  bool full = false;   ///< Whether all parameters must be among them; buffers never need be.
+  bool share = false;  ///< Whether the model uses the tensors themselves.
+};
+
+/// A Runner behind one interface. Any number of threads may call it. None of the functions needs
+/// the GIL. A run is on the stream whose handle is given, or on the current one for null.
+class Program {
+ public:
+  Program() = default;
+  Program(const Program&) = delete;
+  virtual ~Program() = default;
+
+  virtual Result<void> run(std::span<const at::Tensor> inputs, std::span<at::Tensor> outputs,
+                           void* stream) const = 0;
+  /// Takes the inputs over.
+  virtual Result<Tensors> boxed_run(std::span<at::Tensor> inputs, void* stream) const = 0;
+
+  virtual std::size_t input_count() const = 0;
+  virtual std::size_t output_count() const = 0;
+  /// The two texts of the model's call spec; empty where it has none.
+  virtual Result<std::array<std::string, 2>> call_spec() const = 0;
+  virtual const ModelSpec* spec() const = 0;
+  virtual const Metadata& metadata() const = 0;
+  virtual const std::vector<Constant>& constants() const = 0;
+  virtual const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const = 0;
+  virtual std::string_view device_key() const = 0;
+  /// Gives each stream an instance of its own from now on.
+  virtual Result<void> use_stream_affinity() = 0;
+
+  virtual WeightsState weights_state() const = 0;
+  virtual Result<NamedTensors> weights(Buffer buffer) = 0;
+  /// All of the tensors, or none where an error is returned.
+  virtual Result<void> update(const NamedTensors& tensors, Update how) = 0;
+  virtual Result<void> update_from_blob(const std::string& path) = 0;
+  virtual Result<void> swap_weights() = 0;
+  virtual Result<void> free_inactive_weights() = 0;
+};
+
+/// With exclusive access calls wait for one another here, which costs less than in the model.
+template <DevicePolicy Device, Access access> class ProgramOf final : public Program {
+  using Runner = aoti::Runner<Device, LibtorchWithOperators,
+                              Options{.access = access, .detect_concurrent_use = false}>;
+
+ public:
+  template <class Source>
+  static Result<std::unique_ptr<Program>> open(const Source& source, const OpenOptions& choice) {
+    auto runner = Runner::open(source, choice);
+    if (!runner) return std::move(runner).error();
+    return std::unique_ptr<Program>{new ProgramOf{std::move(runner).value()}};
+  }
+
+  Result<void> run(std::span<const at::Tensor> inputs, std::span<at::Tensor> outputs,
+                   void* stream) const override {
+    const Turn turn{mutex_};
+    return runner_.run_into(inputs, outputs, stream_of(stream));
+  }
+  Result<Tensors> boxed_run(std::span<at::Tensor> inputs, void* stream) const override {
+    const Turn turn{mutex_};
+    return runner_.boxed_run(inputs, stream_of(stream));
+  }
+
+  std::size_t input_count() const override { return runner_.input_count(); }
+  std::size_t output_count() const override { return runner_.output_count(); }
+  Result<std::array<std::string, 2>> call_spec() const override {
+    const char* in = nullptr;
+    const char* out = nullptr;
+    auto done = runner_.container().template call<&abi::ModelExports::get_call_spec>(&in, &out);
+    if (!done) return std::move(done).error();
+    return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
+  }
+  const ModelSpec* spec() const override { return runner_.spec(); }
+  const Metadata& metadata() const override { return runner_.metadata(); }
+  const std::vector<Constant>& constants() const override { return runner_.constants(); }
+  const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const override {
+    return runner_.operators().objects();
+  }
+  std::string_view device_key() const override { return Device::key; }
+  Result<void> use_stream_affinity() override {
+    return runner_.container().template call<&abi::ModelExports::set_use_stream_affinity>(true);
+  }
+
+  WeightsState weights_state() const override { return runner_.weights_state(); }
+  Result<NamedTensors> weights(Buffer buffer) override {
+    const Turn turn{mutex_};
+    auto found = aoti::weights(runner_, buffer);
+    if (!found) return std::move(found).error();
+    NamedTensors tensors;
+    for (auto& [name, tensor] : found.value()) tensors.emplace_back(name, std::move(tensor));
+    return tensors;
+  }
+  Result<void> update(const NamedTensors& tensors, Update how) override {
+    if (how.full) {
+      if (auto done = expect_all(tensors); !done) return done;
+    }
+    const Turn turn{mutex_};
+    auto update = update_weights(runner_);
+    if (!update) return std::move(update).error();
+    for (const auto& [name, tensor] : tensors) {
+      auto done = how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
+      if (!done) return done;
+    }
+    return how.buffer == Buffer::active ? update.value().commit() : update.value().stage();
+  }
+  Result<void> update_from_blob(const std::string& path) override {
+    const Turn turn{mutex_};
+    auto update = update_weights(runner_);
+    if (!update) return std::move(update).error();
+    if (auto done = update.value().set_blob(path); !done) return done;
+    return update.value().commit();
+  }
+  Result<void> swap_weights() override {
+    const Turn turn{mutex_};
+    return aoti::swap_weights(runner_);
+  }
+  Result<void> free_inactive_weights() override {
+    const Turn turn{mutex_};
+    return aoti::free_inactive_weights(runner_);
+  }
+
+ private:
+  struct NoMutex {
+    void lock() noexcept {}
+    void unlock() noexcept {}
+  };
+  using Mutex = std::conditional_t<access == Access::exclusive, std::mutex, NoMutex>;
+  using Turn = std::lock_guard<Mutex>;
+
+  explicit ProgramOf(Runner runner) : runner_{std::move(runner)} {}
+
+  static typename Device::Stream stream_of(void* handle) {
+    if constexpr (std::constructible_from<typename Device::Stream, void*>) {
+      if (handle != nullptr) return typename Device::Stream{handle};
+    }
+    return {};
+  }
+
+  Result<void> expect_all(const NamedTensors& tensors) const {
+    std::vector<std::string_view> missing;
+    for (const Constant& constant : constants()) {
+      const auto is_it = [&](const auto& named) {
+        return named.first == constant.fqn || named.first == constant.name;
+      };
+      const bool needed = constant.kind == ConstantKind::parameter && constant.bytes > 0;
+      if (needed && std::ranges::none_of(tensors, is_it)) missing.push_back(constant.fqn);
+    }
+    if (missing.empty()) return success();
+    return Error{Errc::missing_constants, runner_.origin(),
+                 detail::concat({"all parameters are to be updated; there is no tensor for ",
+                                 detail::join(missing)})};
+  }
+
+  Runner runner_;
+  mutable Mutex mutex_;
+};
+
+/// Opens a package, a bare shared object or either's path for one kind of device.
+/// @param streams whether each stream gets an instance of its own
+/// @errors those of Runner::open
+template <DevicePolicy Device, class Source>
+Result<std::unique_ptr<Program>> open_program_on(const Source& source, const OpenOptions& choice,
+                                                 bool streams = false) {
+  if (choice.instances == 1 && !streams) {
+    return ProgramOf<Device, Access::exclusive>::open(source, choice);
+  }
+  auto program = ProgramOf<Device, Access::shared>::open(source, choice);
+  if (program && streams) {
+    if (auto done = program.value()->use_stream_affinity(); !done) return std::move(done).error();
+  }
+  return program;
+}
+
+/// Opens a package with the policy for the device that it was compiled for.
+/// @errors as above; wrong_device (none of the policies has its key)
+template <DevicePolicy... Devices>
+Result<std::unique_ptr<Program>> open_program(const Package& package, const OpenOptions& choice,
+                                              bool streams = false) {
+  auto model = package.model(choice.model);
+  if (!model) return std::move(model).error();
+  const std::string_view key = model.value().metadata["AOTI_DEVICE_KEY"];
+  std::optional<Result<std::unique_ptr<Program>>> opened;
+  const auto open_on = [&]<class Device>() {
+    if (!opened && key == Device::key) opened = open_program_on<Device>(package, choice, streams);
+  };
+  (open_on.template operator()<Devices>(), ...);
+  if (opened) return std::move(*opened);
+  return Error{Errc::wrong_device, model.value().origin,
+               key.empty()
+                   ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
+                   : detail::concat({"compiled for ", key, ", for which there is no policy"})};
+}
+
+}  // namespace aoti::python

@@ -1,0 +1,282 @@
+// The classes of torch._C._aoti: a container runner per device, and the package loader.
+#pragma once
+
+#include <pybind11/stl.h>
+#include <torch/csrc/jit/python/pybind_utils.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/python/program.hpp"
+#include "aoti/python/tensors.hpp"
+
+namespace aoti::python {
+
+namespace detail {
+
+/// The pointer in a capsule of any name; null for None.
+inline void* pointer_in(py::handle capsule, const char* what) {
+  if (capsule.is_none()) return nullptr;
+  if (!PyCapsule_CheckExact(capsule.ptr())) {
+    throw py::type_error(aoti::detail::concat(
+        {what, ": expected a capsule; found ", Py_TYPE(capsule.ptr())->tp_name}));
+  }
+  void* pointer = PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr()));
+  if (pointer == nullptr) throw py::error_already_set{};
+  return pointer;
+}
+
+inline NamedTensors named(const py::dict& map) {
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : map) {
+    if (!THPVariable_Check(tensor.ptr())) {
+      throw py::type_error(aoti::detail::concat({"weight '", py::cast<std::string>(py::str(name)),
+                                                 "': expected a torch.Tensor; found ",
+                                                 Py_TYPE(tensor.ptr())->tp_name}));
+    }
+    tensors.emplace_back(py::cast<std::string>(name), THPVariable_Unpack(tensor.ptr()));
+  }
+  return tensors;
+}
+
+/// The list is empty afterwards: nothing here keeps the inputs alive.
+inline py::list boxed_run(const Program& program, py::list inputs, py::handle stream) {
+  Tensors tensors;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    tensors.push_back(tensor_of(inputs[i], "input", i));
+  }
+  void* const handle = pointer_in(stream, "stream_handle");
+  if (PyList_SetSlice(inputs.ptr(), 0, PyList_GET_SIZE(inputs.ptr()), nullptr) != 0) {
+    throw py::error_already_set{};
+  }
+  Tensors outputs = without_gil([&] { return program.boxed_run(tensors, handle); });
+  return sequence_of<py::list>(outputs);
+}
+
+inline Buffer buffer(bool inactive) noexcept {
+  return inactive ? Buffer::inactive : Buffer::active;
+}
+
+inline void update(Program& program, const py::dict& map, bool inactive, bool full, bool share) {
+  const NamedTensors tensors = named(map);
+  without_gil([&] { return program.update(tensors, {buffer(inactive), full, share}); });
+}
+
+inline std::vector<std::string> call_spec(const Program& program) {
+  auto texts = without_gil([&] { return program.call_spec(); });
+  return {std::move(texts[0]), std::move(texts[1])};
+}
+
+inline py::dict dict_of(const Metadata& metadata) {
+  py::dict dict;
+  for (const auto& [key, value] : metadata.items) dict[py::str(key)] = value;
+  return dict;
+}
+inline py::dict dict_of(NamedTensors tensors) {
+  py::dict dict;
+  for (auto& [name, tensor] : tensors) dict[py::str(name)] = object_of(std::move(tensor));
+  return dict;
+}
+
+}  // namespace detail
+
+/// What the classes of all devices and the package loader have in common.
+struct BoundProgram {
+  std::unique_ptr<Program> program;
+};
+template <class Device> struct BoundRunner : BoundProgram {};
+struct BoundLoader : BoundProgram {};
+
+namespace detail {
+
+/// run(inputs, stream_handle=None): a sequence of tensors to a list of tensors. Called as CPython
+/// calls its own functions, since pybind11's way takes longer than a small model.
+inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* names) {
+  return guard_python([&] {
+    std::array<py::handle, 2> values{nullptr, Py_None};
+    constexpr std::array<const char*, 2> known{"inputs", "stream_handle"};
+    if (given > 2) throw py::type_error("run: expected inputs and stream_handle; found more");
+    for (Py_ssize_t i = 0; i < given; ++i) values[static_cast<std::size_t>(i)] = args[i];
+    for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
+      PyObject* const name = PyTuple_GET_ITEM(names, i);
+      const bool second = PyUnicode_CompareWithASCIIString(name, known[1]) == 0;
+      if ((!second && PyUnicode_CompareWithASCIIString(name, known[0]) != 0) ||
+          given > static_cast<Py_ssize_t>(second)) {
+        throw py::type_error("run: an argument that is not known, or given twice");
+      }
+      values[second] = args[given + i];
+    }
+    if (!values[0]) throw py::type_error("run: expected inputs, a sequence of tensors");
+    const auto fast = py::reinterpret_steal<py::object>(
+        PySequence_Fast(values[0].ptr(), "inputs: expected a sequence of tensors"));
+    if (!fast) throw py::error_already_set{};
+    TensorBuffer inputs =
+        tensors_of({PySequence_Fast_ITEMS(fast.ptr()),
+                    static_cast<std::size_t>(PySequence_Fast_GET_SIZE(fast.ptr()))},
+                   "input");
+    void* const handle = pointer_in(values[1], "stream_handle");
+    const Program& program = *py::cast<const BoundProgram&>(py::handle{self}).program;
+    TensorBuffer outputs{program.output_count()};
+    without_gil([&] { return program.run(inputs.tensors(), outputs.tensors(), handle); });
+    return sequence_of<py::list>(outputs.tensors()).release().ptr();
+  });
+}
+
+/// Adds the base class to the first module that asks for it.
+inline void bind_base(py::module_& module) {
+  if (py::detail::get_type_info(typeid(BoundProgram)) != nullptr) return;
+  const auto update = [](BoundProgram& self, const py::dict& map, bool inactive, bool full,
+                         bool share) { detail::update(*self.program, map, inactive, full, share); };
+  py::class_<BoundProgram> base{module, "_Program"};
+  base.def("get_call_spec", [](const BoundProgram& self) { return call_spec(*self.program); })
+      .def("update_constant_buffer", update, py::arg("tensor_map"), py::arg("use_inactive"),
+           py::arg("validate_full_updates"), py::arg("user_managed") = false,
+           "Replaces weights by name: all of the map, or none where this raises.");
+  static PyMethodDef method{
+      "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
+      METH_FASTCALL | METH_KEYWORDS,
+      "run(inputs, stream_handle=None)\n--\n\nRuns on a sequence of tensors and returns a list."};
+  base.attr("run") = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(base.ptr()), &method));
+}
+
+}  // namespace detail
+
+/// Adds a class to a module that is to a device policy what AOTIModelContainerRunnerCpu of
+/// torch._C._aoti is to the CPU, with the same methods and arguments:
+/// `bind_runner<MyDevice>(module, "AOTIModelContainerRunnerMyDevice")`.
+///
+/// Runs and loading release the GIL. Any number of threads may use an object; `num_models` of them
+/// run at once. Beyond what torch's class checks, updates are checked as WeightsUpdate says, and
+/// happen as a whole or not at all. Exceptions are those of aoti.errors, all of them RuntimeErrors.
+template <DevicePolicy Device> void bind_runner(py::module_& module, const char* name) {
+  using Self = BoundRunner<Device>;
+  detail::bind_base(module);
+  const auto open = [](const std::string& path, std::size_t count, std::string_view device) {
+    OpenOptions choice{.instances = count};
+    if (const std::size_t colon = device.find(':'); colon != device.npos) {
+      choice.device = {std::atoi(device.data() + colon + 1)};
+    }
+    return Self{{without_gil([&] { return open_program_on<Device>(path, choice); })}};
+  };
+  py::class_<Self, BoundProgram>(module, name)
+      .def(py::init([open](const std::string& path, std::size_t count, const std::string& device,
+                           const std::string&) { return open(path, count, device); }),
+           py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
+           py::arg("cubin_dir") = "")
+      .def(py::init([open](const std::string& path, std::size_t count, const py::dict& constants) {
+             const NamedTensors tensors = detail::named(constants);
+             Self self = open(path, count, {});
+             without_gil([&] { return self.program->update(tensors, {}); });
+             return self;
+           }),
+           py::arg("model_so_path"), py::arg("num_models"), py::arg("constants"))
+      .def("get_constant_names_to_original_fqns",
+           [](const Self& self) {
+             std::map<std::string, std::string> names;
+             for (const Constant& c : self.program->constants()) names.emplace(c.name, c.fqn);
+             return names;
+           })
+      .def("get_constant_names_to_dtypes",
+           [](const Self& self) {
+             std::map<std::string, std::int32_t> dtypes;
+             for (const Constant& c : self.program->constants()) {
+               dtypes.emplace(c.name, static_cast<std::int32_t>(c.dtype));
+             }
+             return dtypes;
+           })
+      .def(
+          "extract_constants_map",
+          [](Self& self, bool inactive) {
+            return detail::dict_of(
+                without_gil([&] { return self.program->weights(detail::buffer(inactive)); }));
+          },
+          py::arg("use_inactive"))
+      .def(
+          "update_constant_buffer_from_cpu",
+          [](Self& self, const py::dict& map, bool inactive, bool full) {
+            detail::update(*self.program, map, inactive, full, false);
+          },
+          py::arg("tensor_map"), py::arg("use_inactive"), py::arg("validate_full_updates"))
+      .def(
+          "update_constant_buffer_from_blob",
+          [](Self& self, const std::string& path) {
+            without_gil([&] { return self.program->update_from_blob(path); });
+          },
+          py::arg("weights_path"))
+      .def("swap_constant_buffer",
+           [](Self& self) { without_gil([&] { return self.program->swap_weights(); }); })
+      .def("free_inactive_constant_buffer",
+           [](Self& self) { without_gil([&] { return self.program->free_inactive_weights(); }); })
+      .def("did_call_load_constants",
+           [](const Self& self) { return self.program->weights_state() != WeightsState::none; });
+}
+
+/// Adds AOTIModelPackageLoader, as torch._C._aoti has it, for the devices named.
+template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
+  using Self = BoundLoader;
+  detail::bind_base(module);
+  const auto load = [](Self& self, const py::dict& map, bool inactive, bool full, bool share,
+                       bool) { detail::update(*self.program, map, inactive, full, share); };
+  py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader")
+      .def(py::init([](const std::string& path, const std::string& model, bool, std::size_t runners,
+                       int index, bool affinity) {
+             OpenOptions choice{.model = model, .instances = runners};
+             if (index >= 0) choice.device = {index};
+             return Self{{without_gil([&]() -> Result<std::unique_ptr<Program>> {
+               auto package = Package::open(path);
+               if (!package) return std::move(package).error();
+               return open_program<Devices...>(package.value(), choice, affinity);
+             })}};
+           }),
+           py::arg("model_package_path"), py::arg("model_name") = "model",
+           py::arg("run_single_threaded") = false, py::arg("num_runners") = 1,
+           py::arg("device_index") = -1, py::arg("use_stream_affinity") = false)
+      .def(
+          "boxed_run",
+          [](const Self& self, py::list inputs, const py::object& stream) {
+            return detail::boxed_run(*self.program, std::move(inputs), stream);
+          },
+          py::arg("inputs"), py::arg("stream_handle") = py::none(),
+          "Like run, and empties the list of inputs, so that they can be freed during the run.")
+      .def("get_metadata",
+           [](const Self& self) { return detail::dict_of(self.program->metadata()); })
+      .def_static(
+          "load_metadata_from_package",
+          [](const std::string& path, const std::string& name) {
+            return detail::dict_of(without_gil([&]() -> Result<Metadata> {
+              auto package = Package::open(path);
+              if (!package) return std::move(package).error();
+              auto model = package.value().model(name);
+              if (!model) return std::move(model).error();
+              return std::move(model.value().metadata);
+            }));
+          },
+          py::arg("model_package_path"), py::arg("model_name"))
+      .def("get_constant_fqns",
+           [](const Self& self) {
+             std::vector<std::string> fqns;
+             for (const Constant& c : self.program->constants()) fqns.push_back(c.fqn);
+             return fqns;
+           })
+      .def("get_custom_objs",
+           [](const Self& self) {
+             py::dict objects;
+             for (const auto& [name, value] : self.program->custom_objects()) {
+               objects[py::str(name)] = torch::jit::toPyObject(value);
+             }
+             return objects;
+           })
+      .def("load_constants", load, py::arg("constants_map"), py::arg("use_inactive"),
+           py::arg("check_full_update"), py::arg("user_managed") = false,
+           py::arg("allow_h2d_copy") = false);
+}
+
+}  // namespace aoti::python

@@ -1,0 +1,103 @@
+// Python's tensors and torch's in C++, without a copy.
+#pragma once
+
+#include <ATen/EmptyTensor.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aoti/python/errors.hpp"
+
+namespace aoti::python {
+
+/// Whether an argument counts as a tensor: torch's, or what tells its memory by DLPack.
+inline bool is_tensor(py::handle object) {
+  return THPVariable_Check(object.ptr()) || py::hasattr(object, "__dlpack__");
+}
+
+/// Whether a tensor's storage was made smaller than what the tensor says that it holds, as
+/// `tensor.untyped_storage().resize_(0)` does, which frees the memory under it.
+inline bool is_freed(const at::Tensor& tensor) {
+  if (!tensor.has_storage() || tensor.numel() == 0) return false;
+  const auto offset = static_cast<std::size_t>(tensor.storage_offset());
+  const std::size_t needed =
+      tensor.is_contiguous()
+          ? (offset + static_cast<std::size_t>(tensor.numel())) * tensor.itemsize()
+          : at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                                             offset);
+  return tensor.storage().nbytes() < needed;
+}
+
+/// The tensor that a Python object is, or one in the memory of an object with __dlpack__.
+/// @param what what the object is called in the TypeError for anything else, and in the InputError
+///        for a tensor without its memory
+inline at::Tensor tensor_of(py::handle object, const char* what, std::size_t index) {
+  if (THPVariable_Check(object.ptr())) [[likely]] {
+    const at::Tensor& tensor = THPVariable_Unpack(object.ptr());
+    if (is_freed(tensor)) [[unlikely]] {
+      raise(Error{Errc::undefined_tensor, detail::concat({what, " ", index}),
+                  "the memory of the tensor was freed: its storage is smaller than the tensor"});
+    }
+    return tensor;
+  }
+  if (py::hasattr(object, "__dlpack__")) {
+    const py::object tensor = py::module_::import("torch").attr("from_dlpack")(object);
+    return THPVariable_Unpack(tensor.ptr());
+  }
+  throw py::type_error(
+      detail::concat({what, " ", index, ": expected a tensor, or an object with __dlpack__; found ",
+                      Py_TYPE(object.ptr())->tp_name}));
+}
+
+/// So many tensors, in place where they are few.
+class TensorBuffer {
+ public:
+  explicit TensorBuffer(std::size_t size) : size_{size}, many_(size > few ? size : 0) {}
+
+  std::span<at::Tensor> tensors() noexcept {
+    return {size_ > few ? many_.data() : few_.data(), size_};
+  }
+
+ private:
+  static constexpr std::size_t few = 8;
+
+  std::size_t size_;
+  std::array<at::Tensor, few> few_;
+  std::vector<at::Tensor> many_;
+};
+
+/// As tensor_of, of each.
+inline TensorBuffer tensors_of(std::span<PyObject* const> objects, const char* what) {
+  TensorBuffer buffer{objects.size()};
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    buffer.tensors()[i] = tensor_of(objects[i], what, i);
+  }
+  return buffer;
+}
+
+/// A Python tensor; None for an undefined one.
+inline py::object object_of(at::Tensor tensor) {
+  return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(tensor)));
+}
+
+/// A list or a tuple of Python tensors.
+template <class Sequence> Sequence sequence_of(std::span<at::Tensor> tensors) {
+  Sequence sequence{tensors.size()};
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    PyObject* const item = object_of(std::move(tensors[i])).release().ptr();
+    if constexpr (std::is_same_v<Sequence, py::list>) {
+      PyList_SET_ITEM(sequence.ptr(), static_cast<Py_ssize_t>(i), item);
+    } else {
+      PyTuple_SET_ITEM(sequence.ptr(), static_cast<Py_ssize_t>(i), item);
+    }
+  }
+  return sequence;
+}
+
+}  // namespace aoti::python

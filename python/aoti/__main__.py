@@ -1,0 +1,25 @@
+"""python -m aoti inspect FILE…: what packages hold, as tables."""
+
+import argparse
+import sys
+
+import aoti
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m aoti", description=aoti.__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    inspect = commands.add_parser("inspect", help="print what packages hold, take and return")
+    inspect.add_argument("files", nargs="+", metavar="FILE")
+    failed = False
+    for file in parser.parse_args().files:
+        try:
+            print(f"{file}\n{aoti.inspect(file)}")
+        except aoti.Error as error:
+            print(error, file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

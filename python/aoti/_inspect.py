@@ -1,0 +1,85 @@
+"""What a package holds, without running any of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from . import _C
+from ._export import SPEC_KEY, THREADS_KEY
+from ._model import ConstantInfo, TensorInfo, source_of, tensors_of
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model of a package.
+
+    image, weights: bytes of its code, and of the weights beside it.
+    refused: why it cannot run on this machine and this torch; None where it can.
+    threads: how many it was compiled for; None where the package does not tell.
+    inputs, outputs, constants: empty where the package does not tell.
+    """
+
+    name: str
+    metadata: Mapping[str, str]
+    image: int
+    weights: int
+    refused: str | None
+    threads: int | None
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    constants: list[ConstantInfo]
+
+    def __str__(self) -> str:
+        rows = [
+            ("runs here", "yes" if self.refused is None else f"no: {self.refused}"),
+            ("device", self.metadata.get("AOTI_DEVICE_KEY", "not told")),
+            ("threads", "not told" if self.threads is None else str(self.threads)),
+            ("size", f"{self.image:,} bytes of code, {self.weights:,} bytes of weights beside it"),
+            *(("input", str(tensor)) for tensor in self.inputs),
+            *(("output", str(tensor)) for tensor in self.outputs),
+            *(("weight", f"{c.name}: {c.dtype}{list(c.shape or ())}, {c.bytes:,} bytes") for c in self.constants),
+            *((key, value) for key, value in self.metadata.items() if not key.startswith(("aoti.", "AOTI_"))),
+        ]
+        return "\n".join([f"model {self.name}", *(f"  {label:10} {text}" for label, text in rows)])
+
+
+class Inspection(list[ModelInfo]):
+    """The models of a package, which print as a table."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def inspect(source: str | os.PathLike[str] | bytes | BinaryIO) -> Inspection:
+    """What a package holds: a list of ModelInfo, which prints as a table. Nothing of the package is run.
+
+    source: as for `load`.
+
+    Raises PackageError where the file is not what it should be.
+    """
+    return Inspection(_info(*described) for described in _C._describe(source_of(source)))
+
+
+def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None) -> ModelInfo:
+    spec = json.loads(metadata.get(SPEC_KEY, "{}"))
+    threads = metadata.get(THREADS_KEY)
+    constants = [
+        ConstantInfo(c["fqn"], c["dtype"], tuple(c["shape"]), c["bytes"])
+        for c in spec.get("constants", [])
+        if c["kind"] != "folded"
+    ]
+    return ModelInfo(
+        name,
+        metadata,
+        image,
+        weights,
+        refused,
+        int(threads) if threads else None,
+        tensors_of(metadata, "inputs"),
+        tensors_of(metadata, "outputs"),
+        constants,
+    )

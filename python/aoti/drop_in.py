@@ -1,0 +1,29 @@
+"""The classes and functions of torch._C._aoti, under the same names and with the same arguments and results.
+
+What they do better: inputs and weights are checked, errors (RuntimeErrors, of aoti.errors) say what was found and
+expected, an update of weights happens as a whole or not at all, and the GIL is released.
+"""
+
+from ._C import (
+    AOTIModelContainerRunnerCpu,
+    AOTIModelContainerRunnerCuda,
+    AOTIModelContainerRunnerMps,
+    AOTIModelContainerRunnerXpu,
+    AOTIModelPackageLoader,
+    alloc_tensor_by_stealing_from_void_ptr,
+    alloc_tensors_by_stealing_from_void_ptrs,
+    unsafe_alloc_void_ptr_from_tensor,
+    unsafe_alloc_void_ptrs_from_tensors,
+)
+
+__all__ = [
+    "AOTIModelContainerRunnerCpu",
+    "AOTIModelContainerRunnerCuda",
+    "AOTIModelContainerRunnerMps",
+    "AOTIModelContainerRunnerXpu",
+    "AOTIModelPackageLoader",
+    "alloc_tensor_by_stealing_from_void_ptr",
+    "alloc_tensors_by_stealing_from_void_ptrs",
+    "unsafe_alloc_void_ptr_from_tensor",
+    "unsafe_alloc_void_ptrs_from_tensors",
+]

@@ -1,0 +1,236 @@
+"""aoti.drop_in beside torch._C._aoti: the same scripts on either, with the same results and kinds of errors."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import aoti
+import aoti.drop_in
+
+MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
+WEIGHT = {"weight": torch.full((12,), 5.0), "counter": torch.zeros(12)}
+
+
+@pytest.fixture(params=["torch", "aoti"])
+def module(request):
+    return torch._C._aoti if request.param == "torch" else aoti.drop_in
+
+
+def package(name):
+    return str(MODELS / f"{name}.pt2")
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    """The path of a model's shared object, on its own."""
+
+    def unpack(name):
+        with zipfile.ZipFile(package(name)) as archive:
+            (so,) = (entry for entry in archive.namelist() if entry.endswith(".so"))
+            path = tmp_path / f"{name}.so"
+            if not path.exists():  # it may be mapped
+                path.write_bytes(archive.read(so))
+        return str(path)
+
+    return unpack
+
+
+def weights_of(runner, factor=1):
+    """By the names inside the compiled code, which torch's runner wants where its loader wants FQNs."""
+    names = {fqn: name for name, fqn in runner.get_constant_names_to_original_fqns().items()}
+    return {names[fqn]: factor * tensor for fqn, tensor in runner.extract_constants_map(False).items()}
+
+
+def test_every_name_is_there():
+    ours = vars(aoti.drop_in)
+    for name, theirs in vars(torch._C._aoti).items():
+        if name.startswith("_"):
+            continue
+        assert name in ours
+        if isinstance(theirs, type):
+            missing = {m for m in dir(theirs) if not m.startswith("_")} - set(dir(ours[name]))
+            assert not missing, f"{name} lacks {missing}"
+
+
+def test_a_package_runs(module):
+    loader = module.AOTIModelPackageLoader(package("add"))
+    a, b = torch.randn(8), torch.randn(8)
+    for outputs in (loader.run([a, b]), loader.run((a, b)), loader.run(inputs=[a, b]), loader.run([a, b], None)):
+        assert isinstance(outputs, list)
+        torch.testing.assert_close(outputs, [a + b])
+    inputs = [a, b]
+    torch.testing.assert_close(loader.boxed_run(inputs), [a + b])
+    assert inputs == []
+    with pytest.raises(TypeError):
+        loader.run([a, b], stream_handle=3)
+    with pytest.raises(TypeError):
+        loader.run()
+    with pytest.raises(TypeError):
+        loader.run([a, b], None, 1)
+    with pytest.raises(TypeError):
+        loader.run([a, b], inputs=[a, b])
+    with pytest.raises(TypeError):
+        loader.run([a, b], other=None)
+
+
+@pytest.mark.parametrize("bad", [None, 3, [None, 1], [[1.0], [2.0]], "ab"])
+def test_inputs_of_other_types_are_type_errors(module, bad):
+    loader = module.AOTIModelPackageLoader(package("add"))
+    with pytest.raises(TypeError):
+        loader.run(bad)
+    torch.testing.assert_close(loader.run([torch.ones(8)] * 2), [torch.full((8,), 2.0)])
+
+
+def test_a_package_tells_of_itself(module):
+    loader = module.AOTIModelPackageLoader(package("mutating"), "model", False, 2, -1)
+    assert sorted(loader.get_constant_fqns()) == ["counter", "weight"]
+    assert loader.get_custom_objs() == {}
+    metadata = loader.get_metadata()
+    assert metadata["AOTI_DEVICE_KEY"] == "cpu"
+    assert module.AOTIModelPackageLoader.load_metadata_from_package(package("mutating"), "model") == metadata
+    theirs = torch._C._aoti.AOTIModelPackageLoader(package("mutating"))
+    assert loader.get_call_spec() == theirs.get_call_spec()
+    assert metadata == theirs.get_metadata()
+
+
+def test_a_packages_weights_change(module):
+    loader = module.AOTIModelPackageLoader(package("mutating"))
+    x = torch.ones(12)
+    loader.load_constants(WEIGHT, False, True)
+    torch.testing.assert_close(loader.run([x])[0], torch.full((12,), 6.0))
+    with pytest.raises(RuntimeError):
+        loader.load_constants({"counter": WEIGHT["counter"]}, use_inactive=False, check_full_update=True)
+    shared = {name: tensor.clone() for name, tensor in WEIGHT.items()}
+    loader.update_constant_buffer(shared, False, True, user_managed=True)
+    shared["weight"].fill_(7)
+    torch.testing.assert_close(loader.run([x])[0], torch.full((12,), 8.0))
+
+
+def test_a_shared_object_runs(module, unpacked):
+    runner = module.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    weights = runner.extract_constants_map(False)
+    names = runner.get_constant_names_to_original_fqns()
+    assert set(names.values()) == weights.keys()
+    assert runner.get_constant_names_to_dtypes().keys() == names.keys()
+    assert set(runner.get_constant_names_to_dtypes().values()) <= {3, 4, 6}
+    assert len(runner.get_call_spec()) == 2
+    assert runner.did_call_load_constants()
+    theirs = torch._C._aoti.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    x = torch.randn(3, 16)
+    torch.testing.assert_close(runner.run([x]), theirs.run([x]))
+    assert runner.get_call_spec() == theirs.get_call_spec()
+    assert names == theirs.get_constant_names_to_original_fqns()
+    assert runner.get_constant_names_to_dtypes() == theirs.get_constant_names_to_dtypes()
+    torch.testing.assert_close(weights, theirs.extract_constants_map(False))
+
+
+def test_weights_are_swapped(module, unpacked):
+    runner = module.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    x = torch.randn(3, 16)
+    before = runner.run([x])[0]
+    weights, doubled = weights_of(runner), weights_of(runner, 2)
+    runner.update_constant_buffer(doubled, use_inactive=True, validate_full_updates=True)
+    torch.testing.assert_close(runner.run([x])[0], before)
+    runner.swap_constant_buffer()
+    after = runner.run([x])[0]
+    assert not torch.allclose(after, before)
+    runner.update_constant_buffer(weights, True, True)
+    runner.swap_constant_buffer()
+    torch.testing.assert_close(runner.run([x])[0], before)
+    runner.free_inactive_constant_buffer()
+    torch.testing.assert_close(runner.run([x])[0], before)
+
+
+def test_constants_at_creation(module, unpacked):
+    x = torch.randn(3, 16)
+    runner = module.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    before = runner.run([x])[0]
+    doubled = weights_of(runner, 2)
+    created = module.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1, doubled)
+    runner.update_constant_buffer(doubled, False, True)
+    assert not torch.allclose(runner.run([x])[0], before)
+    torch.testing.assert_close(created.run([x]), runner.run([x]))
+
+
+def test_files_that_do_not_load_are_runtime_errors(module, tmp_path):
+    nothing = tmp_path / "nothing.pt2"
+    nothing.write_bytes(b"")
+    for path in (tmp_path / "absent.pt2", nothing):
+        with pytest.raises(RuntimeError):
+            module.AOTIModelPackageLoader(str(path))
+        with pytest.raises(RuntimeError):
+            module.AOTIModelContainerRunnerCpu(str(path), 1)
+    with pytest.raises(RuntimeError):
+        module.AOTIModelPackageLoader(package("add"), "other")
+
+
+def test_tensors_travel_as_pointers(module):
+    a, b = torch.randn(3), torch.randn(4)
+    capsule = module.unsafe_alloc_void_ptr_from_tensor(a)
+    again = module.alloc_tensor_by_stealing_from_void_ptr(capsule)
+    assert again.data_ptr() == a.data_ptr()
+    both = module.alloc_tensors_by_stealing_from_void_ptrs(module.unsafe_alloc_void_ptrs_from_tensors([a, b]))
+    assert [tensor.data_ptr() for tensor in both] == [a.data_ptr(), b.data_ptr()]
+
+
+def test_pointers_of_either_module_are_one_kind():
+    a = torch.randn(3)
+    theirs = torch._C._aoti.alloc_tensor_by_stealing_from_void_ptr(aoti.drop_in.unsafe_alloc_void_ptr_from_tensor(a))
+    ours = aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(torch._C._aoti.unsafe_alloc_void_ptr_from_tensor(a))
+    assert theirs.data_ptr() == ours.data_ptr() == a.data_ptr()
+
+
+# What torch's module crashes over, or takes silently.
+
+
+def test_a_pointer_is_taken_once():
+    capsule = aoti.drop_in.unsafe_alloc_void_ptr_from_tensor(torch.ones(2))
+    aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
+    with pytest.raises(ValueError, match="already taken"):
+        aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
+    for bad in (None, 0, 7, "x"):
+        with pytest.raises(TypeError):
+            aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(bad)
+        with pytest.raises(TypeError):
+            aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs([bad])
+
+
+def test_a_model_without_its_weights_is_refused(unpacked):
+    with pytest.raises(aoti.Error):
+        aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("mutating"), 1)
+
+
+def test_inputs_are_checked():
+    loader = aoti.drop_in.AOTIModelPackageLoader(package("add"))
+    for bad in ([], [torch.ones(8)], [torch.ones(8)] * 3, [torch.ones(9)] * 2, [torch.ones(8, dtype=torch.long)] * 2):
+        with pytest.raises(aoti.InputError):
+            loader.run(bad)
+        with pytest.raises(aoti.InputError):
+            loader.boxed_run(list(bad))
+    emptied = torch.ones(8)
+    emptied.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError):
+        loader.run([emptied, emptied])
+
+
+def test_updates_are_checked():
+    loader = aoti.drop_in.AOTIModelPackageLoader(package("mutating"))
+    before = loader.run([torch.ones(12)])[0]
+    for bad in ({"no such": torch.ones(12)}, {"weight": torch.ones(13)}, {"weight": torch.ones(12).double()}):
+        with pytest.raises(aoti.WeightsError):
+            loader.update_constant_buffer(bad, False, False)
+    for bad in ({"weight": None}, {"weight": [1.0] * 12}):
+        with pytest.raises(TypeError):
+            loader.update_constant_buffer(bad, False, False)
+    assert loader.run([torch.ones(12)])[0][0] == before[0] + 1  # it counts its runs
+
+
+def test_devices_that_are_not_there_are_errors(unpacked):
+    runners = [aoti.drop_in.AOTIModelContainerRunnerMps, aoti.drop_in.AOTIModelContainerRunnerXpu]
+    if not torch.cuda.is_available():
+        runners.append(aoti.drop_in.AOTIModelContainerRunnerCuda)
+    for runner in runners:
+        with pytest.raises(aoti.LoadError):
+            runner(unpacked("add"), 1)

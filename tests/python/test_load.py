@@ -1,0 +1,246 @@
+"""aoti.load and what it returns, aoti.inspect, and the command."""
+
+import io
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import aoti
+
+MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
+
+
+def package(name):
+    return MODELS / f"{name}.pt2"
+
+
+@pytest.fixture(scope="module")
+def add():
+    return aoti.load(package("add"))
+
+
+def test_a_path_bytes_or_a_file_will_do():
+    a, b = torch.randn(8), torch.randn(8)
+    content = package("add").read_bytes()
+    with open(package("add"), "rb") as file:
+        for source in (package("add"), str(package("add")), content, bytearray(content), memoryview(content), file):
+            torch.testing.assert_close(aoti.load(source)(a, b), a + b)
+    torch.testing.assert_close(aoti.load(io.BytesIO(content))(a, b), a + b)
+
+
+def test_a_model_is_called_by_name():
+    a, b = torch.randn(8), torch.randn(8)
+    torch.testing.assert_close(aoti.load(package("pair"), "model2")(a, b), a - b)
+    torch.testing.assert_close(aoti.load(package("pair"), model="model")(a, b), a + b)
+    with pytest.raises(aoti.PackageError, match="model, model2") as error:
+        aoti.load(package("pair"))
+    assert error.value.code == "ambiguous model"
+    with pytest.raises(aoti.PackageError):
+        aoti.load(package("pair"), "model3")
+
+
+def test_nests_go_in_and_out_as_exported():
+    nested = aoti.load(package("nested"))
+    x = torch.ones(4, 3)
+    result = nested(x, scale=2 * x)
+    assert list(result) == ["y", "z"]
+    total, (positive,) = result["z"]
+    torch.testing.assert_close(result["y"], 2 * x)
+    assert total == 24 and isinstance(result["z"], tuple) and positive.dtype == torch.bool
+    for args, kwargs in (((x, x), {}), ((x,), {"other": x}), ((), {"scale": x}), ((x,), {"scale": [x]})):
+        with pytest.raises(aoti.InputError, match="called with other arguments"):
+            nested(*args, **kwargs)
+
+
+def test_none_among_the_results():
+    outputs = aoti.load(package("repeated"))(torch.ones(4, 3))
+    assert outputs[1] is None and outputs[0].data_ptr() == outputs[2].data_ptr()
+
+
+def test_arrays_are_used_where_they_lie(add):
+    a, b = np.arange(8, dtype=np.float32), np.ones(8, dtype=np.float32)
+    torch.testing.assert_close(add(a, b), torch.arange(1.0, 9))
+    a[0] = 40
+    assert add(a, torch.ones(8))[0] == 41
+    shared = aoti.load(package("transposed"))
+    x, y = np.ones((4, 6), dtype=np.float32).T, np.ones((6, 4), dtype=np.float32)
+    torch.testing.assert_close(shared(x, y), torch.full((6, 4), 3.0))
+
+
+def test_arguments_are_checked(add):
+    a = torch.ones(8)
+    for bad in ((a,), (a, a, a), (a, torch.ones(9)), (a, a.double()), (a, np.ones(8))):
+        with pytest.raises(aoti.InputError) as error:
+            add(*bad)
+        assert isinstance(error.value, ValueError) and error.value.code
+    for bad in ((a, None), (a, 1.0), (a, [1.0] * 8), ("a", a)):
+        with pytest.raises((TypeError, aoti.InputError)):
+            add(*bad)
+    emptied = torch.ones(8)
+    emptied.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError):
+        add(emptied, a)
+    torch.testing.assert_close(add(a, a), 2 * a)
+
+
+def test_files_that_are_no_packages(tmp_path):
+    empty = tmp_path / "empty.pt2"
+    empty.write_bytes(b"")
+    for bad in (tmp_path / "absent.pt2", tmp_path, empty, b"", b"PK\3\4", b"x" * 1000, io.BytesIO(b"y" * 100)):
+        with pytest.raises(aoti.PackageError) as error:
+            aoti.load(bad)
+        assert isinstance(error.value, aoti.Error) and error.value.code
+        with pytest.raises(aoti.PackageError):
+            aoti.inspect(bad)
+    cut = package("add").read_bytes()
+    with pytest.raises(aoti.PackageError):
+        aoti.load(cut[: len(cut) // 2])
+    for bad in (None, 3, [], 1.5):
+        with pytest.raises(TypeError):
+            aoti.load(bad)
+
+
+def test_options_are_checked():
+    for bad in ({"threads": 0}, {"instances": 0}, {"threads": "two"}):
+        with pytest.raises(ValueError):
+            aoti.load(package("add"), **bad)
+    with pytest.raises(ValueError, match="compiled for cpu"):
+        aoti.load(package("add"), device="cuda:0")
+    with pytest.raises(aoti.LoadError):
+        aoti.load(package("add"), device="cpu:3")
+    torch.testing.assert_close(aoti.load(package("add"), device="cpu")(torch.ones(8), torch.ones(8))[0].item(), 2.0)
+
+
+def test_it_tells_of_itself(add):
+    assert [str(tensor) for tensor in add.inputs] == ["a: float32[8] on cpu", "b: float32[8] on cpu"]
+    assert add.outputs[0].shape == (8,) and add.device == "cpu" and "AOTI_DEVICE_KEY" in add.metadata
+    assert aoti.load(package("nested")).inputs[0].shape == ("batch 1..64", 3)
+    plain = aoti.load(package("mlp_plain"))  # written by torch's own function
+    assert plain.inputs == [] and plain(torch.ones(4, 64)).shape == (4, 8)
+
+
+def test_weights_change_as_a_whole():
+    model = aoti.load(package("mutating"))
+    x = torch.ones(12)
+    assert {c.name: c.shape for c in model.constants} == {"weight": (12,), "counter": (12,)}
+    with model.update() as u:
+        u["weight"] = torch.full((12,), 5.0)
+        u["counter"] = torch.zeros(12)
+    torch.testing.assert_close(model(x)[0], torch.full((12,), 6.0))
+    torch.testing.assert_close(model.weights()["weight"], torch.full((12,), 5.0))
+    with pytest.raises(aoti.WeightsError, match="weigh"), model.update() as u:
+        u["weight"] = torch.zeros(12)
+        u["weigh"] = torch.zeros(12)
+    with pytest.raises(KeyError), model.update() as u:
+        u["weight"] = torch.zeros(12)
+        raise KeyError
+    with model.update() as u, pytest.raises(TypeError):
+        u["weight"] = [1.0] * 12
+    torch.testing.assert_close(model(x)[0], torch.full((12,), 7.0))
+    own = torch.zeros(12)
+    with model.update(share=True) as u:
+        u.update({"weight": own})
+    own.fill_(1)
+    torch.testing.assert_close(model(x)[0], torch.full((12,), 4.0))
+
+
+def test_threads_take_turns_and_the_gil_is_free(add):
+    nested = aoti.load(package("nested"), instances=2)
+    errors = []
+
+    def work(value):
+        x = torch.full((4, 3), float(value))
+        for _ in range(200):
+            if not torch.equal(nested(x, scale=x)["y"], x * x) or not torch.equal(add(*[x.flatten()[:8]] * 2), 2 * x.flatten()[:8]):
+                errors.append(value)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not errors
+
+
+def test_the_gil_is_released_during_a_run(tmp_path):
+    class Slow(torch.nn.Module):
+        def forward(self, x):
+            for _ in range(60):
+                x = torch.tanh(x)
+            return x
+
+    big = torch.randn(1 << 21)
+    aoti.export(tmp_path / "slow.pt2", aoti.Model(Slow(), (big,), options={"cpp.threads": 1}))
+    model = aoti.load(tmp_path / "slow.pt2")
+    entered, seen = threading.Event(), 0
+
+    def run():
+        entered.set()
+        model(big)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    entered.wait()
+    while thread.is_alive():  # with the GIL held it would be one turn or two of 5 ms each
+        seen += 1
+        time.sleep(0)
+    assert seen > 100
+
+
+def test_control_c_works(tmp_path):
+    script = tmp_path / "loop.py"
+    script.write_text(
+        "import aoti, torch\n"
+        f"model, a = aoti.load({str(package('add'))!r}), torch.ones(8)\n"
+        "print('ready', flush=True)\n"
+        "while True: model(a, a)\n"
+    )
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0 and "KeyboardInterrupt" in said
+
+
+def test_a_model_for_another_number_of_threads_is_a_warning(tmp_path):
+    for compiled_for in (1, 2):
+        model = aoti.Model(torch.nn.ReLU(), (torch.ones(8),), options={"cpp.threads": compiled_for})
+        aoti.export(tmp_path / f"{compiled_for}.pt2", model)
+    assert aoti.inspect(tmp_path / "2.pt2")[0].threads == 2
+    with pytest.warns(aoti.ThreadsWarning, match="compiled for 2 threads and runs with 1"):
+        aoti.load(tmp_path / "2.pt2", threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = aoti.load(tmp_path / "2.pt2", threads=2)
+        aoti.load(tmp_path / "1.pt2", threads=2)
+    before = torch.get_num_threads()
+    model(torch.ones(8))
+    assert torch.get_num_threads() == before
+
+
+def test_errors_can_be_pickled():
+    error = pickle.loads(pickle.dumps(aoti.InputError("text", "code")))
+    assert str(error) == "text" and error.code == "code"
+
+
+def test_inspect_prints_a_table():
+    (model,) = aoti.inspect(package("nested"))
+    assert model.refused is None and model.image > 0
+    text = str(aoti.inspect(package("nested")))
+    assert "model model" in text and "input      x: float32[batch 1..64, 3] on cpu" in text
+    assert [model.name for model in aoti.inspect(package("pair"))] == ["model", "model2"]
+
+
+def test_the_command_inspects(tmp_path):
+    command = [sys.executable, "-m", "aoti", "inspect"]
+    done = subprocess.run([*command, package("add")], capture_output=True, text=True, check=True)
+    assert "input      a: float32[8] on cpu" in done.stdout
+    failed = subprocess.run([*command, tmp_path / "absent.pt2"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1 and "not found" in failed.stderr and "Traceback" not in failed.stderr
