@@ -9,7 +9,7 @@ targets=(runtime_{binding,dlpack,native_models,native,plugin,pool,runtime,tensor
 # What runs there: inside FOLDER JOBS PLACE…, the places being all that can be reached.
 inside() {
   local folder=$1 jobs=$2 found digits
-  found=$(find "${@:3}" \( -path /proc -o -path /dev -o -path /sys \) -prune -o \
+  found=$(find "${@:3}" \( ! -readable -o -path /proc -o -path /dev \) -prune -o \
     \( -name 'libtorch*.so*' -o -name 'libtorch*.a' -o -name 'libc10*' \) -print)
   [ -z "$found" ] || { echo "this is no machine without libtorch: ${found%%$'\n'*}" >&2; exit 1; }
   ! python3 -c 'import torch' 2>/dev/null || { echo "Python has torch here" >&2; exit 1; }
