@@ -11,7 +11,7 @@ from pathlib import Path
 corpus, out = Path(sys.argv[1]), Path(sys.argv[2])
 shutil.rmtree(out, ignore_errors=True)
 out.mkdir(parents=True)
-for path in corpus.iterdir():
+for path in corpus.glob("*"):
     if path.suffix != ".base64":
         shutil.copy(path, out)
         continue
