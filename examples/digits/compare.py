@@ -1,0 +1,60 @@
+"""What the demo costs with libtorch and without: compare.py DIRECTORY DIGITS DIGITS_NATIVE
+
+Both programs are started several times in turns, and classify one image each time.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROUNDS = 11
+
+
+def start(program: Path, folder: Path) -> tuple[float, float]:
+    """Milliseconds from the start of the process to its end, and MB of memory."""
+    begin = time.perf_counter()
+    done = subprocess.run([program, folder, "first"], stdout=subprocess.PIPE, text=True, check=True)
+    return 1000 * (time.perf_counter() - begin), float(re.search(r"([\d.]+) MB", done.stdout)[1])
+
+
+def stripped(program: Path) -> float:
+    with tempfile.NamedTemporaryFile() as out:
+        subprocess.run(["strip", "-o", out.name, program], check=True)
+        return Path(out.name).stat().st_size / 2**20
+
+
+def libtorch(program: Path) -> float:
+    """The size of what the program loads from where libtorch is."""
+    lines = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+    paths = [Path(path).resolve() for path in re.findall(r"=> (/\S+)", lines)]
+    folders = {path.parent for path in paths if path.name.startswith(("libtorch", "libc10"))}
+    return sum(path.stat().st_size for path in paths if path.parent in folders) / 2**20
+
+
+def main(folder: Path, programs: list[Path]) -> None:
+    runs = [[start(program, folder) for program in programs] for _ in range(ROUNDS)]
+    columns = [list(zip(*column)) for column in zip(*runs)]
+    package = (folder / "digits.pt2").stat().st_size / 2**20
+    rows = {
+        "one image, whole process, ms": [statistics.median(times) for times, _ in columns],
+        "  the fastest of %d starts" % ROUNDS: [min(times) for times, _ in columns],
+        "memory, MB": [max(memory) for _, memory in columns],
+        "program, stripped, MB": [stripped(program) for program in programs],
+        "libtorch's libraries, MB": [libtorch(program) for program in programs],
+        "the model's package, MB": [package, package],
+    }
+    print(f"\n{'':30} libtorch    without")
+    for name, (torch, native) in rows.items():
+        print(f"{name:30} {torch:8.1f}   {native:8.1f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: compare.py DIRECTORY DIGITS DIGITS_NATIVE")
+    main(Path(sys.argv[1]), [Path(sys.argv[2]), Path(sys.argv[3])])
