@@ -9,8 +9,9 @@ function(add_consumer name source program)
   add_test(
     NAME consumers/${name}
     COMMAND "${CMAKE_CTEST_COMMAND}" --build-and-test "${CMAKE_CURRENT_SOURCE_DIR}/consumers/${source}" "${binary_dir}"
-            --build-generator "${CMAKE_GENERATOR}" --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" ${ARGN}
-            --test-command "${binary_dir}/${program}")
+            --build-generator "${CMAKE_GENERATOR}" --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}"
+            "-DCMAKE_TOOLCHAIN_FILE=${CMAKE_TOOLCHAIN_FILE}" ${ARGN}
+            --test-command ${CMAKE_CROSSCOMPILING_EMULATOR} "${binary_dir}/${program}")
   set_tests_properties(consumers/${name} PROPERTIES PASS_REGULAR_EXPRESSION "aoti ${PROJECT_VERSION}" LABELS core)
 endfunction()
 

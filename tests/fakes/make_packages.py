@@ -1,4 +1,4 @@
-"""Packs the fakes as torch packs models, well and in every wrong way: make_packages.py FAKES_DIR OUT_DIR
+"""Packs the fakes as torch packs models, well and in every wrong way: make_packages.py FAKES_DIR OUT_DIR MACHINE
 
 The tests name the packages; what is peculiar about each stands here, at its entry in `packages`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import platform
 import shutil
 import struct
 import sys
@@ -15,7 +14,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-FAKES, OUT = Path(sys.argv[1]), Path(sys.argv[2])
+FAKES, OUT, MACHINE = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
 # What the C++ tests expect of the spec of `add`: two float32 tensors [n, 3] with n of 0 to 64.
 ROWS = {"symbol": "n", "min": 0, "max": 64}
@@ -59,7 +58,7 @@ def model(
     keys = {
         "AOTI_DEVICE_KEY": "cpu",
         "AOTI_PLATFORM": sys.platform,
-        "AOTI_MACHINE": platform.machine(),
+        "AOTI_MACHINE": MACHINE,
         "AOTI_CPU_ISA": "",
         **(metadata or {}),
     }
@@ -193,7 +192,7 @@ def packages() -> dict[str, bytes]:
         ],
     )
     small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
-    other_machine = b"\xb7\0" if platform.machine() == "x86_64" else b"\x3e\0"
+    other_machine = b"\xb7\0" if MACHINE == "x86_64" else b"\x3e\0"
 
     result = {
         # Good ones.

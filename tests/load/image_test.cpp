@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -158,6 +159,36 @@ TEST(Image, NamesTheMachinesThatTorchRunsOn) {
   EXPECT_EQ(aoti::machine_name(62), "x86_64");
   EXPECT_EQ(aoti::machine_name(183), "aarch64");
   EXPECT_EQ(aoti::machine_name(0), "an unknown machine");
+}
+
+/// An image as it is for another processor, since nothing but this number and the types of
+/// relocations, which are not looked at, differs in what is read.
+std::vector<std::byte> for_machine(std::vector<std::byte> bytes, std::uint16_t machine) {
+  std::memcpy(bytes.data() + offsetof(aoti::detail::ElfHeader, machine), &machine, sizeof machine);
+  return bytes;
+}
+
+TEST(Image, ReadsThoseOfEveryMachine) {
+  const auto drop_all = [](std::string_view) { return true; };
+  const auto bind_all = [](const aoti::ImageImport&, const void*& address) {
+    address = &address;
+    return true;
+  };
+  const auto own_bytes = read_file(fake("add"));
+  const auto own = parse(own_bytes);
+  ASSERT_TRUE(aoti_test::good(own));
+  constexpr std::uint16_t machines[] = {62, 183, 243, 21, 0xfffe};
+  for (const std::uint16_t machine : machines) {
+    const auto bytes = for_machine(own_bytes, machine);
+    const auto image = parse(bytes);
+    ASSERT_TRUE(aoti_test::good(image)) << machine;
+    EXPECT_EQ(image.value().machine(), machine);
+    EXPECT_EQ(image.value().exports(), own.value().exports());
+    EXPECT_EQ(image.value().needed(), own.value().needed());
+    EXPECT_EQ(image.value().imports().size(), own.value().imports().size());
+    EXPECT_EQ(image.value().edits(drop_all).size(), own.value().edits(drop_all).size());
+    EXPECT_EQ(image.value().bind_imports(bind_all).size(), 3 * image.value().imports().size());
+  }
 }
 
 TEST(Image, CutOffAnywhereIsReadWithoutHarm) {

@@ -46,7 +46,8 @@ def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
     result = folder / "no_observer.o"
     flags = ["-std=c++20", "-O2", f"-I{include}", f"-I{SOURCE.parents[1]}"]
     subprocess.run([*compiler, *flags, "-c", str(SOURCE), "-o", str(result)], check=True)
-    dump = ["objdump", "-dr", "--no-show-raw-insn", "--no-addresses", str(result)]
+    objdump = subprocess.run([compiler[0], "-print-prog-name=objdump"], check=True, capture_output=True, text=True)
+    dump = [objdump.stdout.strip(), "-dr", "--no-show-raw-insn", "--no-addresses", str(result)]
     text = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
     parts = re.split(r"^<(\S+)>:$", re.sub(r"\n*Disassembly of section.*\n*", "\n", text), flags=re.MULTILINE)
     bodies = dict(zip(parts[1::2], parts[2::2]))

@@ -38,6 +38,7 @@ TEST(Preflight, PassesWhatCanRunHere) {
 
 TEST(Preflight, TellsWhyAModelCannotRunHere) {
   const std::string host{aoti::machine_name(aoti::detail::host_machine)};
+  const std::string other = host == "x86_64" ? "aarch64" : "x86_64";
   const struct {
     const char* file;
     Errc code;
@@ -46,7 +47,9 @@ TEST(Preflight, TellsWhyAModelCannotRunHere) {
       {"cuda.pt2", Errc::wrong_device, {"compiled for cuda", "for cpu"}},
       {"machine.pt2", Errc::wrong_machine, {"compiled for sparc", host}},
       {"platform.pt2", Errc::wrong_machine, {"compiled for win32", "linux"}},
-      {"elf_machine.pt2", Errc::wrong_machine, {"compiled for ", "this machine is " + host}},
+      {"elf_machine.pt2",
+       Errc::wrong_machine,
+       {"compiled for " + other + "; this machine is " + host}},
       {"elf_32_bit.pt2", Errc::wrong_machine, {"64-bit little-endian"}},
       {"elf_big_endian.pt2", Errc::wrong_machine, {"64-bit little-endian"}},
       {"elf_executable.pt2", Errc::damaged_package, {"not a shared object"}},
