@@ -4,7 +4,6 @@
 #pragma once
 
 #include <aoti/aoti.hpp>
-#include <aoti/run/weights.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -201,45 +200,6 @@ TYPED_TEST_P(ModelsBattery, LeaveNothingBehind) {
   EXPECT_EQ(Footprint{}, before);
 }
 
-// The n-th run of this model gives x * weight + n, and writes n into a buffer of its own.
-TYPED_TEST_P(ModelsBattery, ChangeTheirWeights) {
-  using B = ModelsBattery<TypeParam>;
-  auto runner = B::opened("mutating");
-  const std::vector<float> zeros(12, 0), ones(12, 1);
-  const auto x = B::floats({12}, ones), weight = B::floats({12}, std::vector<float>(12, 5));
-  const auto after = [&](int n) {
-    auto outputs = B::value_of(runner.template run<2>(x));
-    EXPECT_EQ(B::floats_in(outputs[1]), std::vector<float>(12, static_cast<float>(n)));
-    return B::floats_in(outputs[0]);
-  };
-  EXPECT_EQ(after(1), B::count_from(1, 12));
-  EXPECT_EQ(after(2), B::count_from(2, 12));
-
-  auto update = B::value_of(aoti::update_weights(runner));
-  expect_error(update.set("no such", weight), aoti::Errc::no_such_constant);
-  expect_error(update.set("weight", B::floats({13}, B::count_from(0, 13))),
-               aoti::Errc::constant_shape);
-  ASSERT_TRUE(good(update.set("weight", weight)));
-  ASSERT_TRUE(good(update.set("counter", B::floats({12}, zeros))));
-  EXPECT_EQ(after(3), B::count_from(3, 12));  // not yet
-  ASSERT_TRUE(good(update.commit()));
-  EXPECT_EQ(after(1), std::vector<float>(12, 6));
-
-  // Shared, the model writes to the caller's tensor.
-  const auto counter = B::floats({12}, zeros);
-  auto second = B::value_of(aoti::update_weights(runner));
-  ASSERT_TRUE(good(second.share("counter", counter)));
-  ASSERT_TRUE(good(second.commit()));
-  EXPECT_EQ(after(1), std::vector<float>(12, 6));
-  EXPECT_EQ(B::floats_in(counter), ones);
-
-  bool found = false;
-  for (const auto& [name, tensor] : B::value_of(aoti::weights(runner))) {
-    if (name == "weight") found = B::floats_in(tensor) == std::vector<float>(12, 5);
-  }
-  EXPECT_TRUE(found);
-}
-
 TYPED_TEST_P(ModelsBattery, RunOnManyThreads) {
   using B = ModelsBattery<TypeParam>;
   const auto shared = B::template opened<typename B::SharedRunner>("nested", {.instances = 2});
@@ -261,7 +221,7 @@ TYPED_TEST_P(ModelsBattery, RunOnManyThreads) {
 REGISTER_TYPED_TEST_SUITE_P(ModelsBattery, RunInEveryForm, RefuseInputsThatDoNotFit,
                             TakeEveryLayout, TakeShapesThatVary, TakeIntegersAndBooleansAndNone,
                             ReturnOneTensorTwiceAndNone, OpenFromBytesAndByName,
-                            NameWhatNobodyProvides, LeaveNothingBehind, ChangeTheirWeights,
+                            NameWhatNobodyProvides, LeaveNothingBehind,
                             RunOnManyThreads);
 
 }  // namespace aoti_test
