@@ -1,8 +1,16 @@
+// Models compiled by torch, on libtorch. What changes their weights is in a program of its own:
+// together they would take long to compile.
 #include "libtorch/runtime_case.hpp"
+#include "runtime/inputs_battery.hpp"
 #include "runtime/models_battery.hpp"
+#include "runtime/opening_battery.hpp"
+#include "runtime/runs_battery.hpp"
 
 namespace aoti_test {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Libtorch, ModelsBattery, aoti::Libtorch);
+INSTANTIATE_TYPED_TEST_SUITE_P(Libtorch, OpeningBattery, aoti::Libtorch);
+INSTANTIATE_TYPED_TEST_SUITE_P(Libtorch, RunsBattery, aoti::Libtorch);
+INSTANTIATE_TYPED_TEST_SUITE_P(Libtorch, InputsBattery, aoti::Libtorch);
 
 }  // namespace aoti_test

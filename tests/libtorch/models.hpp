@@ -9,18 +9,16 @@
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/libtorch.hpp>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "libtorch/runtime_case.hpp"
+#include "runtime/models.hpp"
 #include "support/support.hpp"
 
 namespace aoti_test {
@@ -44,87 +42,12 @@ inline void load_libtorch_so() {
   ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL), nullptr) << ::dlerror();
 }
 
-/// Where the models lie: those of the build, unless AOTI_TEST_MODELS_DIR in the environment names
-/// others, which another torch may have compiled.
-inline std::string models_file(std::string_view name) {
-  const char* other = std::getenv("AOTI_TEST_MODELS_DIR");
-  return std::string{other != nullptr ? other : AOTI_TEST_MODELS_DIR}.append("/").append(name);
-}
-
-inline std::string model_path(std::string_view name) {
-  return models_file(std::string{name}.append(".pt2"));
-}
-
-/// Whether torch before `major`.`minor` compiled the models.
-inline bool compiled_before(int major, int minor) {
-  static const std::pair<int, int> version = [] {
-    std::ifstream file{models_file("stamps.json")};
-    const std::string text{std::istreambuf_iterator<char>{file}, {}};
-    const std::size_t at = text.find(": \"");
-    std::pair<int, int> found;
-    if (at == text.npos || std::sscanf(&text[at + 3], "%d.%d", &found.first, &found.second) != 2) {
-      throw std::runtime_error{"no version in " + models_file("stamps.json")};
-    }
-    return found;
-  }();
-  return version < std::pair{major, minor};
-}
-
-/// Ends a test as skipped.
-[[noreturn]] inline void skip(const std::string& reason) {
-  [&] { GTEST_SKIP() << reason; }();
-  throw testing::AssertionException{
-      testing::TestPartResult{testing::TestPartResult::kSkip, nullptr, 0, reason.c_str()}};
-}
-
-/// Whether a model was refused for functions that only a later libtorch than this one has.
-inline bool needs_later_libtorch(const aoti::Error& error) {
-  return error.code() == aoti::Errc::missing_import &&
-         error.text().find("does not provide aoti_torch_") != std::string_view::npos &&
-         !compiled_before(TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR + 1);
-}
-
-/// Why a model cannot be used; empty where it can. The torch that compiled the others may lack what
-/// it needs, or this libtorch.
-inline std::string unavailable(std::string_view name) {
-  std::ifstream file{models_file(std::string{name}.append(".unavailable"))};
-  if (file) return {std::istreambuf_iterator<char>{file}, {}};
-  auto runner = Runner::open(model_path(name));
-  if (!runner) {
-    return needs_later_libtorch(runner.error()) ? std::string{runner.error().text()} : "";
-  }
-  std::move(runner).value().unload();
-  return {};
-}
-
-/// Those of the models that can be used.
-inline std::vector<const char*> available(std::initializer_list<const char*> names) {
-  std::vector<const char*> result;
-  for (const char* name : names) {
-    if (unavailable(name).empty()) result.push_back(name);
-  }
-  return result;
-}
-
-/// Skips the test where a model cannot be used.
-inline void needs(std::string_view name) {
-  if (const std::string reason = unavailable(name); !reason.empty()) {
-    skip(std::string{name}.append(".pt2: ").append(reason));
-  }
-}
-
-/// The value; without one the test fails and ends.
-template <class T> T value_of(aoti::Result<T> result) {
-  if (!result) throw std::runtime_error{result.error().message()};
-  return std::move(result).value();
-}
-
+// On libtorch, unless another runner is named.
+template <class R = Runner> std::string unavailable(std::string_view name);
 template <class R = Runner>
-R opened(std::string_view model, const aoti::OpenOptions& options = {}) {
-  auto runner = R::open(model_path(model), options);
-  if (!runner) needs(model);
-  return value_of(std::move(runner));
-}
+std::vector<const char*> available(std::initializer_list<const char*> names);
+template <class R = Runner> void needs(std::string_view name);
+template <class R = Runner> R opened(std::string_view model, const aoti::OpenOptions& options);
 
 /// What eager PyTorch computed: the two tensors of NAME.bin.
 struct Recorded {

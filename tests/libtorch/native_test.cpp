@@ -7,6 +7,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include "libtorch/models.hpp"
+#include "runtime/native_case.hpp"
 
 namespace {
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "libtorch/models.hpp"
+#include "runtime/native_case.hpp"
 
 namespace aoti_test {
 

@@ -49,11 +49,6 @@ TEST_F(Models, Image) {
     expect_alike("image", {at::randn({batch, 3, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast)});
   }
 }
-TEST_F(Models, WithoutOperators) {
-  expect_alike("add", {at::randn({8}), at::randn({8})});
-  expect_alike("derived", {at::randn({3, 4}), at::randn({6, 4})});
-  expect_alike("transposed", {at::randn({4, 6}).t(), at::randn({6, 4})});
-}
 
 // Compiled only when asked for by name. A network of many layers adds up what each rounds.
 TEST_F(Models, Vit) { expect_alike("vit", {at::randn({1, 3, 224, 224})}, 10); }

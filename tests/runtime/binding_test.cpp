@@ -87,8 +87,6 @@ AOTITorchError no_addmm(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle, At
 TEST(Binding, NamesAllThatIsMissing) {
   expect_error(aoti::Runner<aoti::Cpu, Native>::open(fake("lacks_import")), Errc::missing_import,
                {"aoti_torch_cpu_addmm_out (torch 2.3)"});
-  expect_error(aoti::Runner<aoti::Cpu, Native>::open(model_path("custom")), Errc::missing_import,
-               {"aoti_torch_proxy_executor_call_function"});
   // Here it is not asked for by name, but given.
   using All = aoti::NativeWith<Provide<imported::cpu_addmm_out, no_addmm>>;
   expect_error(aoti::Runner<aoti::Cpu, All>::open(fake("lacks_import")), Errc::missing_import,

@@ -18,6 +18,16 @@ namespace aoti_test {
 ///   template <class T>
 ///   static std::vector<T> elements(const Tensor&);           in row-major order
 ///   static const void* data(const Tensor&);                  where the memory begins
+/// Batteries on models that torch compiled want besides:
+///   static Tensor empty(std::vector<std::int64_t> sizes, DType);
+///   template <class T>
+///   static Tensor view(T* data, std::vector<std::int64_t> sizes,
+///                      std::vector<std::int64_t> strides);   of memory that stays
+///   static std::size_t owners(const Tensor&);                tensors and handles that share it
+///   static constexpr bool has_operators;                     so that models may import some
+///   static bool needs_later_torch(const Error&);             why a model was refused
+///   static std::string refused_product();                    what addmm says of sizes that do not
+///                      match, here [4, 63] by [64, 32]; where has_operators
 template <class Runtime> struct RuntimeCase;
 
 }  // namespace aoti_test

@@ -1,0 +1,362 @@
+// Weights of models that torch compiled: where they lie, and how they change, on every tensor
+// runtime. A file for one runtime includes how it makes tensors, and says
+//   INSTANTIATE_TYPED_TEST_SUITE_P(Name, WeightsBattery, Runtime);
+#pragma once
+
+#include <aoti/run/weights.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "runtime/models.hpp"
+
+namespace aoti_test {
+
+template <class Runtime> class WeightsBattery : public testing::Test {};
+TYPED_TEST_SUITE_P(WeightsBattery);
+
+/// The file that the mapping at an address belongs to; empty where there is none.
+inline std::string file_at(const void* address) {
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string text; std::getline(maps, text);) {
+    std::uintptr_t begin = 0, end = 0;
+    int path = 0;
+    if (std::sscanf(text.c_str(), "%lx-%lx %*s %*s %*s %*s %n", &begin, &end, &path) < 2) continue;
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    if (at >= begin && at < end) return text.substr(static_cast<std::size_t>(path));
+  }
+  return {};
+}
+
+template <class Runtime> struct Weights : OnRuntime<Runtime> {
+  using B = OnRuntime<Runtime>;
+  using Tensor = typename B::Tensor;
+  using Floats = typename B::Floats;
+  using Named = std::map<std::string, Tensor>;
+
+  /// Models that compute the same in each run.
+  static std::vector<const char*> models() {
+    if (!B::Case::has_operators) return {"types"};
+    return B::available({"types", "mlp", "mlp_plain", "mlp_appended", "mlp_beside"});
+  }
+
+  template <class Runner> static Named named(Runner& runner) {
+    Named result;
+    for (auto& [name, tensor] : value_of(aoti::weights(runner))) result[name] = tensor;
+    return result;
+  }
+  /// Numbers in place of weights: of their names and shapes.
+  static Named random_for(const Named& weights, unsigned seed) {
+    Named result;
+    for (const auto& [name, tensor] : weights) {
+      result[name] = B::random(B::sizes_of(tensor), ++seed);
+    }
+    return result;
+  }
+  static Named halves_of(const Named& weights) {
+    Named result;
+    for (const auto& [name, tensor] : weights) {
+      result[name] = B::floats(B::sizes_of(tensor), B::times(0.5f, B::floats_in(tensor)));
+    }
+    return result;
+  }
+  template <class Runner>
+  static aoti::Result<void> replaced(Runner& runner, const Named& weights, bool shares = false) {
+    auto update = aoti::update_weights(runner);
+    if (!update) return std::move(update).error();
+    for (const auto& [name, tensor] : weights) {
+      auto done = shares ? update.value().share(name, tensor) : update.value().set(name, tensor);
+      if (!done) return done;
+    }
+    return update.value().commit();
+  }
+
+  /// The first output, always on the same inputs.
+  template <class Runner> static Floats output(const Runner& runner, std::string_view model) {
+    typename B::Tensors inputs;
+    if (model == "types") {
+      inputs = {B::longs({0, 3, 9}), B::bools({true, true, true})};
+    } else {
+      inputs = {B::recorded_of(model).input()};
+    }
+    return B::floats_in(value_of(runner.run(inputs))[0]);
+  }
+};
+
+TYPED_TEST_P(WeightsBattery, BesideTheImageAreUsedFromTheFile) {
+  using B = Weights<TypeParam>;
+  const char* model = B::network_beside();
+  B::needs(model);
+  auto runner = B::opened(model);
+  for (const aoti::Constant& constant : runner.constants()) EXPECT_TRUE(constant.described);
+  const auto weights = B::named(runner);
+  EXPECT_FALSE(weights.empty());
+  for (const auto& [name, tensor] : weights) {
+    EXPECT_EQ(file_at(B::Case::data(tensor)), std::filesystem::canonical(model_path(model)))
+        << name;
+  }
+  EXPECT_TRUE(B::works(runner, model));
+  // What is written stays in this runner.
+  for (const auto& [name, tensor] : weights) {
+    *static_cast<float*>(const_cast<void*>(B::Case::data(tensor))) += 7;
+  }
+  EXPECT_FALSE(B::works(runner, model));
+  EXPECT_TRUE(B::works(B::opened(model), model));
+}
+
+TYPED_TEST_P(WeightsBattery, InMemoryAreCopied) {
+  using B = Weights<TypeParam>;
+  const char* model = B::network_beside();
+  B::needs(model);
+  const auto bytes = read_file(model_path(model));
+  auto runner = value_of(B::Runner::open(bytes));
+  for (const auto& [name, tensor] : B::named(runner)) {
+    EXPECT_EQ(file_at(B::Case::data(tensor)).find(".pt2"), std::string::npos) << name;
+  }
+  EXPECT_TRUE(B::works(runner, model));
+}
+
+TYPED_TEST_P(WeightsBattery, ChangeOneByOneAndTogether) {
+  using B = Weights<TypeParam>;
+  for (const char* model : B::models()) {
+    SCOPED_TRACE(model);
+    auto runner = B::opened(model);
+    const auto first = B::named(runner);
+    const auto before = B::output(runner, model);
+    for (unsigned round = 0; round < 4; ++round) {
+      const auto changed = B::random_for(first, 10 * round);
+      ASSERT_TRUE(good(B::replaced(runner, changed, round % 2 == 1)));
+      const auto together = B::output(runner, model);
+      EXPECT_NE(together, before);
+      for (const auto& [name, tensor] : B::named(runner)) {
+        EXPECT_EQ(B::floats_in(tensor), B::floats_in(changed.at(name))) << name;
+      }
+      // Set one by one, they come to the same.
+      auto other = B::opened(model);
+      for (const auto& weight : changed) {
+        ASSERT_TRUE(good(B::replaced(other, {weight})));
+      }
+      EXPECT_EQ(B::output(other, model), together);
+    }
+    auto fresh = B::opened(model);
+    ASSERT_TRUE(good(B::replaced(runner, B::named(fresh))));
+    EXPECT_EQ(B::output(runner, model), before);
+  }
+}
+
+TYPED_TEST_P(WeightsBattery, ChangeAsAWholeOrNotAtAll) {
+  using B = Weights<TypeParam>;
+  using aoti::Errc;
+  for (const char* model : B::models()) {
+    SCOPED_TRACE(model);
+    auto runner = B::opened(model);
+    const auto before = B::output(runner, model);
+    const auto changed = B::random_for(B::named(runner), 1);
+    for (int i = 0; i < 2; ++i) {
+      auto dropped = value_of(aoti::update_weights(runner));
+      expect_error(aoti::update_weights(runner), Errc::bad_state);
+      for (const auto& [name, tensor] : changed) ASSERT_TRUE(good(dropped.set(name, tensor)));
+      EXPECT_EQ(B::output(runner, model), before);
+    }
+    EXPECT_EQ(B::output(runner, model), before);
+    auto update = value_of(aoti::update_weights(runner));
+    for (const auto& [name, tensor] : changed) ASSERT_TRUE(good(update.set(name, tensor)));
+    ASSERT_TRUE(good(update.commit()));
+    expect_error(update.commit(), Errc::bad_state);
+    EXPECT_NE(B::output(runner, model), before);
+  }
+}
+
+TYPED_TEST_P(WeightsBattery, AreStagedSwappedAndFreed) {
+  using B = Weights<TypeParam>;
+  using aoti::Errc;
+  for (const char* model : B::models()) {
+    SCOPED_TRACE(model);
+    auto runner = B::opened(model);
+    const auto before = B::output(runner, model);
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+    auto update = value_of(aoti::update_weights(runner));
+    for (const auto& [name, tensor] : B::random_for(B::named(runner), 1)) {
+      ASSERT_TRUE(good(update.set(name, tensor)));
+    }
+    ASSERT_TRUE(good(update.stage()));
+    EXPECT_EQ(B::output(runner, model), before);
+    ASSERT_TRUE(good(aoti::swap_weights(runner)));
+    const auto after = B::output(runner, model);
+    EXPECT_NE(after, before);
+    ASSERT_TRUE(good(aoti::swap_weights(runner)));
+    EXPECT_EQ(B::output(runner, model), before);
+    ASSERT_TRUE(good(aoti::swap_weights(runner)));
+    ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+    EXPECT_EQ(B::output(runner, model), after);
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+  }
+}
+
+TYPED_TEST_P(WeightsBattery, AreRefusedWhereTheyDoNotFit) {
+  using B = Weights<TypeParam>;
+  using aoti::Errc;
+  auto runner = B::opened("types");
+  const auto before = B::output(runner, "types");
+  auto update = value_of(aoti::update_weights(runner));
+  expect_error(update.set("no.weight", B::random({1}, 1)), Errc::no_such_constant,
+               {"'no.weight'", "table"});
+  expect_error(update.set("table", B::random({4, 10}, 1)), Errc::constant_shape,
+               {"4, 10", "10, 4"});
+  expect_error(update.set("table", B::random({40}, 1)), Errc::constant_shape);
+  expect_error(update.set("table", B::Case::empty({10, 4}, aoti::DType::float64)),
+               Errc::constant_dtype, {"float64", "float32"});
+  expect_error(update.set("table", {}), Errc::undefined_tensor);
+  // Copied from any layout, shared as the code wants it.
+  const auto numbers = B::count_from(100, 40);
+  const auto transposed = B::floats({10, 4}, numbers, {1, 10});
+  expect_error(update.share("table", transposed), Errc::constant_layout, {"1, 10", "4, 1"});
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(B::output(runner, "types"), before);
+  ASSERT_TRUE(good(B::replaced(runner, {{"table", transposed}})));
+  EXPECT_EQ(B::output(runner, "types"),
+            (typename B::Floats{100, 101, 102, 103, 112, 113, 114, 115, 136, 137, 138, 139}));
+}
+
+// Models before torch 2.15 keep for ever what they were given.
+TYPED_TEST_P(WeightsBattery, AreGivenUpOnceReplaced) {
+  using B = Weights<TypeParam>;
+  for (const char* model : B::models()) {
+    SCOPED_TRACE(model);
+    std::vector<typename B::Named> sets(3);
+    {
+      auto runner = B::opened(model);
+      for (unsigned i = 0; i < 3; ++i) {
+        sets[i] = B::random_for(B::named(runner), i);
+        ASSERT_TRUE(good(B::replaced(runner, sets[i], true)));
+        B::output(runner, model);
+        for (const auto& [name, tensor] : sets[i]) EXPECT_GT(B::Case::owners(tensor), 1u) << name;
+      }
+      for (const auto& [name, tensor] : sets[0]) EXPECT_EQ(B::Case::owners(tensor), 1u) << name;
+      for (const auto& [name, tensor] : sets[1]) EXPECT_EQ(B::Case::owners(tensor), 1u) << name;
+    }
+    for (const auto& [name, tensor] : sets[2]) EXPECT_EQ(B::Case::owners(tensor), 1u) << name;
+  }
+}
+
+// A model that writes to a buffer of its own writes to pages of its own.
+TYPED_TEST_P(WeightsBattery, ThatAModelChangesStayItsOwn) {
+  using B = Weights<TypeParam>;
+  const auto x = B::floats({12}, typename B::Floats(12, 1));
+  for (int opening = 0; opening < 2; ++opening) {
+    const auto first = B::opened("mutating"), second = B::opened("mutating");
+    for (int n = 1; n <= 3; ++n) {
+      EXPECT_EQ(B::floats_in(value_of(first.template run<2>(x))[1]),
+                typename B::Floats(12, static_cast<float>(n)));
+    }
+    EXPECT_EQ(B::floats_in(value_of(second.template run<2>(x))[1]), typename B::Floats(12, 1));
+  }
+}
+
+// The n-th run of this model gives x * weight + n, and writes n into a buffer of its own.
+TYPED_TEST_P(WeightsBattery, ThatAModelChangesMayBeReplaced) {
+  using B = Weights<TypeParam>;
+  using Floats = typename B::Floats;
+  auto runner = B::opened("mutating");
+  const auto x = B::floats({12}, Floats(12, 1)), weight = B::floats({12}, Floats(12, 5));
+  const auto after = [&](int n) {
+    auto outputs = value_of(runner.template run<2>(x));
+    EXPECT_EQ(B::floats_in(outputs[1]), Floats(12, static_cast<float>(n)));
+    return B::floats_in(outputs[0]);
+  };
+  EXPECT_EQ(after(1), B::count_from(1, 12));
+  EXPECT_EQ(after(2), B::count_from(2, 12));
+
+  auto update = value_of(aoti::update_weights(runner));
+  ASSERT_TRUE(good(update.set("weight", weight)));
+  ASSERT_TRUE(good(update.set("counter", B::floats({12}, Floats(12, 0)))));
+  EXPECT_EQ(after(3), B::count_from(3, 12));  // not yet
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(after(1), Floats(12, 6));
+
+  // Shared, the model writes to the caller's tensor.
+  const auto counter = B::floats({12}, Floats(12, 0));
+  ASSERT_TRUE(good(B::replaced(runner, {{"counter", counter}}, true)));
+  EXPECT_EQ(after(1), Floats(12, 6));
+  EXPECT_EQ(B::floats_in(counter), Floats(12, 1));
+  EXPECT_EQ(B::floats_in(B::named(runner)["weight"]), Floats(12, 5));
+}
+
+TYPED_TEST_P(WeightsBattery, ComeFromABlob) {
+  using B = Weights<TypeParam>;
+  std::vector<const char*> models{"types"};
+  if (B::Case::has_operators) models.push_back("mlp");
+  for (const char* model : models) {
+    SCOPED_TRACE(model);
+    auto runner = B::opened(model);
+    const auto halves = B::halves_of(B::named(runner));
+    std::size_t size = 0;
+    for (const aoti::Constant& constant : runner.constants()) size += constant.bytes;
+    std::vector<std::byte> blob(size);
+    for (const aoti::Constant& constant : runner.constants()) {
+      const auto numbers = B::floats_in(halves.at(constant.fqn));
+      std::memcpy(blob.data() + constant.offset, numbers.data(), numbers.size() * sizeof(float));
+    }
+    const auto before = B::output(runner, model);
+    auto update = value_of(aoti::update_weights(runner));
+    expect_error(update.set_blob(aoti::Bytes{blob}.first(size - 1)), aoti::Errc::invalid_argument,
+                 {"expected " + std::to_string(size)});
+    ASSERT_TRUE(good(update.set_blob(blob)));
+    EXPECT_EQ(B::output(runner, model), before);
+    ASSERT_TRUE(good(update.commit()));
+    auto other = B::opened(model);
+    ASSERT_TRUE(good(B::replaced(other, halves)));
+    EXPECT_EQ(B::output(runner, model), B::output(other, model));
+    EXPECT_NE(B::output(runner, model), before);
+  }
+}
+
+// Threads run while another changes the weights, a thousand times or more.
+TYPED_TEST_P(WeightsBattery, ChangeUnderLoad) {
+  using B = Weights<TypeParam>;
+  for (const char* model : B::models()) {
+    SCOPED_TRACE(model);
+    auto runner = B::template opened<typename B::SharedRunner>(model, {.instances = 2});
+    typename B::Named sets[2];
+    typename B::Floats outputs[2];
+    for (unsigned k = 0; k < 2; ++k) {
+      sets[k] = B::random_for(B::named(runner), 100 * k);
+      ASSERT_TRUE(good(B::replaced(runner, sets[k])));
+      outputs[k] = B::output(runner, model);
+    }
+    std::atomic<bool> stop = false;
+    std::atomic<int> mixed = 0, runs = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i) {
+      threads.emplace_back([&] {
+        while (!stop) {
+          const auto found = B::output(runner, model);
+          mixed += found == outputs[0] || found == outputs[1] ? 0 : 1;
+          ++runs;
+        }
+      });
+    }
+    for (int i = 0; i < 1000 || runs < 100; ++i) mixed += B::replaced(runner, sets[i % 2]) ? 0 : 1;
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(mixed, 0);
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(WeightsBattery, BesideTheImageAreUsedFromTheFile, InMemoryAreCopied,
+                            ChangeOneByOneAndTogether, ChangeAsAWholeOrNotAtAll,
+                            AreStagedSwappedAndFreed, AreRefusedWhereTheyDoNotFit,
+                            AreGivenUpOnceReplaced, ThatAModelChangesStayItsOwn,
+                            ThatAModelChangesMayBeReplaced, ComeFromABlob, ChangeUnderLoad);
+
+}  // namespace aoti_test
