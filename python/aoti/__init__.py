@@ -9,6 +9,10 @@ Errors are of the classes in aoti.errors, under aoti.Error. The classes and func
 names, are in aoti.drop_in.
 """
 
+from importlib.util import find_spec as _find_spec
+
+from torch import __version__ as _torch
+
 from ._export import SPEC_KEY, Model, export, spec
 from .errors import Error, InputError, LoadError, PackageError, RunError, WeightsError
 
@@ -25,13 +29,12 @@ __all__ = [
     "spec",
 ]
 
-# From a source tree whose compiled part was not built, models can be exported, but not run.
-try:
-    from . import _C
-except ModuleNotFoundError as error:
-    if error.name != "aoti._C":
-        raise
-else:
+# In a source tree, whose compiled part was not built, models can be exported, but not run.
+if _find_spec(f"{__name__}._C") is not None:
+    from ._built import TORCH as _built_for
+
+    if _built_for.split(".")[:2] != _torch.split(".")[:2]:
+        raise ImportError(f"aoti was built for torch {_built_for}, and this is {_torch}: install it anew")
     from ._inspect import ModelInfo, inspect
     from ._model import CompiledModel, ConstantInfo, TensorInfo, ThreadsWarning, WeightsUpdate, load
 

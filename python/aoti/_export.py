@@ -14,8 +14,9 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
@@ -38,6 +39,8 @@ SPEC_KEY = "aoti.spec"
 SPEC_VERSION = 1
 # How many threads the compiled code divides its work among.
 THREADS_KEY = "aoti.threads"
+# What `tune` tried, the fastest first.
+TUNED_KEY = "aoti.tuned"
 
 # Set by `export` itself; another value would make a package that nothing loads, or lose the spec.
 _RESERVED_OPTIONS = ("aot_inductor.package", "aot_inductor.output_path", "aot_inductor.metadata")
@@ -89,6 +92,8 @@ def export(
     models: Model | Mapping[str, Model],
     *,
     extra: Mapping[str, str | bytes] | None = None,
+    threads: int | None = None,
+    tune: bool = False,
 ) -> str:
     """Compiles the models and writes them as one package; returns its path.
 
@@ -97,6 +102,13 @@ def export(
     models: by name; a single Model is named "model".
     extra: files of the user's own, stored under "extra/". Names are relative paths with "/". Upstream's
         Python loader decodes them all as UTF-8, and fails on a package with one that is not.
+    threads: how many threads the models will run with, which compiled code depends on; None for
+        torch.get_num_threads().
+    tune: compiles each model, which is one for the CPU, in the ways that matter there: with the defaults, with freezing,
+        with products of matrices in C++, and with both; `Model.options` hold for all. Runs each on the example inputs,
+        as the package will be run; leaves out those whose outputs are not the module's, and keeps the fastest. Says on
+        stderr what it does; what was tried stands in the metadata under "aoti.tuned". Takes minutes. Freezing makes
+        constants of the weights, so that they cannot be changed any more.
 
     Raises ValueError for unusable arguments, before anything is compiled. What torch raises while it
     exports or compiles passes through.
@@ -111,14 +123,16 @@ def export(
     extra = dict(extra or {})
     for name, content in extra.items():
         _check_extra(name, content)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads: expected a number from 1, got {threads!r}")
 
-    with tempfile.TemporaryDirectory(prefix="aoti-") as work:
+    with _threads_set(threads), tempfile.TemporaryDirectory(prefix="aoti-") as work:
         files: dict[str, list[Any]] = {}
         for index, (name, model) in enumerate(models.items()):
             # One directory each: files are named by a hash of the code, so equal models would share metadata.
             directory = os.path.join(work, str(index))
             os.mkdir(directory)
-            files[name] = _compile(name, model, directory)
+            files[name] = (_tune if tune else _compile)(name, model, directory)
         _write(target, files, extra)
     return str(target)
 
@@ -250,12 +264,50 @@ def _check_extra(name: Any, content: Any) -> None:
         raise ValueError(f"extra: '{name}': expected str or bytes, got {type(content).__name__}")
 
 
-def _compile(name: str, model: Model, directory: str) -> list[Any]:
+@contextmanager
+def _threads_set(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _exported(model: Model) -> ExportedProgram:
+    if isinstance(model.module, ExportedProgram):
+        return model.module
+    kwargs = dict(model.kwargs) if model.kwargs else None
+    return torch.export.export(model.module, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
+
+
+def _tune(name: str, model: Model, directory: str) -> list[Any]:
+    """As `_compile`, of the fastest way to compile it."""
+    from ._model import load
+    from ._tune import fastest
+
+    ep = _exported(model)
+    args, kwargs = ep.example_inputs
+    if any(isinstance(leaf, torch.Tensor) and not leaf.is_cpu for leaf in pytree.tree_leaves((args, kwargs))):
+        raise ValueError("tune: expected a model for the CPU")
+
+    def compile_with(options: Mapping[str, Any], folder: str) -> tuple[list[Any], Callable[[], Any]]:
+        files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+        path = Path(folder) / "candidate.pt2"
+        _write(path, {name: files}, {})
+        compiled = load(path, threads=torch.get_num_threads())
+        return files, lambda: compiled(*args, **kwargs)
+
+    with torch.no_grad():
+        expected = ep.module()(*args, **kwargs)
+        files, tried = fastest(compile_with, expected, directory, f"tuning {name}")
+    _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
+    return files
+
+
+def _compile(name: str, model: Model, directory: str, ep: ExportedProgram | None = None) -> list[Any]:
     """Returns what Inductor generated: paths under `directory`, and weights that are still in memory."""
-    ep = model.module
-    if not isinstance(ep, ExportedProgram):
-        kwargs = dict(model.kwargs) if model.kwargs else None
-        ep = torch.export.export(ep, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
+    ep = ep or _exported(model)
     description = spec(ep)
     options = dict(model.options or {})
     beside = _weights_go_beside(ep, options)
@@ -269,7 +321,7 @@ def _compile(name: str, model: Model, directory: str) -> list[Any]:
         constants = _constants(ep, files)
     _check_counts(name, description, files)
     if constants is not None:
-        _amend_metadata(files, {**description, "constants": constants})
+        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants})
     return files
 
 
@@ -331,11 +383,11 @@ def _paths(files: list[Any], ending: str) -> list[Path]:
     return [Path(file) for file in files if isinstance(file, str) and file.endswith(ending)]
 
 
-def _amend_metadata(files: list[Any], description: dict[str, Any]) -> None:
+def _amend_metadata(files: list[Any], key: str, value: dict[str, Any]) -> None:
     """Upstream's loader reads the metadata of the wrapper or that of the kernels; both are amended."""
     for path in _paths(files, "_metadata.json"):
         metadata = json.loads(path.read_text(encoding="utf-8"))
-        metadata[SPEC_KEY] = _compact(description)
+        metadata[key] = _compact(value)
         path.write_text(json.dumps(metadata), encoding="utf-8")
 
 
