@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from . import _C
-from ._export import SPEC_KEY, THREADS_KEY
+from ._export import SPEC_KEY, THREADS_KEY, TUNED_KEY
 from ._model import ConstantInfo, TensorInfo, source_of, tensors_of
 
 
@@ -39,6 +39,7 @@ class ModelInfo:
             ("device", self.metadata.get("AOTI_DEVICE_KEY", "not told")),
             ("threads", "not told" if self.threads is None else str(self.threads)),
             ("size", f"{self.image:,} bytes of code, {self.weights:,} bytes of weights beside it"),
+            *(("tuned", text) for text in _tuned(self.metadata)),
             *(("input", str(tensor)) for tensor in self.inputs),
             *(("output", str(tensor)) for tensor in self.outputs),
             *(("weight", f"{c.name}: {c.dtype}{list(c.shape or ())}, {c.bytes:,} bytes") for c in self.constants),
@@ -62,6 +63,16 @@ def inspect(source: str | os.PathLike[str] | bytes | BinaryIO) -> Inspection:
     Raises PackageError where the file is not what it should be.
     """
     return Inspection(_info(*described) for described in _C._describe(source_of(source)))
+
+
+def _tuned(metadata: Mapping[str, str]) -> list[str]:
+    if TUNED_KEY not in metadata:
+        return []
+    tuned = json.loads(metadata[TUNED_KEY])
+    return [
+        f"{row['name']}: " + (row["failed"] if "failed" in row else f"{row['microseconds']:,} µs, {tuned['threads']} threads")
+        for row in tuned["tried"]
+    ]
 
 
 def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None) -> ModelInfo:

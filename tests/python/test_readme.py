@@ -1,6 +1,9 @@
 """The README's code is code that is run: each block marked with a file is a part of that file."""
 
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,3 +22,10 @@ def test_block_is_part_of_its_file(path: str, code: str) -> None:
         return "\n".join(line.strip() for line in text.strip().splitlines())
 
     assert lines(code) in lines((ROOT / path).read_text())
+
+
+@pytest.mark.skipif(find_spec("aoti._C") is None, reason="the compiled part of the package was not built")
+def test_the_example_in_python_runs() -> None:
+    done = subprocess.run([sys.executable, ROOT / "examples" / "14_python.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "wrong input shape" in done.stdout
