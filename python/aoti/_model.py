@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -55,8 +57,10 @@ class CompiledModel(_C.Model):
     """A compiled model, called as the exported module was; made by `load`.
 
     Any number of threads may call it. A call releases the GIL while the model runs. Tensors are torch's; numpy arrays
-    and other objects with __dlpack__ are used where they lie, on the CPU. Arguments are checked against the shapes,
-    dtypes and devices that the model was exported for: InputError, a ValueError, says what does not fit.
+    and other objects with __dlpack__ are used where they lie, on the CPU. Where the package tells the shapes, dtypes and
+    devices that the model was exported for, as those of `export` do, arguments are checked against them: InputError, a
+    ValueError, says what does not fit. Numbers, texts and the like among the arguments were compiled in: their values are
+    not looked at.
     """
 
     metadata: dict[str, str]  # what the package says of the model
@@ -80,7 +84,7 @@ class CompiledModel(_C.Model):
         ]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights in use, by name. They share the model's memory until they are replaced."""
+        """Copies of the weights in use, by name."""
         return self._weights()
 
     def update(self, *, share: bool = False) -> WeightsUpdate:
@@ -101,8 +105,10 @@ class CompiledModel(_C.Model):
         """Calls of models whose arguments or results are nests of containers."""
         in_text, out_text = self._call_spec
         if not in_text:
+            if kwargs:
+                raise InputError(f"the model has no call spec, and takes no keywords: found {[*kwargs]}", "invalid argument")
             return self._call_flat(list(args))
-        in_spec, out_spec = pytree.treespec_loads(in_text), pytree.treespec_loads(out_text)
+        in_spec, out_spec = _tree(in_text), _tree(out_text)
         names = pytree.tree_unflatten([None] * in_spec.num_leaves, in_spec)[1]
         if names.keys() == kwargs.keys():
             kwargs = {name: kwargs[name] for name in names}
@@ -159,27 +165,33 @@ def load(
         file. Nothing is extracted.
     model: its name in the package; None for the only one.
     device: which device of the kind that the model was compiled for, such as "cuda:1"; None for the current one.
-    threads: how many threads a run uses inside; None for torch.get_num_threads(). A ThreadsWarning says when the model
-        was compiled for another number.
+    threads: how many threads a run uses inside; None for torch.get_num_threads(), which is set to this number during
+        each run. A ThreadsWarning says when the model was compiled for another number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
     operator_libraries: shared objects that define operators which the model calls, loaded before it.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
-    this torch; both are RuntimeErrors.
+    this torch; both are RuntimeErrors. A model's code, some hundred kilobytes, stays loaded until the process ends.
     """
     source = source_of(source)
     for what, number in (("threads", threads), ("instances", instances)):
-        if number is not None and (not isinstance(number, int) or number < 1):
-            raise ValueError(f"{what}: expected a number from 1; found {number!r}")
+        if number is not None and (type(number) is not int or not 1 <= number <= 1 << 16):
+            raise ValueError(f"{what}: expected a number from 1 to 65536; found {number!r}")
+    if not isinstance(model, (str, type(None))):
+        raise TypeError(f"model: expected a name or None; found {type(model).__name__}")
+    if isinstance(operator_libraries, (str, bytes, os.PathLike)):
+        raise TypeError("operator_libraries: expected a sequence of paths; found one path")
+    wanted = _device(device)
     opened = CompiledModel(
         source,
         model or "",
-        _index(device),
+        -1 if wanted is None or wanted.index is None else wanted.index,
         threads or 0,
         instances,
         [os.fspath(library) for library in operator_libraries],
     )
-    _expect_kind(device, opened.device)
+    if wanted is not None and not isinstance(device, int) and wanted.type != opened.device:
+        raise ValueError(f"device: the model was compiled for {opened.device}; asked for was {device}")
     compiled_for, uses = int(opened.metadata.get(THREADS_KEY, 0)), threads or torch.get_num_threads()
     if compiled_for > 1 and compiled_for != uses:
         warnings.warn(
@@ -189,6 +201,11 @@ def load(
             stacklevel=2,
         )
     return opened
+
+
+@functools.lru_cache
+def _tree(text: str) -> pytree.TreeSpec:
+    return pytree.treespec_loads(text)
 
 
 def _form(spec: pytree.TreeSpec) -> str:
@@ -201,19 +218,18 @@ def _form(spec: pytree.TreeSpec) -> str:
 def source_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> str | bytes:
     if hasattr(source, "read"):
         source = source.read()
+        if isinstance(source, str):
+            raise TypeError("source: expected a file that is open in binary mode")
     return bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source)
 
 
-def _index(device: str | torch.device | int | None) -> int:
-    if isinstance(device, int):
+def _device(device: str | torch.device | int | None) -> torch.device | None:
+    if device is None or isinstance(device, torch.device):
         return device
-    index = torch.device(device).index if device is not None else None
-    return -1 if index is None else index
-
-
-def _expect_kind(device: str | torch.device | int | None, found: str) -> None:
-    if device is not None and not isinstance(device, int) and torch.device(device).type != found:
-        raise ValueError(f"device: the model was compiled for {found}; asked for was {device}")
+    try:
+        return torch.device(device) if isinstance(device, str) else torch.device("cpu", operator.index(device))
+    except RuntimeError as error:
+        raise ValueError(f"device: {error}") from None
 
 
 def tensors_of(metadata: Mapping[str, str], which: str) -> list[TensorInfo]:

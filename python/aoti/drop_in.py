@@ -2,6 +2,9 @@
 
 What they do better: inputs and weights are checked, errors (RuntimeErrors, of aoti.errors) say what was found and
 expected, an update of weights happens as a whole or not at all, and the GIL is released.
+
+What they refuse: an exchange of sets of weights where there is only one; and weights for a bare shared object without any,
+whose shapes nothing tells, so that they cannot be checked: a package of aoti.export tells them.
 """
 
 from ._C import (

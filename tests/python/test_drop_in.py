@@ -1,10 +1,14 @@
 """aoti.drop_in beside torch._C._aoti: the same scripts on either, with the same results and kinds of errors."""
 
+import _datetime as datetime
+import gc
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 import aoti
 import aoti.drop_in
@@ -190,16 +194,72 @@ def test_a_pointer_is_taken_once():
     aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
     with pytest.raises(ValueError, match="already taken"):
         aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
-    for bad in (None, 0, 7, "x"):
+    for bad in (None, 0, 7, "x", datetime.datetime_CAPI):
         with pytest.raises(TypeError):
             aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(bad)
         with pytest.raises(TypeError):
             aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs([bad])
 
 
-def test_a_model_without_its_weights_is_refused(unpacked):
-    with pytest.raises(aoti.Error):
-        aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("mutating"), 1)
+def test_a_package_without_weights_waits_for_them(unpacked):
+    x = torch.randn(3, 16)
+    other = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    loader = aoti.drop_in.AOTIModelPackageLoader(package("linear_none"))
+    with pytest.raises(aoti.RunError):
+        loader.run([x])
+    loader.load_constants(types.MappingProxyType(other.extract_constants_map(False)), False, True)
+    torch.testing.assert_close(loader.run([x]), other.run([x]))
+
+
+def test_weights_of_unknown_shapes_are_refused(unpacked):
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("mutating"), 1)
+    assert not runner.did_call_load_constants()
+    with pytest.raises(aoti.RunError):
+        runner.run([torch.ones(12)])
+    with pytest.raises(aoti.LoadError, match="cannot be checked"):
+        runner.update_constant_buffer(WEIGHT, False, True)
+
+
+def test_weights_outlive_what_they_were_taken_from(unpacked):
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    weights = runner.extract_constants_map(False)
+    kept = {name: tensor.clone() for name, tensor in weights.items()}
+    assert runner.extract_constants_map(True) == {}
+    del runner
+    gc.collect()
+    torch.testing.assert_close(weights, kept)
+
+
+def test_what_is_no_tensor_in_memory_is_refused():
+    loader = aoti.drop_in.AOTIModelPackageLoader(package("add"))
+    a = torch.ones(8)
+    with FakeTensorMode():
+        fake = torch.ones(8)
+    with pytest.raises(aoti.InputError, match="no memory of its own"):
+        loader.run([fake, a])
+    torch.testing.assert_close(loader.run([torch.nn.Parameter(a), a]), [2 * a])
+    freed = torch.ones(12)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(aoti.WeightsError, match="freed"):
+        aoti.drop_in.AOTIModelPackageLoader(package("mutating")).update_constant_buffer({"weight": freed}, False, False)
+
+
+def test_objects_without_their_init_are_type_errors():
+    loader = aoti.drop_in.AOTIModelPackageLoader
+    with pytest.raises(TypeError):
+        loader.__new__(loader).run([torch.ones(8)] * 2)
+    with pytest.raises(TypeError):
+        loader.__new__(loader).get_metadata()
+
+
+def test_devices_and_counts_are_checked(unpacked):
+    for text in ("cpu:x", "cuda:0", "cpu:", "0"):
+        with pytest.raises(aoti.InputError):
+            aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), 1, text)
+    with pytest.raises(aoti.InputError):
+        aoti.drop_in.AOTIModelPackageLoader(package("add"), device_index=-2)
+    with pytest.raises(aoti.InputError):
+        aoti.drop_in.AOTIModelPackageLoader(package("add"), run_single_threaded=True, num_runners=2)
 
 
 def test_inputs_are_checked():

@@ -1,5 +1,6 @@
 """aoti.load and what it returns, aoti.inspect, and the command."""
 
+import gc
 import io
 import pickle
 import signal
@@ -110,13 +111,20 @@ def test_files_that_are_no_packages(tmp_path):
 
 
 def test_options_are_checked():
-    for bad in ({"threads": 0}, {"instances": 0}, {"threads": "two"}):
+    for bad in ({"threads": 0}, {"instances": 0}, {"threads": "two"}, {"threads": True}, {"device": "x"}):
         with pytest.raises(ValueError):
             aoti.load(package("add"), **bad)
     with pytest.raises(ValueError, match="compiled for cpu"):
         aoti.load(package("add"), device="cuda:0")
     with pytest.raises(aoti.LoadError):
         aoti.load(package("add"), device="cpu:3")
+    for bad in ({"model": 3}, {"operator_libraries": "libx.so"}):
+        with pytest.raises(TypeError):
+            aoti.load(package("add"), **bad)
+    with pytest.raises(TypeError, match="binary"), open(__file__) as text:
+        aoti.load(text)
+    with pytest.raises(TypeError):
+        aoti.CompiledModel.__new__(aoti.CompiledModel)(torch.ones(8))
     torch.testing.assert_close(aoti.load(package("add"), device="cpu")(torch.ones(8), torch.ones(8))[0].item(), 2.0)
 
 
@@ -151,6 +159,48 @@ def test_weights_change_as_a_whole():
         u.update({"weight": own})
     own.fill_(1)
     torch.testing.assert_close(model(x)[0], torch.full((12,), 4.0))
+
+
+def test_weights_are_copies_that_stay():
+    model = aoti.load(package("linear_embedded"), instances=2)
+    weights = model.weights()
+    errors = []
+
+    def work(call):
+        try:
+            for _ in range(100):
+                call()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    def update():
+        with model.update() as u:
+            u.update(weights)
+
+    threads = [threading.Thread(target=work, args=(call,)) for call in (update, update, model.weights, model.weights)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not errors
+    kept = {name: tensor.clone() for name, tensor in weights.items()}
+    del model
+    gc.collect()
+    torch.testing.assert_close(weights, kept)
+
+
+def test_a_call_from_inside_the_models_own_run_is_an_error():
+    calls = []
+
+    @torch.library.custom_op("aoti_tests::twice_plus", mutates_args=())
+    def twice_plus(x: torch.Tensor, alpha: float) -> torch.Tensor:
+        if not calls:
+            calls.append(x)
+            with pytest.raises(aoti.RunError, match="inside a run"):
+                model(x)
+        return 2 * x + alpha
+
+    model = aoti.load(package("custom"))
+    model(torch.ones(8))
+    assert calls
 
 
 def test_threads_take_turns_and_the_gil_is_free(add):

@@ -24,11 +24,18 @@ constexpr const char* exception_of(Errc code) noexcept {
   return "RunError";
 }
 
-/// Raises an error in Python, with `code` and the text. The caller has the GIL.
+/// Raises an error in Python, with `code` and the text: a plain RuntimeError where the package aoti
+/// is not installed. The caller has the GIL.
 [[noreturn, gnu::cold]] inline void raise(const Error& error) {
-  const py::object type = py::module_::import("aoti.errors").attr(exception_of(error.code()));
-  const std::string_view code = to_string(error.code());
-  py::set_error(type, type(error.message(), std::string{code}));
+  py::object module;
+  try {
+    module = py::module_::import("aoti.errors");
+  } catch (py::error_already_set&) {  // another extension's, where the package is not installed
+    py::set_error(PyExc_RuntimeError, error.message().c_str());
+    throw py::error_already_set{};
+  }
+  const py::object type = module.attr(exception_of(error.code()));
+  py::set_error(type, type(error.message(), std::string{to_string(error.code())}));
   throw py::error_already_set{};
 }
 

@@ -39,7 +39,7 @@ class ThreadsGuard {
 /// and which returns a tensor, or a tuple or a list of tensors, is called without a detour; for
 /// others the nests of their arguments are taken apart and put together by the class in Python that
 /// derives from this one, in `_nested(args, kwargs)`.
-class Model {
+class Model : public Zeroed {
  public:
   /// @param threads how many threads a run uses inside; 0 for as many as torch does
   Model(std::unique_ptr<Program> program, int threads)
@@ -52,6 +52,7 @@ class Model {
     const auto [args, kwargs, result] = std::move(spec).value();
     plain_arguments_ = args.type == "builtins.tuple" && is_flat(args) && kwargs.children.empty() &&
                        args.children.size() == program_->input_count();
+    if (result.leaf_count() != program_->output_count()) return;
     if (result.is_leaf()) {
       result_ = Form::one;
     } else if (is_flat(result) && result.type == "builtins.tuple") {
@@ -61,19 +62,22 @@ class Model {
     }
   }
 
-  Program& program() const noexcept { return *program_; }
+  Program& program() const {
+    if (program_ == nullptr) throw py::type_error("the model was made without its __init__");
+    return *program_;
+  }
   const std::array<std::string, 2>& call_spec() const noexcept { return texts_; }
 
   /// Positional arguments and a dict of others, or null, as tp_call has them.
   py::object call(py::handle self, py::handle args, PyObject* kwargs) const {
+    const std::size_t expected = program().input_count();
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
-    const bool plain = plain_arguments_ && result_ != Form::nested &&
-                       count == program_->input_count() &&
+    const bool plain = plain_arguments_ && result_ != Form::nested && count == expected &&
                        (kwargs == nullptr || PyDict_GET_SIZE(kwargs) == 0);
     if (!plain) {
       return self.attr("_nested")(args, kwargs != nullptr ? py::handle{kwargs} : py::dict{});
     }
-    TensorBuffer inputs = tensors_of({PySequence_Fast_ITEMS(args.ptr()), count}, "argument");
+    TensorBuffer inputs = tensors_of(args, "argument");
     TensorBuffer outputs = run(inputs);
     if (result_ == Form::one) return object_of(std::move(outputs.tensors()[0]));
     if (result_ == Form::list) return sequence_of<py::list>(outputs.tensors());
@@ -82,8 +86,7 @@ class Model {
 
   /// The same with leaves in a list, which gives a list of leaves.
   py::list call_flat(const py::list& leaves) const {
-    TensorBuffer inputs =
-        tensors_of({PySequence_Fast_ITEMS(leaves.ptr()), leaves.size()}, "argument");
+    TensorBuffer inputs = tensors_of(leaves, "argument");
     TensorBuffer outputs = run(inputs);
     return sequence_of<py::list>(outputs.tensors());
   }
@@ -99,7 +102,7 @@ class Model {
   }
 
   TensorBuffer run(TensorBuffer& inputs) const {
-    TensorBuffer outputs{program_->output_count()};
+    TensorBuffer outputs{program().output_count()};
     without_gil([&] {
       const detail::ThreadsGuard guard{threads_};
       return program_->run(inputs.tensors(), outputs.tensors(), nullptr);
@@ -180,7 +183,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
                        .operator_libraries = std::move(libraries)};
-    if (device >= 0) choice.device = {device};
+    choice.device = detail::device_of(device);
     auto program =
         without_gil([&, in = detail::Source{source}]() -> Result<std::unique_ptr<Program>> {
           auto package = in.open();
@@ -189,12 +192,12 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
         });
     return std::make_unique<Model>(std::move(program), threads);
   };
-  const auto update = [](Model& self, const py::dict& tensors, bool share) {
+  const auto update = [](Model& self, const py::object& tensors, bool share) {
     detail::update(self.program(), tensors, false, false, share);
   };
-  py::class_<Model>(module, "Model", py::custom_type_setup([](PyHeapTypeObject* type) {
-                      type->ht_type.tp_call = detail::call_model;
-                    }))
+  py::class_<Model>(module, "Model", py::module_local(),
+                    py::custom_type_setup(
+                        [](PyHeapTypeObject* type) { type->ht_type.tp_call = detail::call_model; }))
       .def(py::init(open), py::arg("source"), py::arg("model"), py::arg("device"),
            py::arg("threads"), py::arg("instances"), py::arg("operator_libraries"))
       .def("_call_flat", &Model::call_flat)
@@ -202,7 +205,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
       .def("_weights",
            [](Model& self) {
              return detail::dict_of(
-                 without_gil([&] { return self.program().weights(Buffer::active); }));
+                 without_gil([&] { return self.program().weights(Buffer::active, true); }));
            })
       .def_property_readonly("_call_spec", &Model::call_spec)
       .def_property_readonly(

@@ -22,7 +22,7 @@ inline py::capsule capsule_of(const at::Tensor& tensor) {
 inline py::object steal(py::handle capsule) {
   void* pointer = nullptr;
   if (PyCapsule_CheckExact(capsule.ptr())) {
-    pointer = PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr()));
+    pointer = PyCapsule_GetPointer(capsule.ptr(), nullptr);
   }
   if (pointer == nullptr) {
     PyErr_Clear();
@@ -46,7 +46,8 @@ inline py::object steal(py::handle capsule) {
 ///
 /// A handle that nobody takes leaks its tensor: that is why they are called unsafe. Taking a tensor
 /// twice from one capsule is a ValueError; from two capsules with the same pointer, or from one
-/// that holds anything but a tensor's handle, it cannot be told and the process may crash.
+/// without a name that holds anything but a tensor's handle, it cannot be told and the process may
+/// crash.
 inline void bind_pointers(py::module_& module) {
   module.def("unsafe_alloc_void_ptr_from_tensor",
              [](const at::Tensor& tensor) { return detail::capsule_of(tensor); });

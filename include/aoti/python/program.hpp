@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <concepts>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +34,12 @@ struct Update {
   bool share = false;  ///< Whether the model uses the tensors themselves.
 };
 
+/// What an object in Python holds. Zeroed, since Python can make objects without their __init__.
+struct Zeroed {
+  static void* operator new(std::size_t size) { return std::memset(::operator new(size), 0, size); }
+  static void* operator new(std::size_t, void* place) noexcept { return place; }
+};
+
 /// A Runner behind one interface. Any number of threads may call it. None of the functions needs
 /// the GIL. A run is on the stream whose handle is given, or on the current one for null.
 class Program {
@@ -47,7 +57,6 @@ class Program {
   virtual std::size_t output_count() const = 0;
   /// The two texts of the model's call spec; empty where it has none.
   virtual Result<std::array<std::string, 2>> call_spec() const = 0;
-  virtual const ModelSpec* spec() const = 0;
   virtual const Metadata& metadata() const = 0;
   virtual const std::vector<Constant>& constants() const = 0;
   virtual const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const = 0;
@@ -56,7 +65,8 @@ class Program {
   virtual Result<void> use_stream_affinity() = 0;
 
   virtual WeightsState weights_state() const = 0;
-  virtual Result<NamedTensors> weights(Buffer buffer) = 0;
+  /// Copies, or tensors that share the model's memory: valid while it lives and has that set.
+  virtual Result<NamedTensors> weights(Buffer buffer, bool copy) = 0;
   /// All of the tensors, or none where an error is returned.
   virtual Result<void> update(const NamedTensors& tensors, Update how) = 0;
   virtual Result<void> update_from_blob(const std::string& path) = 0;
@@ -79,12 +89,12 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
 
   Result<void> run(std::span<const at::Tensor> inputs, std::span<at::Tensor> outputs,
                    void* stream) const override {
-    const Turn turn{mutex_};
-    return runner_.run_into(inputs, outputs, stream_of(stream));
+    return in_turn(
+        [&]() -> Result<void> { return runner_.run_into(inputs, outputs, stream_of(stream)); });
   }
   Result<Tensors> boxed_run(std::span<at::Tensor> inputs, void* stream) const override {
-    const Turn turn{mutex_};
-    return runner_.boxed_run(inputs, stream_of(stream));
+    return in_turn(
+        [&]() -> Result<Tensors> { return runner_.boxed_run(inputs, stream_of(stream)); });
   }
 
   std::size_t input_count() const override { return runner_.input_count(); }
@@ -96,7 +106,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     if (!done) return std::move(done).error();
     return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
   }
-  const ModelSpec* spec() const override { return runner_.spec(); }
   const Metadata& metadata() const override { return runner_.metadata(); }
   const std::vector<Constant>& constants() const override { return runner_.constants(); }
   const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const override {
@@ -108,52 +117,75 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   }
 
   WeightsState weights_state() const override { return runner_.weights_state(); }
-  Result<NamedTensors> weights(Buffer buffer) override {
-    const Turn turn{mutex_};
-    auto found = aoti::weights(runner_, buffer);
-    if (!found) return std::move(found).error();
-    NamedTensors tensors;
-    for (auto& [name, tensor] : found.value()) tensors.emplace_back(name, std::move(tensor));
-    return tensors;
+  Result<NamedTensors> weights(Buffer buffer, bool copy) override {
+    return with_weights([&]() -> Result<NamedTensors> {
+      auto found = aoti::weights(runner_, buffer);
+      if (!found) return std::move(found).error();
+      NamedTensors tensors;
+      for (auto& [name, tensor] : found.value()) {
+        tensors.emplace_back(name, copy ? tensor.clone() : std::move(tensor));
+      }
+      return tensors;
+    });
   }
   Result<void> update(const NamedTensors& tensors, Update how) override {
     if (how.full) {
       if (auto done = expect_all(tensors); !done) return done;
     }
-    const Turn turn{mutex_};
-    auto update = update_weights(runner_);
-    if (!update) return std::move(update).error();
-    for (const auto& [name, tensor] : tensors) {
-      auto done = how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
-      if (!done) return done;
-    }
-    return how.buffer == Buffer::active ? update.value().commit() : update.value().stage();
+    return with_weights([&]() -> Result<void> {
+      auto update = update_weights(runner_);
+      if (!update) return std::move(update).error();
+      for (const auto& [name, tensor] : tensors) {
+        auto done =
+            how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
+        if (!done) return done;
+      }
+      return how.buffer == Buffer::active ? update.value().commit() : update.value().stage();
+    });
   }
   Result<void> update_from_blob(const std::string& path) override {
-    const Turn turn{mutex_};
-    auto update = update_weights(runner_);
-    if (!update) return std::move(update).error();
-    if (auto done = update.value().set_blob(path); !done) return done;
-    return update.value().commit();
+    return with_weights([&]() -> Result<void> {
+      auto update = update_weights(runner_);
+      if (!update) return std::move(update).error();
+      if (auto done = update.value().set_blob(path); !done) return done;
+      return update.value().commit();
+    });
   }
   Result<void> swap_weights() override {
-    const Turn turn{mutex_};
-    return aoti::swap_weights(runner_);
+    return with_weights([&]() -> Result<void> { return aoti::swap_weights(runner_); });
   }
   Result<void> free_inactive_weights() override {
-    const Turn turn{mutex_};
-    return aoti::free_inactive_weights(runner_);
+    return with_weights([&]() -> Result<void> { return aoti::free_inactive_weights(runner_); });
   }
 
  private:
-  struct NoMutex {
-    void lock() noexcept {}
-    void unlock() noexcept {}
-  };
-  using Mutex = std::conditional_t<access == Access::exclusive, std::mutex, NoMutex>;
-  using Turn = std::lock_guard<Mutex>;
-
   explicit ProgramOf(Runner runner) : runner_{std::move(runner)} {}
+
+  /// Calls `body`, with exclusive access while no other thread does. A call from inside a run,
+  /// which an operator in Python may make, would wait for itself.
+  template <class Body> auto in_turn(Body&& body) const -> decltype(body()) {
+    if constexpr (access == Access::shared) {
+      return body();
+    } else {
+      const std::thread::id self = std::this_thread::get_id();
+      if (owner_.load(std::memory_order_relaxed) == self) {
+        return Error{Errc::bad_state, runner_.origin(),
+                     "the model was called from inside a run of it"};
+      }
+      const std::lock_guard lock{mutex_};
+      owner_.store(self, std::memory_order_relaxed);
+      auto result = body();
+      owner_.store({}, std::memory_order_relaxed);
+      return result;
+    }
+  }
+  /// The same for what one thread at a time may do even where several may run.
+  template <class Body> auto with_weights(Body&& body) -> decltype(body()) {
+    return in_turn([&]() -> decltype(body()) {
+      const std::lock_guard lock{weights_mutex_};
+      return body();
+    });
+  }
 
   static typename Device::Stream stream_of(void* handle) {
     if constexpr (std::constructible_from<typename Device::Stream, void*>) {
@@ -178,7 +210,9 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   }
 
   Runner runner_;
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;  // of runs, with exclusive access
+  mutable std::atomic<std::thread::id> owner_{};
+  std::mutex weights_mutex_;
 };
 
 /// Opens a package, a bare shared object or either's path for one kind of device.

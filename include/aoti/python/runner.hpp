@@ -5,8 +5,8 @@
 #include <torch/csrc/jit/python/pybind_utils.h>
 
 #include <array>
+#include <charconv>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,42 +21,82 @@ namespace aoti::python {
 
 namespace detail {
 
-/// The pointer in a capsule of any name; null for None.
+/// The pointer in a capsule without a name; null for None.
 inline void* pointer_in(py::handle capsule, const char* what) {
   if (capsule.is_none()) return nullptr;
   if (!PyCapsule_CheckExact(capsule.ptr())) {
     throw py::type_error(aoti::detail::concat(
         {what, ": expected a capsule; found ", Py_TYPE(capsule.ptr())->tp_name}));
   }
-  void* pointer = PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr()));
-  if (pointer == nullptr) throw py::error_already_set{};
+  void* pointer = PyCapsule_GetPointer(capsule.ptr(), nullptr);
+  if (pointer == nullptr) {
+    PyErr_Clear();
+    throw py::type_error(aoti::detail::concat({what, ": expected a capsule without a name"}));
+  }
   return pointer;
 }
 
-inline NamedTensors named(const py::dict& map) {
+inline NamedTensors named(const py::object& mapping) {
   NamedTensors tensors;
-  for (const auto& [name, tensor] : map) {
-    if (!THPVariable_Check(tensor.ptr())) {
-      throw py::type_error(aoti::detail::concat({"weight '", py::cast<std::string>(py::str(name)),
-                                                 "': expected a torch.Tensor; found ",
-                                                 Py_TYPE(tensor.ptr())->tp_name}));
+  const py::dict map{mapping};
+  for (const auto& [key, value] : map) {
+    const std::string name = py::cast<std::string>(py::str(key));
+    const std::string what = aoti::detail::concat({"weight '", name, "'"});
+    if (!py::isinstance<py::str>(key) || !THPVariable_Check(value.ptr())) {
+      throw py::type_error(aoti::detail::concat(
+          {what, ": expected a name and a torch.Tensor; found ", Py_TYPE(value.ptr())->tp_name}));
     }
-    tensors.emplace_back(py::cast<std::string>(name), THPVariable_Unpack(tensor.ptr()));
+    tensors.emplace_back(name, THPVariable_Unpack(value.ptr()));
+    expect_memory(tensors.back().second, Errc::constant_layout, what);
   }
   return tensors;
 }
 
+/// "", "cuda" or "cuda:1".
+inline DeviceIndex device_of(std::string_view key, const std::string& text) {
+  std::string_view rest = text;
+  if (rest.starts_with(key)) rest.remove_prefix(key.size());
+  if (rest.empty()) return DeviceIndex::current();
+  int index = -1;
+  if (rest.front() == ':' && rest.size() > 1) {
+    const auto [end, failed] = std::from_chars(rest.data() + 1, rest.data() + rest.size(), index);
+    if (failed != std::errc{} || end != rest.data() + rest.size()) index = -1;
+  }
+  if (index < 0 || rest.size() == text.size()) {
+    raise(
+        Error{Errc::invalid_argument, "device_str",
+              aoti::detail::concat({"found '", text, "', expected '", key, "' or '", key, ":0'"})});
+  }
+  return {index};
+}
+inline DeviceIndex device_of(int index) {
+  if (index < -1) {
+    raise(Error{Errc::invalid_argument, "device_index",
+                aoti::detail::concat({"found ", index, ", expected one from 0, or -1"})});
+  }
+  return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
+}
+
+/// Tensors in the model's memory, which they keep alive.
+inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer buffer) {
+  auto weights = without_gil([&] { return program->weights(buffer, false); });
+  py::dict map;
+  for (auto& [name, tensor] : weights) {
+    const auto keep = [program](void*) {};
+    map[py::str(name)] = object_of(
+        at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(), keep, tensor.options()));
+  }
+  return map;
+}
+
 /// The list is empty afterwards: nothing here keeps the inputs alive.
 inline py::list boxed_run(const Program& program, py::list inputs, py::handle stream) {
-  Tensors tensors;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    tensors.push_back(tensor_of(inputs[i], "input", i));
-  }
+  TensorBuffer buffer = tensors_of(inputs, "input");
   void* const handle = pointer_in(stream, "stream_handle");
   if (PyList_SetSlice(inputs.ptr(), 0, PyList_GET_SIZE(inputs.ptr()), nullptr) != 0) {
     throw py::error_already_set{};
   }
-  Tensors outputs = without_gil([&] { return program.boxed_run(tensors, handle); });
+  Tensors outputs = without_gil([&] { return program.boxed_run(buffer.tensors(), handle); });
   return sequence_of<py::list>(outputs);
 }
 
@@ -64,7 +104,7 @@ inline Buffer buffer(bool inactive) noexcept {
   return inactive ? Buffer::inactive : Buffer::active;
 }
 
-inline void update(Program& program, const py::dict& map, bool inactive, bool full, bool share) {
+inline void update(Program& program, const py::object& map, bool inactive, bool full, bool share) {
   const NamedTensors tensors = named(map);
   without_gil([&] { return program.update(tensors, {buffer(inactive), full, share}); });
 }
@@ -88,8 +128,13 @@ inline py::dict dict_of(NamedTensors tensors) {
 }  // namespace detail
 
 /// What the classes of all devices and the package loader have in common.
-struct BoundProgram {
-  std::unique_ptr<Program> program;
+struct BoundProgram : Zeroed {
+  std::shared_ptr<Program> program;
+
+  Program& get() const {
+    if (program == nullptr) throw py::type_error("the object was made without its __init__");
+    return *program;
+  }
 };
 template <class Device> struct BoundRunner : BoundProgram {};
 struct BoundLoader : BoundProgram {};
@@ -114,28 +159,23 @@ inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, Py
       values[second] = args[given + i];
     }
     if (!values[0]) throw py::type_error("run: expected inputs, a sequence of tensors");
-    const auto fast = py::reinterpret_steal<py::object>(
-        PySequence_Fast(values[0].ptr(), "inputs: expected a sequence of tensors"));
-    if (!fast) throw py::error_already_set{};
-    TensorBuffer inputs =
-        tensors_of({PySequence_Fast_ITEMS(fast.ptr()),
-                    static_cast<std::size_t>(PySequence_Fast_GET_SIZE(fast.ptr()))},
-                   "input");
+    TensorBuffer inputs = tensors_of(values[0], "input");
     void* const handle = pointer_in(values[1], "stream_handle");
-    const Program& program = *py::cast<const BoundProgram&>(py::handle{self}).program;
+    const Program& program = py::cast<const BoundProgram&>(py::handle{self}).get();
     TensorBuffer outputs{program.output_count()};
     without_gil([&] { return program.run(inputs.tensors(), outputs.tensors(), handle); });
     return sequence_of<py::list>(outputs.tensors()).release().ptr();
   });
 }
 
-/// Adds the base class to the first module that asks for it.
+/// Adds the base class to a module that has none. Local to it, as the others are: another extension
+/// may be built from another version.
 inline void bind_base(py::module_& module) {
-  if (py::detail::get_type_info(typeid(BoundProgram)) != nullptr) return;
-  const auto update = [](BoundProgram& self, const py::dict& map, bool inactive, bool full,
-                         bool share) { detail::update(*self.program, map, inactive, full, share); };
-  py::class_<BoundProgram> base{module, "_Program"};
-  base.def("get_call_spec", [](const BoundProgram& self) { return call_spec(*self.program); })
+  if (py::hasattr(module, "_Program")) return;
+  const auto update = [](BoundProgram& self, const py::object& map, bool inactive, bool full,
+                         bool share) { detail::update(self.get(), map, inactive, full, share); };
+  py::class_<BoundProgram> base{module, "_Program", py::module_local()};
+  base.def("get_call_spec", [](const BoundProgram& self) { return call_spec(self.get()); })
       .def("update_constant_buffer", update, py::arg("tensor_map"), py::arg("use_inactive"),
            py::arg("validate_full_updates"), py::arg("user_managed") = false,
            "Replaces weights by name: all of the map, or none where this raises.");
@@ -159,35 +199,48 @@ inline void bind_base(py::module_& module) {
 template <DevicePolicy Device> void bind_runner(py::module_& module, const char* name) {
   using Self = BoundRunner<Device>;
   detail::bind_base(module);
-  const auto open = [](const std::string& path, std::size_t count, std::string_view device) {
-    OpenOptions choice{.instances = count};
-    if (const std::size_t colon = device.find(':'); colon != device.npos) {
-      choice.device = {std::atoi(device.data() + colon + 1)};
-    }
-    return Self{{without_gil([&] { return open_program_on<Device>(path, choice); })}};
+  const auto open = [](const std::string& path, std::size_t count, const std::string& device) {
+    const OpenOptions choice{.instances = count,
+                             .device = detail::device_of(Device::key, device),
+                             .without_weights = true};
+    Self self;
+    self.program = without_gil([&] { return open_program_on<Device>(path, choice); });
+    return self;
   };
-  py::class_<Self, BoundProgram>(module, name)
+  const auto open_with = [open](const std::string& path, std::size_t count,
+                                const std::string& device, const py::object& constants) {
+    const NamedTensors tensors = detail::named(constants);
+    Self self = open(path, count, device);
+    without_gil([&] { return self.program->update(tensors, {}); });
+    return self;
+  };
+  py::class_<Self, BoundProgram>(module, name, py::module_local())
       .def(py::init([open](const std::string& path, std::size_t count, const std::string& device,
                            const std::string&) { return open(path, count, device); }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
            py::arg("cubin_dir") = "")
-      .def(py::init([open](const std::string& path, std::size_t count, const py::dict& constants) {
-             const NamedTensors tensors = detail::named(constants);
-             Self self = open(path, count, {});
-             without_gil([&] { return self.program->update(tensors, {}); });
-             return self;
+      .def(py::init([open_with](const std::string& path, std::size_t count,
+                                const py::object& constants) {
+             return open_with(path, count, {}, constants);
            }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("constants"))
+      .def(py::init([open_with](const std::string& path, std::size_t count,
+                                const std::string& device, const std::string&,
+                                const py::object& constants) {
+             return open_with(path, count, device, constants);
+           }),
+           py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str"),
+           py::arg("cubin_dir"), py::arg("constants"))
       .def("get_constant_names_to_original_fqns",
            [](const Self& self) {
              std::map<std::string, std::string> names;
-             for (const Constant& c : self.program->constants()) names.emplace(c.name, c.fqn);
+             for (const Constant& c : self.get().constants()) names.emplace(c.name, c.fqn);
              return names;
            })
       .def("get_constant_names_to_dtypes",
            [](const Self& self) {
              std::map<std::string, std::int32_t> dtypes;
-             for (const Constant& c : self.program->constants()) {
+             for (const Constant& c : self.get().constants()) {
                dtypes.emplace(c.name, static_cast<std::int32_t>(c.dtype));
              }
              return dtypes;
@@ -195,46 +248,60 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
-            return detail::dict_of(
-                without_gil([&] { return self.program->weights(detail::buffer(inactive)); }));
+            // Where there is no second set torch gives an empty map.
+            static_cast<void>(self.get());
+            try {
+              return detail::shared_weights(self.program, detail::buffer(inactive));
+            } catch (py::error_already_set&) {
+              if (!inactive) throw;
+              return py::dict{};
+            }
           },
           py::arg("use_inactive"))
       .def(
           "update_constant_buffer_from_cpu",
-          [](Self& self, const py::dict& map, bool inactive, bool full) {
-            detail::update(*self.program, map, inactive, full, false);
+          [](Self& self, const py::object& map, bool inactive, bool full) {
+            detail::update(self.get(), map, inactive, full, false);
           },
           py::arg("tensor_map"), py::arg("use_inactive"), py::arg("validate_full_updates"))
       .def(
           "update_constant_buffer_from_blob",
           [](Self& self, const std::string& path) {
-            without_gil([&] { return self.program->update_from_blob(path); });
+            without_gil([&] { return self.get().update_from_blob(path); });
           },
           py::arg("weights_path"))
       .def("swap_constant_buffer",
-           [](Self& self) { without_gil([&] { return self.program->swap_weights(); }); })
+           [](Self& self) { without_gil([&] { return self.get().swap_weights(); }); })
       .def("free_inactive_constant_buffer",
-           [](Self& self) { without_gil([&] { return self.program->free_inactive_weights(); }); })
+           [](Self& self) { without_gil([&] { return self.get().free_inactive_weights(); }); })
       .def("did_call_load_constants",
-           [](const Self& self) { return self.program->weights_state() != WeightsState::none; });
+           [](const Self& self) { return self.get().weights_state() != WeightsState::none; });
 }
 
 /// Adds AOTIModelPackageLoader, as torch._C._aoti has it, for the devices named.
 template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
   using Self = BoundLoader;
   detail::bind_base(module);
-  const auto load = [](Self& self, const py::dict& map, bool inactive, bool full, bool share,
-                       bool) { detail::update(*self.program, map, inactive, full, share); };
-  py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader")
-      .def(py::init([](const std::string& path, const std::string& model, bool, std::size_t runners,
-                       int index, bool affinity) {
-             OpenOptions choice{.model = model, .instances = runners};
-             if (index >= 0) choice.device = {index};
-             return Self{{without_gil([&]() -> Result<std::unique_ptr<Program>> {
+  const auto load = [](Self& self, const py::object& map, bool inactive, bool full, bool share,
+                       bool) { detail::update(self.get(), map, inactive, full, share); };
+  py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader", py::module_local())
+      .def(py::init([](const std::string& path, const std::string& model, bool single_threaded,
+                       std::size_t runners, int index, bool affinity) {
+             if (single_threaded && runners != 1) {
+               raise(Error{Errc::invalid_argument, "run_single_threaded",
+                           "it is for one runner; num_runners is another number"});
+             }
+             const OpenOptions choice{.model = model,
+                                      .instances = runners,
+                                      .device = detail::device_of(index),
+                                      .without_weights = true};
+             Self self;
+             self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
                auto package = Package::open(path);
                if (!package) return std::move(package).error();
                return open_program<Devices...>(package.value(), choice, affinity);
-             })}};
+             });
+             return self;
            }),
            py::arg("model_package_path"), py::arg("model_name") = "model",
            py::arg("run_single_threaded") = false, py::arg("num_runners") = 1,
@@ -242,12 +309,11 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
       .def(
           "boxed_run",
           [](const Self& self, py::list inputs, const py::object& stream) {
-            return detail::boxed_run(*self.program, std::move(inputs), stream);
+            return detail::boxed_run(self.get(), std::move(inputs), stream);
           },
           py::arg("inputs"), py::arg("stream_handle") = py::none(),
           "Like run, and empties the list of inputs, so that they can be freed during the run.")
-      .def("get_metadata",
-           [](const Self& self) { return detail::dict_of(self.program->metadata()); })
+      .def("get_metadata", [](const Self& self) { return detail::dict_of(self.get().metadata()); })
       .def_static(
           "load_metadata_from_package",
           [](const std::string& path, const std::string& name) {
@@ -263,13 +329,13 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
       .def("get_constant_fqns",
            [](const Self& self) {
              std::vector<std::string> fqns;
-             for (const Constant& c : self.program->constants()) fqns.push_back(c.fqn);
+             for (const Constant& c : self.get().constants()) fqns.push_back(c.fqn);
              return fqns;
            })
       .def("get_custom_objs",
            [](const Self& self) {
              py::dict objects;
-             for (const auto& [name, value] : self.program->custom_objects()) {
+             for (const auto& [name, value] : self.get().custom_objects()) {
                objects[py::str(name)] = torch::jit::toPyObject(value);
              }
              return objects;

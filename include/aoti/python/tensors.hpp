@@ -34,21 +34,41 @@ inline bool is_freed(const at::Tensor& tensor) {
   return tensor.storage().nbytes() < needed;
 }
 
+/// Raises an error with `code` for a tensor whose memory cannot be read: one that was freed, or
+/// that Python only describes, as fake tensors are.
+inline void expect_memory(const at::Tensor& tensor, Errc code, const std::string& what) {
+  if (tensor.key_set().has(c10::DispatchKey::Python)) [[unlikely]] {
+    raise(Error{code, what, "it is a tensor of a class in Python that has no memory of its own"});
+  }
+  if (is_freed(tensor)) [[unlikely]] {
+    raise(Error{code, what, "its memory was freed: its storage is smaller than the tensor"});
+  }
+}
+
 /// The tensor that a Python object is, or one in the memory of an object with __dlpack__.
 /// @param what what the object is called in the TypeError for anything else, and in the InputError
 ///        for a tensor without its memory
 inline at::Tensor tensor_of(py::handle object, const char* what, std::size_t index) {
   if (THPVariable_Check(object.ptr())) [[likely]] {
     const at::Tensor& tensor = THPVariable_Unpack(object.ptr());
-    if (is_freed(tensor)) [[unlikely]] {
-      raise(Error{Errc::undefined_tensor, detail::concat({what, " ", index}),
-                  "the memory of the tensor was freed: its storage is smaller than the tensor"});
+    if (tensor.key_set().has(c10::DispatchKey::Python) || is_freed(tensor)) [[unlikely]] {
+      expect_memory(tensor, Errc::undefined_tensor, detail::concat({what, " ", index}));
     }
     return tensor;
   }
   if (py::hasattr(object, "__dlpack__")) {
-    const py::object tensor = py::module_::import("torch").attr("from_dlpack")(object);
-    return THPVariable_Unpack(tensor.ptr());
+    try {
+      const py::object tensor = py::module_::import("torch").attr("from_dlpack")(object);
+      return THPVariable_Unpack(tensor.ptr());
+    } catch (py::error_already_set& error) {
+      if (!error.matches(PyExc_Exception)) throw;
+      py::raise_from(
+          error, PyExc_TypeError,
+          detail::concat({what, " ", index, ": no tensor can be made in the memory of a ",
+                          Py_TYPE(object.ptr())->tp_name})
+              .c_str());
+      throw py::error_already_set{};
+    }
   }
   throw py::type_error(
       detail::concat({what, " ", index, ": expected a tensor, or an object with __dlpack__; found ",
@@ -72,11 +92,23 @@ class TensorBuffer {
   std::vector<at::Tensor> many_;
 };
 
-/// As tensor_of, of each.
-inline TensorBuffer tensors_of(std::span<PyObject* const> objects, const char* what) {
-  TensorBuffer buffer{objects.size()};
-  for (std::size_t i = 0; i < objects.size(); ++i) {
-    buffer.tensors()[i] = tensor_of(objects[i], what, i);
+/// As tensor_of, of each of a sequence.
+inline TensorBuffer tensors_of(py::handle sequence, const char* what) {
+  auto items = py::reinterpret_steal<py::object>(
+      PySequence_Fast(sequence.ptr(), "expected a sequence of tensors"));
+  if (!items) throw py::error_already_set{};
+  const auto at = [&](std::size_t i) { return PySequence_Fast_ITEMS(items.ptr())[i]; };
+  const auto size = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items.ptr()));
+  for (std::size_t i = 0; i < size; ++i) {
+    if (THPVariable_Check(at(i))) continue;
+    // Python code will run, which may change the list.
+    items = py::reinterpret_steal<py::object>(PySequence_Tuple(items.ptr()));
+    if (!items) throw py::error_already_set{};
+    break;
+  }
+  TensorBuffer buffer{static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items.ptr()))};
+  for (std::size_t i = 0; i < buffer.tensors().size(); ++i) {
+    buffer.tensors()[i] = tensor_of(at(i), what, i);
   }
   return buffer;
 }

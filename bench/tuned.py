@@ -1,0 +1,67 @@
+"""ResNet-18 tuned for two threads beside torch's default package, and ONNX Runtime where it is installed."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+import torchvision
+
+import aoti
+
+THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+TURNS = 31
+
+
+def onnx_runtime(module: torch.nn.Module, x: torch.Tensor) -> Callable[[], object] | None:
+    if find_spec("onnxruntime") is None or find_spec("onnx") is None:
+        return None
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(module, (x,), file, dynamo=False, input_names=["x"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    inputs = {"x": x.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(THREADS)
+    module, x = torchvision.models.resnet18().eval(), torch.randn(1, 3, 224, 224)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        ep = torch.export.export(module, (x,))
+        theirs = torch._inductor.aoti_load_package(
+            torch._inductor.aoti_compile_and_package(ep, package_path=f"{folder}/defaults.pt2")
+        )
+        ours = aoti.load(
+            aoti.export(f"{folder}/tuned.pt2", aoti.Model(module, (x,)), threads=THREADS, tune=True), threads=THREADS
+        )
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-3, atol=1e-3)
+        subjects = {"torch's loader, defaults": lambda: theirs(x), "aoti, tuned": lambda: ours(x)}
+        if (session := onnx_runtime(module, x)) is not None:
+            subjects["ONNX Runtime"] = session
+        times: dict[str, list[float]] = {name: [] for name in subjects}
+        for turn in range(TURNS + 3):
+            for name, call in subjects.items():
+                start = time.perf_counter()
+                call()
+                if turn >= 3:
+                    times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    for name, seconds in medians.items():
+        ratio = seconds / medians["torch's loader, defaults"]
+        print(f"{name:26} {seconds * 1e3:7.2f} ms  {ratio:.2f} of torch's")
+    print("of torch's, at most 0.60 is the aim; of ONNX Runtime's, 1.10")
+
+
+if __name__ == "__main__":
+    main()
