@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/types.hpp"
@@ -331,7 +332,7 @@ struct TensorBody : Block {
     row_major = other.row_major;
     const std::int64_t* from = other.sizes();
     std::int64_t* to = sizes();
-    for (std::uint32_t i = 0; i < 6; ++i) to[i] = from[i];
+    std::memcpy(to, from, 6 * sizeof *to);  // which every body has room for
     for (std::uint32_t i = 6; i < 2u * rank; ++i) to[i] = from[i];
   }
   [[gnu::always_inline]] static void release(Storage* storage) noexcept {
