@@ -464,7 +464,7 @@ def test_statistics_that_are_updated_are_mutated(tmp_path):
 def test_code_that_is_not_understood_is_packaged_as_torch_does(tmp_path, monkeypatch):
     module, x = Scaled().eval(), torch.randn(4, 16)
     path = tmp_path / "model.pt2"
-    monkeypatch.setattr("aoti.export._CONSTANT_FIELD", re.compile("(never)(never)(never)"))
+    monkeypatch.setattr("aoti._export._CONSTANT_FIELD", re.compile("(never)(never)(never)"))
     aoti.export(path, Model(module, (x,)))
     assert constants_of(path) is None and entries(path, "_weights.blob") == []
     torch.testing.assert_close(load(path)(x), module(x))
