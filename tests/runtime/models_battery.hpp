@@ -22,7 +22,9 @@ TYPED_TEST_P(ModelsBattery, RunWithoutTheLibraryThatTheyAskFor) {
   const auto package = value_of(aoti::Package::open(model_path("add")));
   const auto packaged = value_of(package.model());
   const auto image = value_of(aoti::Image::parse(packaged.image, packaged.origin));
+#if defined(__x86_64__)  // those that were compiled elsewhere cannot name a libtorch
   EXPECT_THAT(image.needed(), testing::Contains("libtorch.so"));
+#endif
 
   EXPECT_TRUE(B::works(B::opened("add"), "add"));
   std::ifstream maps{"/proc/self/maps"};
