@@ -56,7 +56,7 @@ root=$(mktemp -d)
 trap 'rm -rf --one-file-system "$root"' EXIT
 mkdir -p "$root"/home/{aoti,models,demo} "$(dirname "$results")"
 git ls-files -z | tar -c --null -T - --ignore-failed-read | tar -x -C "$root/home/aoti"
-find "$models/" -name '*.???' -size -8M -exec cp -t "$root/home/models" {} +
+find "$models/" -maxdepth 1 -type f -size -8M -exec cp -t "$root/home/models" {} +
 cp "$demo"/digits.{pt2,bin} "$root/home/demo"
 
 own=(unshare --mount)
