@@ -1,0 +1,39 @@
+"""A C++ extension with a device policy of its own, beside this package."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.cpp_extension import load
+
+import aoti
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def extension(tmp_path_factory):
+    return load(
+        "own_device",
+        [str(ROOT / "tests" / "python" / "own_device" / "module.cpp")],
+        extra_include_paths=[str(ROOT / "include")],
+        extra_cflags=["-std=c++20", "-O1"],
+        build_directory=str(tmp_path_factory.mktemp("own_device")),
+    )
+
+
+def test_its_class_runs_models_on_its_policy(extension, tmp_path):
+    package = ROOT / "build" / "models" / "add.pt2"
+    with zipfile.ZipFile(package) as archive:
+        (so,) = (name for name in archive.namelist() if name.endswith(".so"))
+        (tmp_path / "add.so").write_bytes(archive.read(so))
+    runner = extension.AOTIModelContainerRunnerCounting(str(tmp_path / "add.so"), 1)
+    before, a = extension.calls(), torch.ones(8)
+    torch.testing.assert_close(runner.run([a, a]), [2 * a])
+    assert extension.calls() > before
+    torch.testing.assert_close(aoti.load(package)(a, a), 2 * a)
+    with pytest.raises(aoti.InputError):
+        runner.run([a])
+    with pytest.raises(aoti.PackageError):
+        extension.AOTIModelContainerRunnerCounting(str(tmp_path / "absent.so"), 1)
