@@ -3,7 +3,6 @@
 import _datetime as datetime
 import gc
 import types
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,21 +23,6 @@ def module(request):
 
 def package(name):
     return str(MODELS / f"{name}.pt2")
-
-
-@pytest.fixture
-def unpacked(tmp_path):
-    """The path of a model's shared object, on its own."""
-
-    def unpack(name):
-        with zipfile.ZipFile(package(name)) as archive:
-            (so,) = (entry for entry in archive.namelist() if entry.endswith(".so"))
-            path = tmp_path / f"{name}.so"
-            if not path.exists():  # it may be mapped
-                path.write_bytes(archive.read(so))
-        return str(path)
-
-    return unpack
 
 
 def weights_of(runner, factor=1):

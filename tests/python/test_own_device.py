@@ -1,6 +1,5 @@
 """A C++ extension with a device policy of its own, beside this package."""
 
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,12 @@ def extension(tmp_path_factory):
     )
 
 
-def test_its_class_runs_models_on_its_policy(extension, tmp_path):
-    package = ROOT / "build" / "models" / "add.pt2"
-    with zipfile.ZipFile(package) as archive:
-        (so,) = (name for name in archive.namelist() if name.endswith(".so"))
-        (tmp_path / "add.so").write_bytes(archive.read(so))
-    runner = extension.AOTIModelContainerRunnerCounting(str(tmp_path / "add.so"), 1)
+def test_its_class_runs_models_on_its_policy(extension, unpacked, tmp_path):
+    runner = extension.AOTIModelContainerRunnerCounting(unpacked("add"), 1)
     before, a = extension.calls(), torch.ones(8)
     torch.testing.assert_close(runner.run([a, a]), [2 * a])
     assert extension.calls() > before
-    torch.testing.assert_close(aoti.load(package)(a, a), 2 * a)
+    torch.testing.assert_close(aoti.load(ROOT / "build" / "models" / "add.pt2")(a, a), 2 * a)
     with pytest.raises(aoti.InputError):
         runner.run([a])
     with pytest.raises(aoti.PackageError):

@@ -39,20 +39,20 @@ class ThreadsGuard {
 /// and which returns a tensor, or a tuple or a list of tensors, is called without a detour; for
 /// others the nests of their arguments are taken apart and put together by the class in Python that
 /// derives from this one, in `_nested(args, kwargs)`.
-class Model : public Zeroed {
+class Model : public BoundProgram {
  public:
   /// @param threads how many threads a run uses inside; 0 for as many as torch does
-  Model(std::unique_ptr<Program> program, int threads)
-      : program_{std::move(program)}, threads_{threads} {
-    auto texts = program_->call_spec();
+  Model(std::shared_ptr<Program> opened, int threads)
+      : BoundProgram{{}, std::move(opened)}, threads_{threads} {
+    auto texts = program->call_spec();
     if (!texts) return;
     texts_ = std::move(texts).value();
     auto spec = CallSpec::parse(texts_[0], texts_[1]);
     if (!spec) return;
     const auto [args, kwargs, result] = std::move(spec).value();
     plain_arguments_ = args.type == "builtins.tuple" && is_flat(args) && kwargs.children.empty() &&
-                       args.children.size() == program_->input_count();
-    if (result.leaf_count() != program_->output_count()) return;
+                       args.children.size() == program->input_count();
+    if (result.leaf_count() != program->output_count()) return;
     if (result.is_leaf()) {
       result_ = Form::one;
     } else if (is_flat(result) && result.type == "builtins.tuple") {
@@ -62,15 +62,11 @@ class Model : public Zeroed {
     }
   }
 
-  Program& program() const {
-    if (program_ == nullptr) throw py::type_error("the model was made without its __init__");
-    return *program_;
-  }
   const std::array<std::string, 2>& call_spec() const noexcept { return texts_; }
 
   /// Positional arguments and a dict of others, or null, as tp_call has them.
   py::object call(py::handle self, py::handle args, PyObject* kwargs) const {
-    const std::size_t expected = program().input_count();
+    const std::size_t expected = get().input_count();
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
     const bool plain = plain_arguments_ && result_ != Form::nested && count == expected &&
                        (kwargs == nullptr || PyDict_GET_SIZE(kwargs) == 0);
@@ -102,15 +98,14 @@ class Model : public Zeroed {
   }
 
   TensorBuffer run(TensorBuffer& inputs) const {
-    TensorBuffer outputs{program().output_count()};
+    TensorBuffer outputs{get().output_count()};
     without_gil([&] {
       const detail::ThreadsGuard guard{threads_};
-      return program_->run(inputs.tensors(), outputs.tensors(), nullptr);
+      return program->run(inputs.tensors(), outputs.tensors(), nullptr);
     });
     return outputs;
   }
 
-  std::unique_ptr<Program> program_;
   int threads_;
   std::array<std::string, 2> texts_;
   bool plain_arguments_ = false;
@@ -193,7 +188,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
     return std::make_unique<Model>(std::move(program), threads);
   };
   const auto update = [](Model& self, const py::object& tensors, bool share) {
-    detail::update(self.program(), tensors, false, false, share);
+    detail::update(self.get(), tensors, false, false, share);
   };
   py::class_<Model>(module, "Model", py::module_local(),
                     py::custom_type_setup(
@@ -205,16 +200,14 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
       .def("_weights",
            [](Model& self) {
              return detail::dict_of(
-                 without_gil([&] { return self.program().weights(Buffer::active, true); }));
+                 without_gil([&] { return self.get().weights(Buffer::active, true); }));
            })
       .def_property_readonly("_call_spec", &Model::call_spec)
       .def_property_readonly(
-          "_constants",
-          [](const Model& self) { return detail::list_of(self.program().constants()); })
+          "_constants", [](const Model& self) { return detail::list_of(self.get().constants()); })
       .def_property_readonly(
-          "metadata", [](const Model& self) { return detail::dict_of(self.program().metadata()); })
-      .def_property_readonly("device",
-                             [](const Model& self) { return self.program().device_key(); });
+          "metadata", [](const Model& self) { return detail::dict_of(self.get().metadata()); })
+      .def_property_readonly("device", [](const Model& self) { return self.get().device_key(); });
 }
 
 }  // namespace aoti::python

@@ -47,7 +47,9 @@ inline NamedTensors named(const py::object& mapping) {
           {what, ": expected a name and a torch.Tensor; found ", Py_TYPE(value.ptr())->tp_name}));
     }
     tensors.emplace_back(name, THPVariable_Unpack(value.ptr()));
-    expect_memory(tensors.back().second, Errc::constant_layout, what);
+    if (const char* why = unreadable(tensors.back().second)) {
+      raise(Error{Errc::constant_layout, what, why});
+    }
   }
   return tensors;
 }
@@ -77,9 +79,16 @@ inline DeviceIndex device_of(int index) {
   return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
 }
 
-/// Tensors in the model's memory, which they keep alive.
+/// Tensors in the model's memory, which they keep alive. None where there is no second set, as
+/// torch has it.
 inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer buffer) {
-  auto weights = without_gil([&] { return program->weights(buffer, false); });
+  auto weights = without_gil([&]() -> Result<NamedTensors> {
+    auto found = program->weights(buffer, false);
+    if (!found && buffer == Buffer::inactive && found.error().code() == Errc::bad_state) {
+      return NamedTensors{};
+    }
+    return found;
+  });
   py::dict map;
   for (auto& [name, tensor] : weights) {
     const auto keep = [program](void*) {};
@@ -248,14 +257,8 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
-            // Where there is no second set torch gives an empty map.
             static_cast<void>(self.get());
-            try {
-              return detail::shared_weights(self.program, detail::buffer(inactive));
-            } catch (py::error_already_set&) {
-              if (!inactive) throw;
-              return py::dict{};
-            }
+            return detail::shared_weights(self.program, detail::buffer(inactive));
           },
           py::arg("use_inactive"))
       .def(

@@ -34,15 +34,14 @@ inline bool is_freed(const at::Tensor& tensor) {
   return tensor.storage().nbytes() < needed;
 }
 
-/// Raises an error with `code` for a tensor whose memory cannot be read: one that was freed, or
-/// that Python only describes, as fake tensors are.
-inline void expect_memory(const at::Tensor& tensor, Errc code, const std::string& what) {
-  if (tensor.key_set().has(c10::DispatchKey::Python)) [[unlikely]] {
-    raise(Error{code, what, "it is a tensor of a class in Python that has no memory of its own"});
-  }
-  if (is_freed(tensor)) [[unlikely]] {
-    raise(Error{code, what, "its memory was freed: its storage is smaller than the tensor"});
-  }
+/// Why a tensor's memory cannot be read: it was freed, or Python only describes it, as fake tensors
+/// do. Null where it can.
+inline const char* unreadable(const at::Tensor& tensor) {
+  if (tensor.key_set().has(c10::DispatchKey::Python)) [[unlikely]]
+    return "it is a tensor of a class in Python that has no memory of its own";
+  if (is_freed(tensor)) [[unlikely]]
+    return "its memory was freed: its storage is smaller than the tensor";
+  return nullptr;
 }
 
 /// The tensor that a Python object is, or one in the memory of an object with __dlpack__.
@@ -51,8 +50,8 @@ inline void expect_memory(const at::Tensor& tensor, Errc code, const std::string
 inline at::Tensor tensor_of(py::handle object, const char* what, std::size_t index) {
   if (THPVariable_Check(object.ptr())) [[likely]] {
     const at::Tensor& tensor = THPVariable_Unpack(object.ptr());
-    if (tensor.key_set().has(c10::DispatchKey::Python) || is_freed(tensor)) [[unlikely]] {
-      expect_memory(tensor, Errc::undefined_tensor, detail::concat({what, " ", index}));
+    if (const char* why = unreadable(tensor)) [[unlikely]] {
+      raise(Error{Errc::undefined_tensor, detail::concat({what, " ", index}), why});
     }
     return tensor;
   }
