@@ -1,7 +1,6 @@
 """What a call from Python costs beyond the model's own work, torch's beside this package's: python_overhead.py MODELS
 
-The model of the first part adds two vectors of eight floats. The subjects take turns, so that a change of the machine's
-speed meets all of them; medians of many turns are compared. The second part runs a model of a millisecond from one
+The model of the first part adds two vectors of eight floats. The second part runs a model of a millisecond from one
 Python thread and from two.
 """
 
@@ -12,29 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 import aoti
 import aoti.drop_in
-
-TURNS = 101
-CALLS = 2000
-
-
-def medians(subjects: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Microseconds of a call of each."""
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for turn in range(TURNS + 2):
-        for name, call in subjects.items():
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                call()
-            if turn >= 2:  # the first ones warm up
-                times[name].append((time.perf_counter() - start) / CALLS * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
+from turns import medians
 
 
 def overhead(package: str) -> None:
@@ -52,11 +35,13 @@ def overhead(package: str) -> None:
                 "aoti.load(…)(a, b)": lambda: model(a, b),
                 "torch's loader.run([a, b])": lambda: theirs.run(inputs),
                 "aoti.drop_in loader.run([a, b])": lambda: ours.run(inputs),
-            }
+            },
+            turns=101,
+            calls=2000,
         )
-    for name, microseconds in times.items():
-        print(f"{name:34} {microseconds:7.2f} µs")
-    called, loaded, ran, dropped_in = times["aoti_load_package(…)(a, b)"], *list(times.values())[1:]
+    for name, seconds in times.items():
+        print(f"{name:34} {seconds * 1e6:7.2f} µs")
+    called, loaded, ran, dropped_in = times.values()
     print(f"called: {loaded / called:.3f} of torch's, at most 0.10 is the aim, and 2 µs")
     print(f"run: {dropped_in / ran:.2f} of torch's, at most 0.67 is the aim")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -14,9 +12,9 @@ import torch
 import torchvision
 
 import aoti
+from turns import medians
 
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-TURNS = 31
 
 
 def onnx_runtime(module: torch.nn.Module, x: torch.Tensor) -> Callable[[], object] | None:
@@ -49,18 +47,9 @@ def main() -> None:
         subjects = {"torch's loader, defaults": lambda: theirs(x), "aoti, tuned": lambda: ours(x)}
         if (session := onnx_runtime(module, x)) is not None:
             subjects["ONNX Runtime"] = session
-        times: dict[str, list[float]] = {name: [] for name in subjects}
-        for turn in range(TURNS + 3):
-            for name, call in subjects.items():
-                time.sleep(0.05)  # until the threads of the one before no longer wait for work at full speed
-                call()
-                start = time.perf_counter()
-                call()
-                if turn >= 3:
-                    times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
-    for name, seconds in medians.items():
-        ratio = seconds / medians["torch's loader, defaults"]
+        times = medians(subjects, turns=31, pause=0.05)
+    for name, seconds in times.items():
+        ratio = seconds / times["torch's loader, defaults"]
         print(f"{name:26} {seconds * 1e3:7.2f} ms  {ratio:.2f} of torch's")
     print("of torch's, at most 0.60 is the aim; of ONNX Runtime's, 1.10")
 

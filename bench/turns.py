@@ -1,0 +1,26 @@
+"""Times calls that take turns, so that a change of the machine's speed meets all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def medians(
+    subjects: dict[str, Callable[[], object]], turns: int, calls: int = 1, pause: float = 0.0
+) -> dict[str, float]:
+    """Seconds of a call of each, the median of so many turns of so many calls. With a pause, one call more comes after
+    it, so that threads of the subject before no longer wait for work at full speed, and its own are awake."""
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for turn in range(turns + 3):
+        for name, call in subjects.items():
+            if pause > 0:
+                time.sleep(pause)
+                call()
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            if turn >= 3:  # the first ones warm up
+                times[name].append((time.perf_counter() - start) / calls)
+    return {name: statistics.median(taken) for name, taken in times.items()}
