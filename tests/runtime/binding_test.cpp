@@ -146,6 +146,25 @@ TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
   EXPECT_EQ(Pool::reserved(), reserved);
 }
 
+// What a model takes by `new T[n]` comes from the pool, too.
+TEST(Binding, TakesScratchMemoryFromThePool) {
+  const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("scratch"));
+  ASSERT_TRUE(good(runner));
+  const Tensor x = Case::make<float>({1000}, std::vector<float>(1000, 2));
+  const auto doubled = runner.value().run<1>(x);
+  ASSERT_TRUE(good(doubled));
+  EXPECT_EQ(Case::elements<float>(doubled.value()[0]), std::vector<float>(1000, 4));
+  const std::size_t reserved = Pool::reserved();
+  EXPECT_EQ(allocations_in([&] {
+              for (int i = 0; i < 10; ++i) EXPECT_TRUE(runner.value().run<1>(x));
+            }),
+            0u);
+  EXPECT_EQ(Pool::reserved(), reserved);
+  EXPECT_EQ(NativeFunctions::new_array_nothrow(static_cast<std::size_t>(-1), std::nothrow),
+            nullptr);
+  NativeFunctions::delete_array(nullptr);
+}
+
 /// Fails in the n-th call of a function that makes something; -1: never.
 int until_failure = -1;
 

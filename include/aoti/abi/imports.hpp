@@ -49,4 +49,11 @@ constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
          symbol.starts_with("Sleef_");  // libtorch carries it
 }
 
+/// Whether a symbol is of C++'s operator new[] or delete[], for which a tensor runtime may stand
+/// in: it must then do so for all four.
+constexpr bool is_array_allocation(std::string_view symbol) noexcept {
+  return symbol == "_Znam" || symbol == "_ZnamRKSt9nothrow_t" || symbol == "_ZdaPv" ||
+         symbol == "_ZdaPvm";
+}
+
 }  // namespace aoti::abi

@@ -153,19 +153,19 @@ template <class Runtime = Native> class ArrayRefModel {
       if (!fits) [[unlikely]]
         return misfit(inputs, i);
     }
-    AOTIRuntimeError native = 0;
-    auto done = detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
-      native = run_(model_, static_cast<std::int32_t>(inputs.size()),
-                    reinterpret_cast<const AOTInductorArrayRefTensor*>(inputs.data()),
-                    static_cast<std::int32_t>(outputs.size()),
-                    reinterpret_cast<AOTInductorArrayRefTensor*>(outputs.data()));
+    // In one expression: the result is made where it is returned, not copied there.
+    return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
+      const AOTIRuntimeError native =
+          run_(model_, static_cast<std::int32_t>(inputs.size()),
+               reinterpret_cast<const AOTInductorArrayRefTensor*>(inputs.data()),
+               static_cast<std::int32_t>(outputs.size()),
+               reinterpret_cast<AOTInductorArrayRefTensor*>(outputs.data()));
+      if (native != 0) [[unlikely]] {
+        return abi::detail::model_error(
+            exports(), abi::export_row<&Exports::model_run_minimal_arrayref_interface_v2>, native);
+      }
       return success();
     });
-    if (native != 0) [[unlikely]] {
-      return abi::detail::model_error(
-          exports(), abi::export_row<&Exports::model_run_minimal_arrayref_interface_v2>, native);
-    }
-    return done;
   }
 
   /// The runner that the model was made from and shares its weights with.

@@ -184,7 +184,6 @@ template <class Runner> class BoundRun {
     const detail::Occupancy occupancy{Runner::detects_concurrent_use ? &runner_->busy_ : nullptr};
     if (!occupancy.entered()) [[unlikely]]
       return runner_->busy();
-    for (AtenTensorHandle& output : out_) output = nullptr;
     detail::Watch watch{runner_->observer_, Event::run};
     auto done = detail::guard(Errc::model_threw, "BoundRun::run", [&]() -> Result<void> {
       if (runner_->inputs_ == Runner::none) [[unlikely]]
@@ -352,7 +351,8 @@ template <class Runner> class BoundRun {
   std::vector<Tensor> inputs_, outputs_;
   std::vector<Pinned> pinned_;  // handles to the inputs
   std::vector<Planned> planned_;
-  std::vector<AtenTensorHandle> in_, out_;
+  std::vector<AtenTensorHandle> in_;
+  std::vector<AtenTensorHandle> out_;       // between runs what is expected, or null
   std::vector<AtenTensorHandle> expected_;  // the planned ones by output, else null
   std::vector<Made> made_;
   bool learns_ = true;

@@ -50,9 +50,10 @@ template <class T = void> class BasicContainer {
     if (import != nullptr) {
       // Weak ones that are not provided are null, and not what another runtime may have.
       const auto bind = [import](const ImageImport& wanted, const void*& address) {
-        if (!abi::is_runtime_symbol(wanted.name)) return false;
+        const bool runtime = abi::is_runtime_symbol(wanted.name);
+        if (!runtime && !abi::is_array_allocation(wanted.name)) return false;
         address = import(std::string{wanted.name}.c_str());
-        return true;
+        return runtime || address != nullptr;
       };
       for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
     }

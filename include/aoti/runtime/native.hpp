@@ -149,6 +149,10 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
       entry<scalar_to_tensor_int64>(&F::scalar<std::int64_t>),
       entry<item_bool>(&F::item<bool>),
       entry<scalar_to_tensor_bool>(&F::scalar<bool>),
+      {"_Znam", reinterpret_cast<void*>(&F::new_array)},
+      {"_ZnamRKSt9nothrow_t", reinterpret_cast<void*>(&F::new_array_nothrow)},
+      {"_ZdaPv", reinterpret_cast<void*>(&F::delete_array)},
+      {"_ZdaPvm", reinterpret_cast<void*>(&F::delete_sized_array)},
   };
   return find(entries, symbol);
 }

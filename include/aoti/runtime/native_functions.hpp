@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -18,8 +19,9 @@
 
 namespace aoti {
 
-/// A model's imports on aoti::Tensor. Each function is named as its row in abi/imports.inc, and
-/// does what torch's function of that name does, for strided tensors on the CPU.
+/// A model's imports on aoti::Tensor. A function of the C shim is named as its row in
+/// abi/imports.inc, and does what torch's function of that name does, for strided tensors on the
+/// CPU.
 struct NativeFunctions {
   using Handle = AtenTensorHandle;
   using Code = AOTITorchError;
@@ -301,6 +303,26 @@ struct NativeFunctions {
     return finite ? 0 : fail(name, "an element is infinite or not a number");
   }
 
+  /// The model's `new T[n]` and `delete[]`, which come in pairs within it: the kernels that
+  /// Inductor generates take their scratch memory so, anew in each run.
+  static void* new_array(std::size_t bytes) {
+    void* memory = new_array_nothrow(bytes, std::nothrow);
+    if (memory == nullptr) [[unlikely]]
+      throw_bad_alloc();
+    return memory;
+  }
+  static void* new_array_nothrow(std::size_t bytes, const std::nothrow_t&) noexcept {
+    if (bytes > detail::Pool::largest) return nullptr;
+    detail::Block* block = detail::Pool::allocate(bytes + scratch_front);
+    return block != nullptr ? reinterpret_cast<std::byte*>(block) + scratch_front : nullptr;
+  }
+  static void delete_array(void* memory) noexcept {
+    if (memory == nullptr) return;
+    detail::Pool::free(
+        reinterpret_cast<detail::Block*>(static_cast<std::byte*>(memory) - scratch_front));
+  }
+  static void delete_sized_array(void* memory, std::size_t) noexcept { delete_array(memory); }
+
   // Nobody records.
   static Code record_function_start(const char*, IValueMapHandle, const C10IValueHandle*,
                                     std::uint64_t, AtenRecordFunctionHandle* out) noexcept {
@@ -313,6 +335,18 @@ struct NativeFunctions {
   using Body = detail::TensorBody;
 
   static constexpr std::int32_t strided = 0;  // c10::Layout::Strided
+  static constexpr std::size_t scratch_front = detail::Pool::alignment;
+  static_assert(sizeof(detail::Block) <= scratch_front);
+
+  [[noreturn, gnu::cold]] static void throw_bad_alloc() {
+#if defined(__cpp_exceptions)
+    throw std::bad_alloc{};
+#elif defined(__GLIBCXX__)
+    std::__throw_bad_alloc();
+#else
+    std::terminate();
+#endif
+  }
 
   static const char* refused(std::int64_t rank, std::int32_t device) noexcept {
     if (static_cast<std::uint64_t>(rank) > Tensor::max_rank) return "there are too many dimensions";

@@ -30,9 +30,33 @@ struct Extent {
   /// @param strides null for row-major
   [[gnu::always_inline]] Extent(std::size_t rank, const std::int64_t* sizes,
                                 const std::int64_t* strides, DType dtype) noexcept {
-    const auto element = static_cast<std::int64_t>(element_size(dtype));
+    // Where all numbers are below 2^31 nothing can overflow, and one test tells.
+    const std::uint64_t element = element_size(dtype);
+    std::uint64_t all = 0, last = 0, step = 1;
+    for (std::size_t d = rank; d-- > 0;) {
+      const auto size = static_cast<std::uint64_t>(sizes[d]);
+      const std::uint64_t stride =
+          strides != nullptr ? static_cast<std::uint64_t>(strides[d]) : step;
+      all |= size | stride | step | last;
+      row_major &= size == 1 || stride == step;
+      last += (size - 1) * stride;
+      step *= size;
+    }
+    all |= step | last;
+    count = static_cast<std::int64_t>(step);
+    bytes = static_cast<std::int64_t>((last + 1) * element);
+    if (all >> 31 != 0 || step == 0 || element == 0) [[unlikely]]
+      examine(rank, sizes, strides, static_cast<std::int64_t>(element));
+  }
+
+ private:
+  /// The same for any numbers.
+  [[gnu::cold, gnu::noinline]] void examine(std::size_t rank, const std::int64_t* sizes,
+                                            const std::int64_t* strides,
+                                            std::int64_t element) noexcept {
     std::int64_t last = 0, step = 1;
     bool negative = false, overflow = false, empty = false;
+    row_major = true;
     for (std::size_t d = rank; d-- > 0;) {
       const std::int64_t size = sizes[d], stride = strides != nullptr ? strides[d] : step;
       negative |= size < 0 || (strides != nullptr && stride < 0);
@@ -47,12 +71,12 @@ struct Extent {
     overflow |= __builtin_add_overflow(last, 1, &last);
     overflow |= __builtin_mul_overflow(last, element, &bytes);
     count = step;
-    if (empty) [[unlikely]] {
+    if (empty) {
       count = bytes = 0;
       row_major = true;
       overflow = false;
     }
-    if (element == 0 || negative || overflow) [[unlikely]] {
+    if (element == 0 || negative || overflow) {
       wrong = element == 0 ? "the dtype is unknown"
               : negative   ? "a size or stride is negative"
                            : "there are more bytes than can be counted";
@@ -324,16 +348,12 @@ struct TensorBody : Block {
         static_cast<std::byte*>(to->data) + first * static_cast<std::int64_t>(element_size(dtype));
   }
   [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
-    storage = other.storage;
-    data = other.data;
-    offset = other.offset;
-    count = other.count;
-    dtype = other.dtype;
-    row_major = other.row_major;
-    const std::int64_t* from = other.sizes();
-    std::int64_t* to = sizes();
-    std::memcpy(to, from, 6 * sizeof *to);  // which every body has room for
-    for (std::uint32_t i = 6; i < 2u * rank; ++i) to[i] = from[i];
+    // What follows the block and `home`, with the 3 sizes and strides that every body has room for.
+    constexpr std::size_t first = sizeof(Block) + sizeof self + sizeof home;
+    std::memcpy(reinterpret_cast<std::byte*>(this) + first,
+                reinterpret_cast<const std::byte*>(&other) + first,
+                sizeof(TensorBody) - first + 6 * sizeof(std::int64_t));
+    for (std::uint32_t i = 6; i < 2u * rank; ++i) sizes()[i] = other.sizes()[i];
   }
   [[gnu::always_inline]] static void release(Storage* storage) noexcept {
     if (storage->references.load() != 1 && storage->references.decrement() != 0) return;
