@@ -63,15 +63,17 @@ TEST(Image, DropsNeededLibrariesByName) {
   const auto edits = image.value().edits(everything);
   ASSERT_EQ(edits.size(), kept + needed.size());
 
-  auto edited = bytes;
+  // An entry that no loader knows stands in the place of each.
+  std::size_t dropped = 0;
   for (const aoti::ImageEdit& edit : edits) {
-    ASSERT_LE(edit.offset + edit.size, edited.size());
-    std::memcpy(edited.data() + edit.offset, &edit.value, edit.size);
+    aoti::detail::ElfDynamic before{};
+    ASSERT_TRUE(aoti::detail::read(bytes, edit.offset, before));
+    if (edit.size != sizeof before.tag) continue;
+    EXPECT_EQ(before.tag, aoti::detail::elf_needed);
+    EXPECT_EQ(edit.value, 0x60000fffu);
+    ++dropped;
   }
-  const auto second = parse(edited);
-  ASSERT_TRUE(aoti_test::good(second));
-  EXPECT_TRUE(second.value().needed().empty());
-  EXPECT_EQ(second.value().exports(), image.value().exports());
+  EXPECT_EQ(dropped, needed.size());
 }
 
 TEST(Image, MakesUniqueSymbolsOrdinary) {
@@ -271,7 +273,8 @@ TEST(Image, ChangedAnywhereIsReadWithoutHarm) {
           const auto image = parse(bytes);
           if (image) {
             for (const std::string_view text : image.value().exports()) names += text.size();
-            for (const aoti::ImageImport& import : image.value().imports()) names += import.name.size();
+            for (const aoti::ImageImport& import : image.value().imports())
+              names += import.name.size();
             EXPECT_TRUE(lies_within(image.value(), bytes))
                 << name << ": byte " << at << " ^ " << change;
           } else {

@@ -8,94 +8,11 @@
 #include <vector>
 
 #include "aoti/load/bytes.hpp"
+#include "aoti/load/elf.hpp"
+#include "aoti/load/elf_check.hpp"
 #include "aoti/result.hpp"
 
 namespace aoti {
-
-namespace detail {
-
-// Layouts and numbers of 64-bit ELF, from the System V gABI and its GNU extensions.
-struct ElfHeader {
-  unsigned char magic[4], bits, order, version, abi, padding[8];
-  std::uint16_t type, machine;
-  std::uint32_t file_version;
-  std::uint64_t entry, segments, sections;
-  std::uint32_t flags;
-  std::uint16_t size, segment_size, segment_count, section_size, section_count, names;
-};
-struct ElfSegment {
-  std::uint32_t type, flags;
-  std::uint64_t offset, address, physical, file_size, memory_size, align;
-};
-struct ElfDynamic {
-  std::int64_t tag;
-  std::uint64_t value;
-};
-struct ElfRelocation {
-  std::uint64_t offset;
-  std::uint32_t type, symbol;
-  std::int64_t addend;
-};
-struct ElfSymbol {
-  std::uint32_t name;
-  unsigned char info, other;
-  std::uint16_t section;
-  std::uint64_t value, size;
-};
-
-inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2, elf_writable = 2;
-inline constexpr std::uint16_t elf_shared_object = 3;
-inline constexpr std::int64_t elf_needed = 1, elf_hash = 4, elf_strings = 5, elf_symbols = 6,
-                              elf_rela = 7, elf_rela_size = 8, elf_strings_size = 10,
-                              elf_plt_rela_size = 2, elf_plt_rela = 23, elf_symbolic = 16,
-                              elf_flags = 30, elf_gnu_hash = 0x6ffffef5;
-inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10, elf_hidden = 2;
-
-/// Whether this system's images are ELF files.
-inline constexpr bool host_has_elf =
-#if defined(__ELF__)
-    true;
-#else
-    false;
-#endif
-
-/// The processor that this program was compiled for, as ELF numbers it; 0 where it is not known.
-inline constexpr std::uint16_t host_machine =
-#if !defined(__ELF__)
-    0;
-#elif defined(__x86_64__)
-    62;
-#elif defined(__aarch64__)
-        183;
-#elif defined(__riscv)
-        243;
-#elif defined(__powerpc64__)
-        21;
-#else
-        0;
-#endif
-
-}  // namespace detail
-
-/// The name of an ELF machine number.
-constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
-  switch (machine) {
-    case 3:
-      return "i386";
-    case 21:
-      return "ppc64le";
-    case 40:
-      return "arm";
-    case 62:
-      return "x86_64";
-    case 183:
-      return "aarch64";
-    case 243:
-      return "riscv64";
-    default:
-      return "an unknown machine";
-  }
-}
 
 /// A symbol that an image expects others to provide; the name is a view into the image.
 struct ImageImport {
@@ -128,7 +45,8 @@ template <class = void> class BasicImage {
            (!detail::host_has_elf && text.starts_with("\xcf\xfa\xed\xfe"));
   }
 
-  /// Reads headers and dynamic symbols; every offset is checked, since the file may be damaged.
+  /// Reads headers and dynamic symbols. Every offset is checked, also those that only the system's
+  /// loader follows, since the file may be damaged; code and data are not.
   /// @param origin what the image is called in errors
   /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one),
   ///         damaged_package
@@ -141,7 +59,7 @@ template <class = void> class BasicImage {
   }
 
   /// The ELF machine number: detail::host_machine is this machine's.
-  std::uint16_t machine() const noexcept { return machine_; }
+  std::uint16_t machine() const noexcept { return elf_.machine; }
   /// The libraries that the image asks for.
   const std::vector<std::string_view>& needed() const noexcept { return needed_; }
   /// The symbols that others must provide, and those that it provides.
@@ -196,7 +114,7 @@ template <class = void> class BasicImage {
   /// Empty for an image that was not parsed.
   /// @allocates the list
   std::vector<ImagePart> parts(bool without_weights) const {
-    if (segments_.empty()) return {};
+    if (elf_.loads.empty()) return {};
     constexpr std::uint64_t page = 65536;  // no system's pages are larger
     std::vector<ImagePart> parts{{0, bytes_.size() < page ? bytes_.size() : page}};  // the headers
     std::uint64_t from = 0, to = 0;
@@ -205,7 +123,7 @@ template <class = void> class BasicImage {
       from = (begin + page - 1) / page * page;
       to = (begin + weights_.size()) / page * page;
     }
-    for (const auto& segment : segments_) {
+    for (const auto& segment : elf_.loads) {
       const std::uint64_t begin = segment.offset, end = segment.offset + segment.file_size;
       if (from >= begin && to <= end && from < to) {
         parts.push_back({begin, from - begin});
@@ -276,25 +194,29 @@ template <class = void> class BasicImage {
       return Error{Errc::wrong_machine, origin,
                    "the image is not for a 64-bit little-endian processor"};
     }
-    machine_ = header.machine;
+    elf_.bytes = bytes_;
+    elf_.machine = header.machine;
     if (header.type != detail::elf_shared_object) {
       return damaged(origin, "is an ELF file but not a shared object");
     }
     if (header.segment_size != sizeof(detail::ElfSegment)) {
       return damaged(origin, "has program headers of another size");
     }
-    detail::ElfSegment dynamic{};
+    detail::ElfSegment& dynamic = elf_.dynamic;
     for (std::uint64_t i = 0; i < header.segment_count; ++i) {
       detail::ElfSegment segment{};
       if (!detail::read(bytes_, header.segments + i * sizeof segment, segment)) {
         return damaged(origin, "lacks its program headers");
       }
       if (segment.type == detail::elf_dynamic) dynamic = segment;
-      if (segment.type != detail::elf_load) continue;
+      if (segment.type != detail::elf_load) {
+        elf_.others.push_back(segment);
+        continue;
+      }
       if (!detail::within(segment.offset, segment.file_size, bytes_.size())) {
         return damaged(origin, "is cut off");
       }
-      segments_.push_back(segment);
+      elf_.loads.push_back(segment);
       reach(segment.offset + segment.file_size);
     }
     // Linkers put the section headers last; what comes behind them was appended to the ELF file.
@@ -305,75 +227,37 @@ template <class = void> class BasicImage {
     if (dynamic.type == 0 || !detail::within(dynamic.offset, dynamic.file_size, bytes_.size())) {
       return damaged(origin, "has no dynamic section");
     }
-    return parse_dynamic(dynamic, origin);
+    return parse_dynamic(origin);
   }
 
   void reach(std::uint64_t end) noexcept {
     if (end > elf_end_) elf_end_ = end;
   }
 
-  Result<void> parse_dynamic(const detail::ElfSegment& dynamic, const std::string& origin) {
-    std::uint64_t symbols = 0, strings = 0, strings_size = 0, hash = 0, gnu_hash = 0;
-    std::uint64_t rela = 0, rela_size = 0, plt_rela = 0, plt_rela_size = 0;
-    bool symbolic = false;  // the image binds its own symbols without asking the loader
-    std::vector<std::uint64_t> needed_names;
-    for (std::uint64_t at = 0; at < dynamic.file_size; at += sizeof(detail::ElfDynamic)) {
-      detail::ElfDynamic item{};
-      if (!detail::read(bytes_, dynamic.offset + at, item) || item.tag == 0) break;
-      switch (item.tag) {
-        case detail::elf_needed:
-          needed_names.push_back(item.value);
-          needed_at_.push_back(dynamic.offset + at);
-          break;
-        case detail::elf_hash:
-          hash = item.value;
-          break;
-        case detail::elf_strings:
-          strings = item.value;
-          break;
-        case detail::elf_symbols:
-          symbols = item.value;
-          break;
-        case detail::elf_strings_size:
-          strings_size = item.value;
-          break;
-        case detail::elf_gnu_hash:
-          gnu_hash = item.value;
-          break;
-        case detail::elf_rela:
-          rela = item.value;
-          break;
-        case detail::elf_rela_size:
-          rela_size = item.value;
-          break;
-        case detail::elf_plt_rela:
-          plt_rela = item.value;
-          break;
-        case detail::elf_plt_rela_size:
-          plt_rela_size = item.value;
-          break;
-        case detail::elf_symbolic:
-          symbolic = true;
-          break;
-        case detail::elf_flags:
-          symbolic |= (item.value & 2) != 0;  // DF_SYMBOLIC
-          break;
-        default:
-          break;
-      }
-    }
-    const Bytes string_table = at_address(strings);
+  Result<void> parse_dynamic(const std::string& origin) {
+    const Bytes string_table = elf_.at(elf_.tag(detail::elf_strings));
+    const std::uint64_t strings_size = elf_.tag(detail::elf_strings_size);
     if (string_table.size() < strings_size) return damaged(origin, "lacks its string table");
     strings_ = detail::as_text(string_table.first(strings_size));
-    for (const std::uint64_t name : needed_names) {
-      needed_.push_back(text(name));
-      if (needed_.back().empty()) return damaged(origin, "names a needed library badly");
+    bool symbolic = false;  // the image binds its own symbols without asking the loader
+    elf_.visit([&](const detail::ElfDynamic& item, std::uint64_t at) {
+      if (item.tag == detail::elf_needed) {
+        needed_.push_back(text(item.value));
+        needed_at_.push_back(at);
+      }
+      symbolic |= item.tag == detail::elf_symbolic ||
+                  (item.tag == detail::elf_flags && (item.value & 2) != 0);  // DF_SYMBOLIC
+    });
+    for (const std::string_view name : needed_) {
+      if (name.empty()) return damaged(origin, "names a needed library badly");
     }
-    const std::uint64_t count =
-        gnu_hash != 0 ? count_gnu(at_address(gnu_hash)) : count_sysv(at_address(hash));
-    const Bytes table = at_address(symbols);
+    const std::uint64_t count = count_symbols();
+    const Bytes table = elf_.at(elf_.tag(detail::elf_symbols));
     if (count > table.size() / sizeof(detail::ElfSymbol)) {
       return damaged(origin, "lacks its symbol table");
+    }
+    if (const char* wrong = detail::ElfCheck<>::find_damage(elf_, count)) {
+      return damaged(origin, wrong);
     }
     Weights weights;
     std::uint64_t thread_exit = 0;
@@ -417,8 +301,8 @@ template <class = void> class BasicImage {
         }
       }
     };
-    visit(at_address(rela), rela_size);
-    visit(at_address(plt_rela), plt_rela_size);
+    visit(elf_.at(elf_.tag(detail::elf_rela)), elf_.tag(detail::elf_rela_size));
+    visit(elf_.at(elf_.tag(detail::elf_plt_rela)), elf_.tag(detail::elf_plt_rela_size));
     if (weights.start.value != 0 && weights.end.value >= weights.start.value) {
       weights_size_ = weights.end.value - weights.start.value;
     }
@@ -430,26 +314,15 @@ template <class = void> class BasicImage {
   void find_weights(const Weights& found) {
     constexpr std::uint64_t few = 1 << 20;
     const std::uint64_t begin = found.start.value, end = found.end.value;
-    const Bytes rest = at_address(begin);
+    const Bytes rest = elf_.at(begin);
     if (begin == 0 || end < begin || end - begin < few || end - begin > rest.size()) return;
-    for (const auto& segment : segments_) {
+    for (const auto& segment : elf_.loads) {
       const bool inside = begin >= segment.address && begin - segment.address < segment.file_size;
       if (!inside || (segment.flags & detail::elf_writable) != 0) continue;
       weights_ = rest.first(end - begin);
       weights_start_ = found.start.at;
       weights_end_ = found.end.at;
     }
-  }
-
-  /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
-  Bytes at_address(std::uint64_t address) const noexcept {
-    for (const auto& segment : segments_) {
-      if (address >= segment.address && address - segment.address < segment.file_size) {
-        const std::uint64_t skip = address - segment.address;
-        return bytes_.subspan(segment.offset + skip, segment.file_size - skip);
-      }
-    }
-    return {};
   }
 
   /// The string at an offset of the string table; empty where it is not a string.
@@ -461,34 +334,37 @@ template <class = void> class BasicImage {
     return end == rest.npos ? std::string_view{} : rest.substr(0, end);
   }
 
-  /// The number of symbols: a DT_HASH table states it.
-  static std::uint64_t count_sysv(Bytes table) noexcept {
-    std::uint32_t header[2] = {};  // buckets, chains
-    return detail::read(table, 0, header) ? header[1] : 0;
-  }
-
-  /// A DT_GNU_HASH table lists the defined symbols, which come last: the end of the chain with the
-  /// highest start is the number of symbols.
-  static std::uint64_t count_gnu(Bytes table) noexcept {
-    std::uint32_t header[4] = {};  // buckets, first defined symbol, bloom words, shift
-    if (!detail::read(table, 0, header)) return 0;
-    const std::uint64_t buckets_at = sizeof header + std::uint64_t{header[2]} * 8;
-    const std::uint64_t chains_at = buckets_at + std::uint64_t{header[0]} * 4;
-    std::uint32_t last = 0, value = 0;
-    for (std::uint64_t i = 0; i < header[0]; ++i) {
-      if (!detail::read(table, buckets_at + i * 4, value)) return 0;
-      if (value > last) last = value;
+  /// The number of dynamic symbols, which no field of its own states.
+  std::uint64_t count_symbols() const noexcept {
+    std::uint32_t header[4] = {};
+    if (const std::uint64_t address = elf_.tag(detail::elf_gnu_hash)) {
+      // Lists the defined symbols, which come last: the end of the chain with the highest start.
+      const Bytes table = elf_.at(address);
+      if (!detail::read(table, 0, header)) return 0;  // buckets, first defined, bloom words, shift
+      const std::uint64_t buckets_at = sizeof header + std::uint64_t{header[2]} * 8;
+      const std::uint64_t chains_at = buckets_at + std::uint64_t{header[0]} * 4;
+      std::uint32_t last = 0, value = 0;
+      for (std::uint64_t i = 0; i < header[0]; ++i) {
+        if (!detail::read(table, buckets_at + i * 4, value)) return 0;
+        if (value > last) last = value;
+      }
+      if (last == 0) {  // none is defined; the strings follow the symbols where linkers put them
+        const std::uint64_t symbols = elf_.tag(detail::elf_symbols);
+        const std::uint64_t strings = elf_.tag(detail::elf_strings);
+        return strings > symbols ? (strings - symbols) / sizeof(detail::ElfSymbol) : header[1];
+      }
+      if (last < header[1]) return 0;
+      for (std::uint64_t i = last;; ++i) {
+        if (!detail::read(table, chains_at + (i - header[1]) * 4, value)) return 0;
+        if ((value & 1) != 0) return i + 1;
+      }
     }
-    if (last < header[1]) return header[1];
-    for (std::uint64_t i = last;; ++i) {
-      if (!detail::read(table, chains_at + (i - header[1]) * 4, value)) return 0;
-      if ((value & 1) != 0) return i + 1;
-    }
+    const Bytes table = elf_.at(elf_.tag(detail::elf_hash));
+    return detail::read(table, 0, header[0]) && detail::read(table, 4, header[1]) ? header[1] : 0;
   }
 
   Bytes bytes_;
-  std::uint16_t machine_ = 0;
-  std::vector<detail::ElfSegment> segments_;
+  detail::ElfLayout elf_;
   std::string_view strings_;
   std::vector<std::string_view> needed_;
   std::vector<std::uint64_t> needed_at_;

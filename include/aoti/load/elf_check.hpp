@@ -1,0 +1,383 @@
+// Everything that the system's loader follows without looking, looked at before: a damaged file
+// would otherwise end the process while it is loaded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "aoti/load/bytes.hpp"
+#include "aoti/load/elf.hpp"
+
+namespace aoti::detail {
+
+/// Checks the tables of a file against one another. What is not checked is what they lead to: code
+/// and data.
+template <class = void> class ElfCheck {
+ public:
+  /// What is wrong, as the rest of a sentence that begins with "the image"; null where nothing is.
+  /// @param symbols the number of dynamic symbols
+  static const char* find_damage(const ElfLayout& elf, std::uint64_t symbols) noexcept {
+    const ElfCheck check{elf, symbols};
+    if (!check.segments()) return "has segments that contradict one another";
+    if (!check.dynamic_section()) return "has a dynamic section that contradicts itself";
+    if (!check.hash_table()) return "has a damaged table of names";
+    if (!check.symbol_values()) return "has a symbol outside of its memory";
+    if (!check.versions()) return "has a damaged table of versions";
+    if (!check.start_and_end()) return "has functions for its start or end outside of its code";
+    std::uint64_t called = 0;
+    if (!check.relocations(elf_rela, elf_rela_size, called) ||
+        !check.relocations(elf_plt_rela, elf_plt_rela_size, called) ||
+        !check.packed_relocations(called) || called != (check.init_.size + check.fini_.size) / 8) {
+      return "has a damaged relocation";
+    }
+    return nullptr;
+  }
+
+ private:
+  /// An array of functions that are called when the image is loaded or unloaded.
+  struct Array {
+    std::uint64_t at, size;
+    bool holds(std::uint64_t address) const noexcept {
+      return address >= at && address - at < size;
+    }
+  };
+
+  ElfCheck(const ElfLayout& elf, std::uint64_t symbols) noexcept
+      : elf_{elf},
+        symbols_{symbols},
+        init_{elf.tag(elf_init_array), elf.tag(elf_init_array_size)},
+        fini_{elf.tag(elf_fini_array), elf.tag(elf_fini_array_size)} {}
+
+  static constexpr bool is_power_of_two(std::uint64_t n) noexcept {
+    return n != 0 && (n & (n - 1)) == 0;
+  }
+
+  bool is_code(std::uint64_t address) const noexcept {
+    return elf_.has(address, 1, elf_executable);
+  }
+  bool is_writable(std::uint64_t address, std::uint64_t size) const noexcept {
+    return elf_.has(address, size, elf_writable);
+  }
+  /// The `size` bytes of the file that lie at an address; empty where not all are in the file.
+  Bytes table(std::uint64_t address, std::uint64_t size) const noexcept {
+    const Bytes rest = elf_.at(address);
+    return size <= rest.size() ? rest.first(size) : Bytes{};
+  }
+
+  bool segments() const noexcept {
+    std::uint64_t end = 0;
+    for (const ElfSegment& segment : elf_.loads) {
+      const std::uint64_t last = segment.address + segment.memory_size;
+      if (segment.memory_size < segment.file_size || last < segment.address ||
+          segment.address < end || (segment.flags & elf_readable) == 0) {
+        return false;
+      }
+      end = last;
+    }
+    for (const ElfSegment& segment : elf_.others) {
+      const bool is_memory = segment.type == elf_dynamic || segment.type == elf_note ||
+                             segment.type == elf_headers || segment.type == elf_property ||
+                             segment.type == elf_unwinding || segment.type == elf_thread_local;
+      if (is_memory && segment.file_size != 0) {
+        const Bytes found = table(segment.address, segment.file_size);
+        if (found.data() != elf_.bytes.data() + segment.offset) return false;
+      }
+      if (segment.type == elf_relro && !elf_.has(segment.address, 0, 0)) {
+        return false;
+      }
+      constexpr std::uint64_t most = 1 << 26, page = 4096;
+      if (segment.type == elf_thread_local &&
+          (segment.memory_size < segment.file_size || segment.memory_size > most ||
+           segment.align > page || (segment.align != 0 && !is_power_of_two(segment.align)))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool dynamic_section() const noexcept {
+    const std::uint64_t strings = elf_.tag(elf_strings_size);
+    bool good = true;
+    const bool ends = elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
+      switch (item.tag) {
+        case elf_needed:
+        case elf_soname:
+        case elf_rpath:
+        case elf_run_path:
+        case elf_auxiliary:
+        case elf_filter:
+          good &= item.value != 0 && item.value < strings;
+          break;
+        case elf_plt_got:
+          good &= elf_.has(item.value, 1, 0);
+          break;
+        case elf_rela_entry:
+          good &= item.value == sizeof(ElfRelocation);
+          break;
+        case elf_symbol_entry:
+          good &= item.value == sizeof(ElfSymbol);
+          break;
+        case elf_relr_entry:
+          good &= item.value == sizeof(std::uint64_t);
+          break;
+        case elf_plt_kind:
+          good &= item.value == static_cast<std::uint64_t>(elf_rela);
+          break;
+        case elf_rel:  // no 64-bit processor that torch runs on has these
+          good = false;
+          break;
+        default:
+          break;
+      }
+    });
+    // Each table comes with its size, and with that of an entry or their kind.
+    constexpr std::int64_t pairs[][2] = {
+        {elf_symbols, elf_symbol_entry},   {elf_rela, elf_rela_size},
+        {elf_rela_size, elf_rela},         {elf_rela, elf_rela_entry},
+        {elf_plt_rela, elf_plt_kind},      {elf_plt_rela, elf_plt_rela_size},
+        {elf_plt_rela_size, elf_plt_rela}, {elf_relr, elf_relr_size},
+        {elf_relr_size, elf_relr},         {elf_relr, elf_relr_entry}};
+    for (const auto& [tag, needed] : pairs) good &= elf_.tag(tag) == 0 || elf_.tag(needed) != 0;
+    return good && ends;
+  }
+
+  bool hash_table() const noexcept {
+    if (const std::uint64_t address = elf_.tag(elf_gnu_hash)) {
+      const Bytes all = elf_.at(address);
+      std::uint32_t header[4] = {};  // buckets, first defined symbol, bloom words, shift
+      if (!read(all, 0, header) || header[0] == 0 || !is_power_of_two(header[2]) ||
+          header[3] >= 32 || header[1] > symbols_) {
+        return false;
+      }
+      const std::uint64_t buckets_at = sizeof header + std::uint64_t{header[2]} * 8;
+      const std::uint64_t chains_at = buckets_at + std::uint64_t{header[0]} * 4;
+      if (!within(chains_at, (symbols_ - header[1]) * 4, all.size())) return false;
+      std::uint32_t value = 0;
+      for (std::uint64_t i = 0; i < header[0]; ++i) {
+        if (!read(all, buckets_at + i * 4, value)) return false;
+        if (value != 0 && (value < header[1] || value >= symbols_)) return false;
+      }
+    }
+    if (const std::uint64_t address = elf_.tag(elf_hash)) {
+      const Bytes all = elf_.at(address);
+      std::uint32_t header[2] = {};  // buckets, chains
+      if (!read(all, 0, header) || header[0] == 0 || header[1] != symbols_) return false;
+      std::uint64_t steps = 0;  // a chain that leads back to itself would be followed for ever
+      for (std::uint64_t i = 0; i < header[0]; ++i) {
+        std::uint32_t symbol = 0;
+        if (!read(all, sizeof header + i * 4, symbol)) return false;
+        while (symbol != 0) {
+          if (symbol >= symbols_ || ++steps > symbols_ ||
+              !read(all, sizeof header + (header[0] + std::uint64_t{symbol}) * 4, symbol)) {
+            return false;
+          }
+        }
+      }
+    }
+    return true;
+  }
+
+  bool symbol_values() const noexcept {
+    std::uint64_t thread_local_size = 0;
+    for (const ElfSegment& segment : elf_.others) {
+      if (segment.type == elf_thread_local) thread_local_size = segment.memory_size;
+    }
+    const Bytes table = elf_.at(elf_.tag(elf_symbols));
+    const std::uint64_t strings = elf_.tag(elf_strings_size);
+    for (std::uint64_t i = 0; i < symbols_; ++i) {
+      ElfSymbol symbol{};
+      if (!read(table, i * sizeof symbol, symbol) || symbol.name >= strings) return false;
+      if (symbol.section == elf_undefined || symbol.section == elf_absolute) continue;
+      const unsigned char kind = symbol.info & 0xf;
+      const bool is_function = kind == elf_function || kind == elf_indirect;
+      const bool good = kind == elf_tls_symbol ? symbol.value <= thread_local_size
+                        : is_function          ? is_code(symbol.value)
+                                               : is_memory_or_its_end(symbol.value);
+      if (!good) return false;
+    }
+    return true;
+  }
+
+  bool is_memory_or_its_end(std::uint64_t address) const noexcept {
+    return elf_.has(address, 0, 0);
+  }
+
+  bool versions() const noexcept {
+    std::uint32_t last = 1;  // the highest index; 0 and 1 stand for no version
+    const std::uint64_t defined = elf_.tag(elf_defined_versions);
+    const std::uint64_t needed = elf_.tag(elf_needed_versions);
+    if (defined == 0 && needed == 0 && elf_.tag(elf_version_symbols) == 0) return true;
+    const bool good =
+        (defined == 0 || chain<ElfDefinedVersion, ElfDefinedVersionName>(elf_.at(defined), last)) &&
+        (needed == 0 || chain<ElfNeededVersion, ElfNeededVersionName>(elf_.at(needed), last));
+    if (!good) return false;
+    const Bytes of_symbols = elf_.at(elf_.tag(elf_version_symbols));
+    for (std::uint64_t i = 0; i < symbols_; ++i) {
+      std::uint16_t index = 0;
+      if (!read(of_symbols, i * sizeof index, index) || (index & 0x7fffu) > last) return false;
+    }
+    return true;
+  }
+
+  /// Follows a chain of chains, whose links only lead forward.
+  template <class Outer, class Inner> bool chain(Bytes all, std::uint32_t& last) const noexcept {
+    const std::uint64_t strings = elf_.tag(elf_strings_size);
+    const auto note = [&](std::uint16_t index) {
+      if ((index & 0x7fffu) > last) last = index & 0x7fffu;
+    };
+    for (std::uint64_t at = 0;;) {
+      Outer outer{};
+      if (!read(all, at, outer) || outer.version != 1) return false;
+      if constexpr (requires { outer.index; }) note(outer.index);
+      if constexpr (requires { outer.file; }) {
+        if (!is_needed(outer.file)) return false;
+      }
+      for (std::uint64_t inner_at = at + outer.first;;) {
+        Inner inner{};
+        if (!read(all, inner_at, inner) || inner.name >= strings) return false;
+        if constexpr (requires { inner.index; }) note(inner.index);
+        if (inner.next == 0) break;
+        inner_at += inner.next;
+      }
+      if (outer.next == 0) return true;
+      at += outer.next;
+    }
+  }
+
+  /// Whether a name is that of a library which the image asks for: loaders count on it.
+  bool is_needed(std::uint32_t name) const noexcept {
+    const std::string_view strings = as_text(elf_.at(elf_.tag(elf_strings)));
+    const auto text = [&](std::uint64_t at) {
+      const std::string_view rest = at < strings.size() ? strings.substr(at) : std::string_view{};
+      return rest.substr(0, rest.find('\0'));
+    };
+    bool found = false;
+    elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
+      found |= item.tag == elf_needed && text(item.value) == text(name);
+    });
+    return found && !text(name).empty();
+  }
+
+  bool start_and_end() const noexcept {
+    for (const std::int64_t tag : {elf_init, elf_fini}) {
+      const std::uint64_t address = elf_.tag(tag);
+      if (address != 0 && !is_code(address)) return false;
+    }
+    for (const Array& array : {init_, fini_}) {
+      if (array.size == 0) continue;
+      if (array.size % 8 != 0 || !is_writable(array.at, array.size)) return false;
+    }
+    return true;
+  }
+
+  /// What a relocation writes: an address that it states, the result of calling one, two words, or
+  /// else one word that depends on a symbol.
+  enum class Kind { unknown, nothing, address, called, pair, other };
+
+  /// For this machine's own images only; others are not loaded.
+  Kind kind(std::uint32_t type) const noexcept {
+    if (type == 0) return Kind::nothing;
+    if (elf_.machine != host_machine) return Kind::other;
+    switch (host_machine == elf_x86_64 ? type : 0) {
+      case 0:
+        break;
+      case 1:   // R_X86_64_64
+      case 6:   // GLOB_DAT
+      case 7:   // JUMP_SLOT
+      case 16:  // DTPMOD64
+      case 17:  // DTPOFF64
+      case 18:  // TPOFF64
+        return Kind::other;
+      case 8:  // RELATIVE
+        return Kind::address;
+      case 37:  // IRELATIVE
+        return Kind::called;
+      case 36:  // TLSDESC
+        return Kind::pair;
+      default:
+        return Kind::unknown;
+    }
+    switch (host_machine == elf_aarch64 ? type : 0) {
+      case 0:
+        break;
+      case 257:   // R_AARCH64_ABS64
+      case 1025:  // GLOB_DAT
+      case 1026:  // JUMP_SLOT
+      case 1028:  // TLS_DTPMOD
+      case 1029:  // TLS_DTPREL
+      case 1030:  // TLS_TPREL
+        return Kind::other;
+      case 1027:  // RELATIVE
+        return Kind::address;
+      case 1032:  // IRELATIVE
+        return Kind::called;
+      case 1031:  // TLSDESC
+        return Kind::pair;
+      default:
+        return Kind::unknown;
+    }
+    return Kind::other;
+  }
+
+  /// @param called counts the relocations of functions in the two arrays
+  bool relocations(std::int64_t tag, std::int64_t size_tag, std::uint64_t& called) const noexcept {
+    const std::uint64_t size = elf_.tag(size_tag);
+    if (size == 0) return true;
+    const Bytes all = table(elf_.tag(tag), size);
+    if (all.empty() || size % sizeof(ElfRelocation) != 0) return false;
+    // So many at the beginning state addresses, and loaders do not look again.
+    const std::uint64_t stated = tag == elf_rela ? elf_.tag(elf_rela_count) : 0;
+    ElfRelocation item{};
+    for (std::uint64_t at = 0; read(all, at, item); at += sizeof item) {
+      const Kind does = kind(item.type);
+      if (at / sizeof item < stated && does != Kind::address && elf_.machine == host_machine) {
+        return false;
+      }
+      if (does == Kind::nothing) continue;
+      const auto addend = static_cast<std::uint64_t>(item.addend);
+      const bool in_array = init_.holds(item.offset) || fini_.holds(item.offset);
+      called += in_array;
+      const bool good =
+          does != Kind::unknown && (item.symbol < symbols_ || item.symbol == 0) &&
+          is_writable(item.offset, does == Kind::pair ? 16 : 8) &&
+          (does != Kind::called || is_code(addend)) &&
+          (does != Kind::address || (in_array ? is_code(addend) : is_memory_or_its_end(addend)));
+      if (!good) return false;
+    }
+    return true;
+  }
+
+  /// DT_RELR: an address, or 63 bits for the words behind the last one.
+  bool packed_relocations(std::uint64_t& called) const noexcept {
+    const std::uint64_t size = elf_.tag(elf_relr_size);
+    if (size == 0) return true;
+    const Bytes all = table(elf_.tag(elf_relr), size);
+    if (all.empty() || size % 8 != 0) return false;
+    const auto good = [&](std::uint64_t address) {
+      if (!is_writable(address, 8)) return false;
+      if (!init_.holds(address) && !fini_.holds(address)) return true;
+      ++called;
+      std::uint64_t function = 0;
+      return read(elf_.at(address), 0, function) && is_code(function);
+    };
+    std::uint64_t word = 0, next = 0;
+    for (std::uint64_t at = 0; read(all, at, word); at += sizeof word) {
+      if ((word & 1) == 0) {
+        if (!good(word)) return false;
+        next = word + 8;
+        continue;
+      }
+      for (std::uint64_t bit = 1; bit < 64; ++bit, next += 8) {
+        if ((word >> bit & 1) != 0 && !good(next)) return false;
+      }
+    }
+    return true;
+  }
+
+  const ElfLayout& elf_;
+  std::uint64_t symbols_;
+  Array init_, fini_;
+};
+
+}  // namespace aoti::detail
