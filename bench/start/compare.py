@@ -1,6 +1,6 @@
-"""What the demo costs with libtorch and without: compare.py DIRECTORY DIGITS DIGITS_NATIVE
+"""What a start to the first result costs with libtorch and without: compare.py PACKAGE LIBTORCH NATIVE
 
-Both programs are started several times in turns, and classify one image each time.
+Both programs are started several times in turns, with the package's directory.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ def libtorch(program: Path) -> float:
     return sum(path.stat().st_size for path in paths if path.parent in folders) / 2**20
 
 
-def main(folder: Path, programs: list[Path]) -> None:
-    runs = [[start(program, folder) for program in programs] for _ in range(ROUNDS)]
+def main(path: Path, programs: list[Path]) -> None:
+    runs = [[start(program, path.parent) for program in programs] for _ in range(ROUNDS)]
     columns = [list(zip(*column)) for column in zip(*runs)]
-    package = (folder / "digits.pt2").stat().st_size / 2**20
+    package = path.stat().st_size / 2**20
     rows = {
-        "one image, whole process, ms": [statistics.median(times) for times, _ in columns],
+        "first result, whole process, ms": [statistics.median(times) for times, _ in columns],
         "  the fastest of %d starts" % ROUNDS: [min(times) for times, _ in columns],
         "memory, MB": [max(memory) for _, memory in columns],
         "program, stripped, MB": [stripped(program) for program in programs],
         "libtorch's libraries, MB": [libtorch(program) for program in programs],
         "the model's package, MB": [package, package],
     }
-    print(f"\n{'':30} libtorch    without")
+    print(f"\n{path.stem:30}  libtorch    without")
     for name, (torch, native) in rows.items():
-        print(f"{name:30} {torch:8.1f}   {native:8.1f}")
+        print(f"{name:31} {torch:8.1f}   {native:8.1f}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        sys.exit("usage: compare.py DIRECTORY DIGITS DIGITS_NATIVE")
+        sys.exit("usage: compare.py PACKAGE LIBTORCH NATIVE")
     main(Path(sys.argv[1]), [Path(sys.argv[2]), Path(sys.argv[3])])
