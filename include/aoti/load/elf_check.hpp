@@ -81,7 +81,10 @@ template <class = void> class ElfCheck {
                              segment.type == elf_unwinding || segment.type == elf_thread_local;
       if (is_memory && segment.file_size != 0) {
         const Bytes found = table(segment.address, segment.file_size);
-        if (found.data() != elf_.bytes.data() + segment.offset) return false;
+        if (found.empty() ||
+            static_cast<std::uint64_t>(found.data() - elf_.bytes.data()) != segment.offset) {
+          return false;
+        }
       }
       if (segment.type == elf_relro && !elf_.has(segment.address, 0, 0)) {
         return false;
@@ -111,6 +114,22 @@ template <class = void> class ElfCheck {
           break;
         case elf_plt_got:
           good &= elf_.has(item.value, 1, 0);
+          break;
+        case elf_hash:  // what is at zero is the file's header
+        case elf_gnu_hash:
+        case elf_strings:
+        case elf_symbols:
+        case elf_rela:
+        case elf_plt_rela:
+        case elf_relr:
+        case elf_init:
+        case elf_fini:
+        case elf_init_array:
+        case elf_fini_array:
+        case elf_version_symbols:
+        case elf_needed_versions:
+        case elf_defined_versions:
+          good &= item.value != 0;
           break;
         case elf_rela_entry:
           good &= item.value == sizeof(ElfRelocation);
