@@ -14,4 +14,24 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Native, RunsBattery, aoti::Native);
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, InputsBattery, aoti::Native);
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, WeightsBattery, aoti::Native);
 
+// What a run needs, scratch memory of its kernels included, was there after the first.
+TEST(NativeModels, TakeNoMemoryOnceTheyAreWarm) {
+  using Case = RuntimeCase<aoti::Native>;
+  const struct {
+    const char* model;
+    std::vector<aoti::Tensor> inputs;
+  } cases[] = {
+      {"add", {Case::empty({8}, aoti::DType::float32), Case::empty({8}, aoti::DType::float32)}},
+      {"mlp_tuned", {Case::empty({1, 16}, aoti::DType::float32)}}};
+  for (const auto& [model, inputs] : cases) {
+    const auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(model_path(model));
+    ASSERT_TRUE(good(runner)) << model;
+    aoti::Tensor output;
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(good(runner.value().run_into(inputs, {&output, 1})));
+    const std::size_t reserved = aoti::detail::Pool::reserved();
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(good(runner.value().run_into(inputs, {&output, 1})));
+    EXPECT_EQ(aoti::detail::Pool::reserved(), reserved) << model;
+  }
+}
+
 }  // namespace aoti_test
