@@ -1,4 +1,5 @@
 // The runtime without libtorch: what every runtime does, and which imports it has.
+#include <limits>
 #include <set>
 #include <string>
 
@@ -164,6 +165,38 @@ TEST(Native, ChecksViews) {
   float item = 0;
   EXPECT_NE(NativeFunctions::item(handle, &item), 0);
   Native::destroy(handle);
+}
+
+// A view without elements may begin behind the memory, as torch has it, but not in front of it.
+TEST(Native, ChecksViewsWithoutElements) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const std::int64_t none[] = {0}, two[] = {2}, one[] = {1};
+  const AtenTensorHandle six_of = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
+  AtenTensorHandle nothing = nullptr, out = nullptr;
+  ASSERT_EQ(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, 3, 6, 0, 0, &nothing),
+            0);
+  EXPECT_EQ(Native::peek(nothing).data(), nullptr);
+  for (const AtenTensorHandle from : {six_of, nothing}) {
+    ASSERT_EQ(NativeFunctions::_reinterpret_tensor(from, 1, none, one, 100, &out), 0);
+    EXPECT_EQ(Native::peek(out).data(), Native::peek(from).data());
+    std::int64_t offset = 0;
+    EXPECT_EQ(NativeFunctions::get_storage_offset(out, &offset), 0);
+    EXPECT_EQ(offset, from == nothing ? 103 : 100);
+    // From there offsets count on.
+    AtenTensorHandle beyond = nullptr;
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, none, one, most, &beyond), 0);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, two, one, most, &beyond), 0);
+    EXPECT_EQ(beyond, nullptr);
+    Native::destroy(out);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(from, 1, none, one, -4, &out), 0);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(from, 1, none, one, most, &out), 0);
+    EXPECT_NE(NativeFunctions::_alloc_from_pool(from, -4, 6, 1, none, one, &out), 0);
+    EXPECT_THAT(Native::last_error(), testing::HasSubstr("reaches beyond"));
+  }
+  EXPECT_NE(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, -1, 6, 0, 0, &out), 0);
+  EXPECT_NE(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, most, 6, 0, 0, &out),
+            0);
+  for (const AtenTensorHandle handle : {six_of, nothing}) Native::destroy(handle);
 }
 
 }  // namespace aoti_test

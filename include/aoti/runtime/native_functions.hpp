@@ -107,8 +107,10 @@ struct NativeFunctions {
                                   const std::int64_t* strides, std::int64_t added_offset,
                                   Handle* out) noexcept {
     const Body& from = *Body::of(self);
+    std::int64_t offset = 0;
+    if (__builtin_add_overflow(from.offset, added_offset, &offset)) offset = -1;  // refused
     return view(abi::imported::_reinterpret_tensor::symbol, from, rank, sizes, strides, from.dtype,
-                from.offset + added_offset, out);
+                offset, out);
   }
 
   static Code _alloc_from_pool(Handle self, std::int64_t offset_bytes, std::int32_t dtype,

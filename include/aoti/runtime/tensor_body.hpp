@@ -112,7 +112,9 @@ struct Placement {
 /// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
 /// share one. One that was made together with its memory lies in the same block, see `home`.
 struct TensorBody : Block {
-  TensorBody* self;  ///< Where a reference to a Tensor is asked for, which is such a pointer.
+  /// The address of this body, where a reference to a Tensor is asked for, which is such a pointer.
+  /// Written as bytes, so that compilers take reading a Tensor there for reading what was written.
+  alignas(void*) std::byte self[sizeof(void*)];
   Storage* home;     ///< The block that this body lies in, one of whose references it has; or null.
   Storage* storage;  ///< Null where the tensor behind a handle is undefined.
   std::byte* data;   ///< The first element.
@@ -224,8 +226,9 @@ struct TensorBody : Block {
     const Extent extent{view_rank, wanted_sizes, wanted_strides, type};
     std::int64_t bytes = extent.bytes;
     reason = extent.wrong;
-    if (reason == nullptr && bytes != 0 &&
-        (!extend(bytes, first, type) || bytes > storage->bytes)) {
+    // One without elements may begin anywhere, as torch has it.
+    if (reason == nullptr &&
+        (!extend(bytes, first, type) || (extent.count != 0 && bytes > storage->bytes))) {
       reason = "the view reaches beyond the memory";
     }
     if (reason != nullptr) return nullptr;
@@ -322,7 +325,8 @@ struct TensorBody : Block {
     return body;
   }
   [[gnu::always_inline]] void begin(std::size_t dimensions, Storage* in) noexcept {
-    self = this;
+    const TensorBody* const here = this;
+    std::memcpy(self, &here, sizeof self);
     home = in;
     rank = static_cast<std::uint16_t>(dimensions);
     hold = Hold::counted;
@@ -344,8 +348,8 @@ struct TensorBody : Block {
   [[gnu::always_inline]] void point_at(Storage* to, std::int64_t first) noexcept {
     storage = to;
     offset = first;
-    data =
-        static_cast<std::byte*>(to->data) + first * static_cast<std::int64_t>(element_size(dtype));
+    data = static_cast<std::byte*>(to->data);  // may be null where there are no elements
+    if (count != 0) data += first * static_cast<std::int64_t>(element_size(dtype));
   }
   [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
     // What follows the block and `home`, with the 3 sizes and strides that every body has room for.
