@@ -23,6 +23,7 @@ extern "C" {
 namespace aoti_test {
 namespace {
 
+using aoti::DType;
 using aoti::Errc;
 using aoti::Native;
 using aoti::NativeFunctions;
@@ -180,14 +181,15 @@ template <auto function, class... Arguments> struct Fails<function, AOTITorchErr
 template <class Import, auto function>
 using Failing = Provide<Import, Fails<function, typename Import::type>::call>;
 using F = NativeFunctions;
-using FailingNative =
-    aoti::NativeWith<Failing<imported::empty_strided, &F::empty_strided>,
-                     Failing<imported::create_tensor_from_blob, &F::create_tensor_from_blob>,
-                     Failing<imported::create_tensor_from_blob_v2, &F::create_tensor_from_blob_v2>,
-                     Failing<imported::new_tensor_handle, &F::new_tensor_handle>,
-                     Failing<imported::_reinterpret_tensor, &F::_reinterpret_tensor>,
-                     Failing<imported::clone, &F::clone>,
-                     Failing<imported::scalar_to_tensor_int64, &F::scalar<std::int64_t>>>;
+using FailingNative = aoti::NativeWith<
+    Failing<imported::empty_strided, &F::empty_strided>,
+    Failing<imported::create_tensor_from_blob, &F::create_tensor_from_blob>,
+    Failing<imported::create_tensor_from_blob_v2, &F::create_tensor_from_blob_v2>,
+    Failing<imported::new_tensor_handle, &F::new_tensor_handle>,
+    Failing<imported::_reinterpret_tensor, &F::_reinterpret_tensor>,
+    Failing<imported::clone, &F::clone>,
+    Failing<imported::scalar_to_tensor_int64,
+            &F::scalar<imported::scalar_to_tensor_int64, DType::int64, std::int64_t>>>;
 
 /// What a model is run on.
 std::vector<Tensor> inputs_of(const std::string& model) {

@@ -162,23 +162,17 @@ struct NativeFunctions {
   static Code tensor_copy_(Handle from, Handle to) noexcept { return copy_(to, from, 0); }
 
   static Code zero_(Handle handle) noexcept {
-    std::int64_t zero = 0;
-    Body* body = Body::of(handle);
-    if (body->row_major) {
-      const auto size = static_cast<std::int64_t>(element_size(body->dtype));
-      if (body->count > 0) std::memset(body->data, 0, static_cast<std::size_t>(body->count * size));
+    const Body& body = *Body::of(handle);
+    const std::size_t size = element_size(body.dtype);  // all types have zero's bits as zero
+    if (body.row_major) {
+      const std::size_t bytes = static_cast<std::size_t>(body.count) * size;
+      if (bytes > 0) std::memset(body.data, 0, bytes);
       return 0;
     }
-    Handle source = nullptr;
-    if (const Code failed = scalar(zero, &source)) return failed;
-    const char* wrong = nullptr;
-    if (detail::is_convertible(body->dtype)) {
-      wrong = detail::copy_elements(*body, *Body::of(source));
-    } else {
-      wrong = "not for this dtype unless it is row-major";
-    }
-    delete_tensor_object(source);
-    return wrong == nullptr ? 0 : fail(abi::imported::zero_::symbol, wrong);
+    detail::walk_rows(body, [size](std::byte* at, std::int64_t count, std::int64_t step) {
+      for (; count > 0; --count, at += step) std::memset(at, 0, size);
+    });
+    return 0;
   }
 
   static Code get_data_ptr(Handle handle, void** out) noexcept {
@@ -248,21 +242,24 @@ struct NativeFunctions {
     return 0;
   }
 
-  template <class T> static Code item(Handle handle, T* out) noexcept {
+  template <class Import, DType dtype, class T> static Code item(Handle handle, T* out) noexcept {
     const Body& body = *Body::of(handle);
     if (body.count != 1 || !detail::is_convertible(body.dtype)) {
-      return fail("aoti_torch_item", "the tensor is not of one real element");
+      return fail(Import::symbol, "the tensor is not of one number");
     }
-    *out = detail::to<T>(detail::read_number(body.dtype, body.data));
+    const detail::Number number = detail::read_number(body.dtype, body.data);
+    if (!detail::fits(dtype, number)) {
+      return fail(Import::symbol, "the number cannot be converted to that type without overflow");
+    }
+    detail::write_number(dtype, out, number);
     return 0;
   }
 
-  template <class T> static Code scalar(T value, Handle* out) noexcept {
-    constexpr const char* name = "aoti_torch_scalar_to_tensor";
+  template <class Import, DType dtype, class T> static Code scalar(T value, Handle* out) noexcept {
     const char* reason = nullptr;
-    Body* body = Body::make_owning(0, nullptr, nullptr, dtype_of<T>, reason);
+    Body* body = Body::make_owning(0, nullptr, nullptr, dtype, reason);
     if (body != nullptr) std::memcpy(body->data, &value, sizeof value);
-    return give(name, reason, body, out);
+    return give(Import::symbol, reason, body, out);
   }
 
   /// Throws where the condition does not hold: models catch it at their own boundary.
@@ -285,24 +282,17 @@ struct NativeFunctions {
   static void warn(const char*, const char*, std::uint32_t, const char*) noexcept {}
 
   static Code check_inf_and_nan(const char*, Handle handle) noexcept {
-    Body& body = *Body::of(handle);
-    Handle wide = nullptr;
-    const char* reason = nullptr;
-    if (!detail::is_convertible(body.dtype)) return 0;
-    constexpr const char* name = abi::imported::check_inf_and_nan::symbol;
-    if (const Code failed = give(
-            name, reason,
-            Body::make_owning(body.rank, body.sizes(), nullptr, DType::float64, reason), &wide)) {
-      return failed;
-    }
-    Body& numbers = *Body::of(wide);
-    detail::copy_elements(numbers, body);
+    const Body& body = *Body::of(handle);
     bool finite = true;
-    for (std::int64_t i = 0; i < numbers.count; ++i) {
-      finite &= std::isfinite(reinterpret_cast<const double*>(numbers.data)[i]);
-    }
-    numbers.drop();
-    return finite ? 0 : fail(name, "an element is infinite or not a number");
+    detail::walk_rows(body, [&](const std::byte* at, std::int64_t count, std::int64_t step) {
+      for (; count > 0; --count, at += step) {
+        const detail::Number number = detail::read_number(body.dtype, at);
+        finite &= std::isfinite(number.floating) && std::isfinite(number.imaginary);
+      }
+    });
+    return finite ? 0
+                  : fail(abi::imported::check_inf_and_nan::symbol,
+                         "an element is infinite or not a number");
   }
 
   /// The model's `new T[n]` and `delete[]`, which come in pairs within it: the kernels that
