@@ -166,6 +166,29 @@ TEST(Binding, TakesScratchMemoryFromThePool) {
   NativeFunctions::delete_array(nullptr);
 }
 
+bool fails_silently = false;
+AOTITorchError silent_empty(std::int64_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, std::int32_t dtype, std::int32_t device,
+                            std::int32_t index, AtenTensorHandle* out) {
+  if (fails_silently) return 1;
+  NativeFunctions::fail("an earlier function", "this did no harm");
+  return NativeFunctions::empty_strided(rank, sizes, strides, dtype, device, index, out);
+}
+
+// What a model did without does not explain the failure of a later run.
+TEST(Binding, ExplainsAFailureByItsOwnRun) {
+  using Silent = aoti::NativeWith<Provide<imported::empty_strided, silent_empty>>;
+  const auto runner = aoti::Runner<aoti::Cpu, Silent>::open(model_path("add"));
+  ASSERT_TRUE(good(runner));
+  const Tensor x = Case::make<float>({8}, std::vector<float>(8, 1));
+  fails_silently = false;
+  ASSERT_TRUE(good(runner.value().run<1>(x, x)));
+  fails_silently = true;
+  const auto failed = runner.value().run<1>(x, x);
+  expect_error(failed, Errc::model_failed);
+  EXPECT_THAT(failed.error().message(), testing::Not(testing::HasSubstr("an earlier function")));
+}
+
 /// Fails in the n-th call of a function that makes something; -1: never.
 int until_failure = -1;
 

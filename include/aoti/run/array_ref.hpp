@@ -155,6 +155,7 @@ template <class Runtime = Native> class ArrayRefModel {
     }
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
+      [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
       const AOTIRuntimeError native =
           run_(model_, static_cast<std::int32_t>(inputs.size()),
                reinterpret_cast<const AOTInductorArrayRefTensor*>(inputs.data()),
@@ -188,7 +189,9 @@ template <class Runtime = Native> class ArrayRefModel {
     detail::WeightsAccess<Runner> access{runner_};
     if (auto done = access.extract(Buffer::active, active); !done) return done;
     std::vector<abi::ConstantEntry> entries;
+    entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};
+    shared.handles.reserve(active.size());  // so that no handle is lost
     for (std::size_t i = 0; i < active.size(); ++i) {
       const Constant& constant = runner_.constants()[i];
       if (active[i] == nullptr) {

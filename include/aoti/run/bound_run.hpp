@@ -122,10 +122,10 @@ template <class Runner> class BoundRun {
 
   struct Placing final : detail::Placement {
     explicit Placing(BoundRun& run) noexcept
-        : bound{run}, outer{std::exchange(detail::Placement::current, this)} {}
+        : bound{run}, outer{std::exchange(detail::run_state.placement, this)} {}
     Placing(const Placing&) = delete;
     Placing& operator=(const Placing&) = delete;
-    ~Placing() { detail::Placement::current = outer; }
+    ~Placing() { detail::run_state.placement = outer; }
 
     Body* place(std::size_t rank, const std::int64_t* sizes, const std::int64_t* strides,
                 DType dtype) noexcept override {

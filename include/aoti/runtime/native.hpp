@@ -195,6 +195,7 @@ template <class Import, typename Import::type* function> struct Provide {
 /// what is here. A process may hold models on libtorch and on several of these at once.
 template <ImportProvider... Providers> struct NativeWith {
   using Tensor = aoti::Tensor;
+  using Running = detail::Running;
 
   /// A model's imports are bound to import() when its image is loaded, whatever else of these names
   /// is in the process.

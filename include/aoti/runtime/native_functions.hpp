@@ -29,15 +29,17 @@ struct NativeFunctions {
   /// What a function that models import returns when it could not do what it is for. Both texts are
   /// string literals; last_error() joins them.
   [[gnu::cold]] static Code fail(const char* function, const char* reason) noexcept {
-    failed_function_ = function;
-    failure_ = reason;
+    detail::run_state.failed_function = function;
+    detail::run_state.failure = reason;
     return 1;
   }
 
-  /// Why such a function failed last on this thread, which is then forgotten, or an empty text.
+  /// Why such a function failed last on this thread since it began to run a model, which is then
+  /// forgotten, or an empty text.
   static std::string last_error() {
-    if (failure_ == nullptr) return {};
-    return detail::concat({failed_function_, ": ", std::exchange(failure_, nullptr)});
+    detail::RunState& state = detail::run_state;
+    if (state.failure == nullptr) return {};
+    return detail::concat({state.failed_function, ": ", std::exchange(state.failure, nullptr)});
   }
 
   template <std::int32_t value> static std::int32_t number() noexcept { return value; }
@@ -380,9 +382,6 @@ struct NativeFunctions {
     *out = numbers[dimension];
     return 0;
   }
-
-  inline static constinit thread_local const char* failed_function_ = nullptr;
-  inline static constinit thread_local const char* failure_ = nullptr;
 };
 
 }  // namespace aoti

@@ -102,11 +102,39 @@ struct Placement {
   /// Hears of a tensor that was made.
   virtual void made(const TensorBody& body) noexcept = 0;
 
-  /// The one of the calling thread, or null.
-  inline static constinit thread_local Placement* current = nullptr;
+  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
 
  protected:
   ~Placement() = default;
+};
+
+/// What a thread knows of its run.
+struct RunState {
+  Placement* placement = nullptr;         ///< Or null.
+  const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
+  const char* failure = nullptr;          ///< a string literal; or null.
+};
+inline constinit thread_local RunState run_state;
+
+/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
+/// not placed where those of the run around it are.
+class Running {
+ public:
+  [[gnu::always_inline]] Running() noexcept {
+    run_state.failure = nullptr;
+    placement_ = run_state.placement;
+    if (placement_ != nullptr) [[unlikely]]
+      ++placement_->depth;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  [[gnu::always_inline]] ~Running() {
+    if (placement_ != nullptr) [[unlikely]]
+      --placement_->depth;
+  }
+
+ private:
+  Placement* placement_;
 };
 
 /// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
@@ -176,8 +204,8 @@ struct TensorBody : Block {
   [[gnu::always_inline]] static TensorBody* make_result(std::size_t rank, const std::int64_t* sizes,
                                                         const std::int64_t* strides, DType dtype,
                                                         const char*& reason) noexcept {
-    Placement* const placement = Placement::current;
-    if (placement == nullptr) [[likely]]
+    Placement* const placement = run_state.placement;
+    if (placement == nullptr || placement->depth != 1) [[likely]]
       return make_owning(rank, sizes, strides, dtype, reason);
     TensorBody* body = placement->place(rank, sizes, strides, dtype);
     if (body != nullptr) return body;
