@@ -1,0 +1,246 @@
+// Every allocation by which the native runtime asks the system for memory fails in turn.
+#include <aoti/aoti.hpp>
+#include <aoti/run/array_ref.hpp>
+#include <aoti/run/bound_run.hpp>
+#include <aoti/runtime/dlpack.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/native_case.hpp"
+
+namespace {
+
+int until_failure = -1;  // the number of allocations before the one that fails; -1: none does
+int still_fail = 0;
+
+/// @param times how often the library tries
+bool fails(int times) {
+  if (still_fail > 0) return still_fail-- > 0;
+  if (until_failure < 0 || until_failure-- > 0) return false;
+  still_fail = times - 1;
+  return true;
+}
+
+}  // namespace
+
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  void* memory = nullptr;
+  return fails(2) || ::posix_memalign(&memory, alignment, size) != 0 ? nullptr : memory;
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return fails(1) ? nullptr : ::operator new(size);
+}
+
+extern "C" {
+[[gnu::weak]] void __lsan_disable();
+[[gnu::weak]] void __lsan_enable();
+}
+
+namespace aoti_test {
+namespace {
+
+using aoti::Errc;
+using aoti::Native;
+using aoti::Result;
+using aoti::Tensor;
+using aoti::TensorView;
+using aoti::detail::Pool;
+using Runner = aoti::Runner<aoti::Cpu, Native>;
+using Bound = aoti::BoundRun<Runner>;
+
+std::string path(const char* model) {
+  return std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append(".pt2");
+}
+
+/// Calls the body, which returns a Result<void>, until no allocation in it fails.
+template <class Body> void fail_each(const Body& body) {
+  ASSERT_TRUE(good(body()));
+  bool failed = true;
+  int failures = 0;
+  for (int n = 0; failed && n < 500; ++n) {
+    SCOPED_TRACE(n);
+    Pool::trim();
+    const std::size_t before = Pool::reserved();
+    until_failure = n;
+    const Result<void> done = body();
+    failed = until_failure < 0;
+    until_failure = -1;
+    if (!done) {
+      ++failures;
+      EXPECT_TRUE(failed);
+      EXPECT_EQ(done.error().code(), Errc::out_of_memory) << done.error().message();
+    }
+    EXPECT_TRUE(good(body()));
+    Pool::trim();
+    EXPECT_EQ(Pool::reserved(), before);
+  }
+  EXPECT_FALSE(failed);
+  EXPECT_GT(failures, 0);
+}
+
+/// Two inputs of the model "nested"; fewer where there is no memory.
+std::vector<Tensor> inputs() {
+  std::vector<Tensor> made;
+  for (int i = 0; i < 2; ++i) {
+    auto input = Tensor::empty(aoti::DType::float32, {4, 3});
+    if (!input) return {};
+    std::memset(input.value().data(), 0, 48);
+    made.push_back(std::move(input).value());
+  }
+  return made;
+}
+aoti::Error no_inputs() { return {Errc::out_of_memory, "a test", "making inputs"}; }
+
+/// A model keeps the text of a thread's last error in a string of that thread, which stays behind
+/// when the model is unloaded: LeakSanitizer, where it is there, is not to look at that.
+struct OutOfMemory : testing::Test {
+  OutOfMemory() {
+    if (__lsan_disable != nullptr) __lsan_disable();
+  }
+  ~OutOfMemory() override {
+    if (__lsan_enable != nullptr) __lsan_enable();
+  }
+};
+
+TEST(Memory, OfTensors) {
+  float data[6] = {};
+  fail_each([&]() -> Result<void> {
+    auto tensor = Tensor::empty(aoti::DType::float64, {30, 30});
+    if (!tensor) return std::move(tensor).error();
+    auto copy = tensor.value().clone();
+    if (!copy) return std::move(copy).error();
+    auto borrowed = Tensor::borrow(data, {2, 3});
+    if (!borrowed) return std::move(borrowed).error();
+    return aoti::success();
+  });
+}
+
+template <class Managed> Result<void> there_and_back() {
+  auto tensor = Tensor::empty(aoti::DType::float32, {2, 3});
+  if (!tensor) return std::move(tensor).error();
+  auto managed = aoti::to_dlpack<Managed>(tensor.value());
+  if (!managed) return std::move(managed).error();
+  auto back = aoti::from_dlpack(managed.value());
+  if (back) return aoti::success();
+  managed.value()->deleter(managed.value());
+  return std::move(back).error();
+}
+TEST(Memory, OfDlpack) {
+  fail_each(there_and_back<aoti::dlpack::ManagedTensor>);
+  fail_each(there_and_back<aoti::dlpack::ManagedTensorVersioned>);
+}
+
+TEST_F(OutOfMemory, WhileAModelIsOpened) {
+  for (const char* model : {"add", "nested", "types", "derived", "mlp_small"}) {
+    SCOPED_TRACE(model);
+    const std::string from = path(model);
+    const auto opened = Runner::open(from);
+    if (!opened && opened.error().code() == Errc::missing_import) continue;
+    fail_each([&]() -> Result<void> {
+      auto runner = Runner::open(from);
+      if (!runner) return std::move(runner).error();
+      std::move(runner.value()).unload();
+      // Whether one can be opened does not always depend on memory of the runtime's.
+      auto tensor = Tensor::empty(aoti::DType::float32, {1});
+      if (!tensor) return std::move(tensor).error();
+      return aoti::success();
+    });
+  }
+}
+
+TEST_F(OutOfMemory, WhileAModelRuns) {
+  const auto opened = Runner::open(path("nested"));
+  ASSERT_TRUE(good(opened));
+  const Runner& runner = opened.value();
+  fail_each([&]() -> Result<void> {
+    const std::vector<Tensor> in = inputs();
+    if (in.empty()) return no_inputs();
+    auto outputs = runner.run<3>(in[0], in[1]);
+    if (!outputs) return std::move(outputs).error();
+    return aoti::success();
+  });
+  fail_each([&]() -> Result<void> {
+    const std::vector<Tensor> in = inputs();
+    if (in.empty()) return no_inputs();
+    std::vector<Tensor> out(3);
+    return runner.run_into(in, out);
+  });
+  fail_each([&]() -> Result<void> {
+    std::vector<Tensor> in = inputs();
+    if (in.empty()) return no_inputs();
+    auto outputs = runner.boxed_run(in);
+    if (!outputs) return std::move(outputs).error();
+    return aoti::success();
+  });
+  // Scratch memory of the model's, and one that gives its inputs back.
+  const auto scratch = Runner::open(fake("scratch")), many = Runner::open(fake("many"));
+  ASSERT_TRUE(good(scratch));
+  ASSERT_TRUE(good(many));
+  fail_each([&]() -> Result<void> {
+    const std::vector<Tensor> in = inputs();
+    if (in.empty()) return no_inputs();
+    auto outputs = scratch.value().run<1>(in[0]);
+    if (!outputs) {  // which has its own words for it
+      EXPECT_TRUE(outputs.error().code() == Errc::out_of_memory ||
+                  outputs.error().code() == Errc::model_failed)
+          << outputs.error().message();
+      return no_inputs();
+    }
+    std::vector<Tensor> all(40, in[0]), back(40);
+    return many.value().run_into(all, back);
+  });
+}
+
+TEST_F(OutOfMemory, WhileABoundRunLearnsAndRuns) {
+  const auto opened = Runner::open(path("nested"));
+  ASSERT_TRUE(good(opened));
+  float product[12], sum[1];
+  bool flags[12];
+  fail_each([&]() -> Result<void> {
+    const std::vector<Tensor> in = inputs();
+    if (in.empty()) return no_inputs();
+    std::vector<Tensor> out;
+    const std::int64_t sizes[] = {4, 3};
+    for (int i = 0; i < 3; ++i) {
+      auto made = i == 1 ? Tensor::borrow(sum, {})
+                         : Tensor::borrow(i == 0 ? aoti::DType::float32 : aoti::DType::boolean,
+                                          i == 0 ? static_cast<void*>(product) : flags, sizes);
+      if (!made) return std::move(made).error();
+      out.push_back(std::move(made).value());
+    }
+    auto bound = Bound::make(opened.value(), in, out);
+    if (!bound) return std::move(bound).error();
+    for (int i = 0; i < 3; ++i) {
+      if (auto done = bound.value().run(); !done) return done;
+    }
+    return aoti::success();
+  });
+}
+
+TEST_F(OutOfMemory, WhileAnArrayRefModelIsOpenedAndRuns) {
+  fail_each([]() -> Result<void> {
+    auto model = aoti::ArrayRefModel<>::open(path("mlp_arrayref"));
+    if (!model) return std::move(model).error();
+    return aoti::success();
+  });
+  auto opened = aoti::ArrayRefModel<>::open(path("mlp_arrayref"));
+  ASSERT_TRUE(good(opened));
+  float x[16] = {};
+  fail_each([&]() -> Result<void> {
+    auto tensor = Tensor::borrow(x, {1, 16});
+    if (!tensor) return std::move(tensor).error();
+    const TensorView in = TensorView::of(tensor.value());
+    TensorView out;
+    return opened.value().run({&in, 1}, {&out, 1});
+  });
+}
+
+}  // namespace
+}  // namespace aoti_test
