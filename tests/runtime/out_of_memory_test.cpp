@@ -1,9 +1,10 @@
-// Every allocation by which the native runtime asks the system for memory fails in turn.
+// Every allocation of the library on the native runtime, and of the models, fails in turn.
 #include <aoti/aoti.hpp>
 #include <aoti/run/array_ref.hpp>
 #include <aoti/run/bound_run.hpp>
 #include <aoti/runtime/dlpack.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,7 +12,6 @@
 #include <new>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "runtime/native_case.hpp"
 
@@ -34,9 +34,19 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept
   void* memory = nullptr;
   return fails(2) || ::posix_memalign(&memory, alignment, size) != 0 ? nullptr : memory;
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return fails(1) ? nullptr : ::operator new(size);
+void* operator new(std::size_t size) {
+#if defined(__cpp_exceptions)
+  if (fails(1)) throw std::bad_alloc{};
+#endif
+  void* memory = std::malloc(size);
+  if (memory == nullptr) std::abort();
+  return memory;
 }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return fails(1) ? nullptr : std::malloc(size);
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 extern "C" {
 [[gnu::weak]] void __lsan_disable();
@@ -60,11 +70,12 @@ std::string path(const char* model) {
 }
 
 /// Calls the body, which returns a Result<void>, until no allocation in it fails.
-template <class Body> void fail_each(const Body& body) {
+/// @param given whether handles are given to models that are made in it
+template <class Body> void fail_each(const Body& body, bool given = false) {
   ASSERT_TRUE(good(body()));
   bool failed = true;
   int failures = 0;
-  for (int n = 0; failed && n < 500; ++n) {
+  for (int n = 0; failed && n < 5000; ++n) {
     SCOPED_TRACE(n);
     Pool::trim();
     const std::size_t before = Pool::reserved();
@@ -72,6 +83,8 @@ template <class Body> void fail_each(const Body& body) {
     const Result<void> done = body();
     failed = until_failure < 0;
     until_failure = -1;
+    // What a model was given that failed while it was made, it may have taken over or not.
+    const bool in_model = !done && done.error().native_code() != 0;
     if (!done) {
       ++failures;
       EXPECT_TRUE(failed);
@@ -79,24 +92,23 @@ template <class Body> void fail_each(const Body& body) {
     }
     EXPECT_TRUE(good(body()));
     Pool::trim();
-    EXPECT_EQ(Pool::reserved(), before);
+    if (!in_model || !given) EXPECT_EQ(Pool::reserved(), before);
   }
   EXPECT_FALSE(failed);
   EXPECT_GT(failures, 0);
 }
 
-/// Two inputs of the model "nested"; fewer where there is no memory.
-std::vector<Tensor> inputs() {
-  std::vector<Tensor> made;
-  for (int i = 0; i < 2; ++i) {
-    auto input = Tensor::empty(aoti::DType::float32, {4, 3});
-    if (!input) return {};
-    std::memset(input.value().data(), 0, 48);
-    made.push_back(std::move(input).value());
+/// Inputs of the model "nested".
+Result<std::array<Tensor, 2>> inputs() {
+  std::array<Tensor, 2> made;
+  for (Tensor& input : made) {
+    auto tensor = Tensor::empty(aoti::DType::float32, {4, 3});
+    if (!tensor) return std::move(tensor).error();
+    std::memset(tensor.value().data(), 0, 48);
+    input = std::move(tensor).value();
   }
   return made;
 }
-aoti::Error no_inputs() { return {Errc::out_of_memory, "a test", "making inputs"}; }
 
 /// A model keeps the text of a thread's last error in a string of that thread, which stays behind
 /// when the model is unloaded: LeakSanitizer, where it is there, is not to look at that.
@@ -138,11 +150,9 @@ TEST(Memory, OfDlpack) {
 }
 
 TEST_F(OutOfMemory, WhileAModelIsOpened) {
-  for (const char* model : {"add", "nested", "types", "derived", "mlp_small"}) {
+  for (const char* model : {"add", "derived"}) {
     SCOPED_TRACE(model);
     const std::string from = path(model);
-    const auto opened = Runner::open(from);
-    if (!opened && opened.error().code() == Errc::missing_import) continue;
     fail_each([&]() -> Result<void> {
       auto runner = Runner::open(from);
       if (!runner) return std::move(runner).error();
@@ -160,22 +170,22 @@ TEST_F(OutOfMemory, WhileAModelRuns) {
   ASSERT_TRUE(good(opened));
   const Runner& runner = opened.value();
   fail_each([&]() -> Result<void> {
-    const std::vector<Tensor> in = inputs();
-    if (in.empty()) return no_inputs();
-    auto outputs = runner.run<3>(in[0], in[1]);
+    auto in = inputs();
+    if (!in) return std::move(in).error();
+    auto outputs = runner.run<3>(in.value()[0], in.value()[1]);
     if (!outputs) return std::move(outputs).error();
     return aoti::success();
   });
   fail_each([&]() -> Result<void> {
-    const std::vector<Tensor> in = inputs();
-    if (in.empty()) return no_inputs();
-    std::vector<Tensor> out(3);
-    return runner.run_into(in, out);
+    auto in = inputs();
+    if (!in) return std::move(in).error();
+    std::array<Tensor, 3> out;
+    return runner.run_into(in.value(), out);
   });
   fail_each([&]() -> Result<void> {
-    std::vector<Tensor> in = inputs();
-    if (in.empty()) return no_inputs();
-    auto outputs = runner.boxed_run(in);
+    auto in = inputs();
+    if (!in) return std::move(in).error();
+    auto outputs = runner.boxed_run(in.value());
     if (!outputs) return std::move(outputs).error();
     return aoti::success();
   });
@@ -184,16 +194,17 @@ TEST_F(OutOfMemory, WhileAModelRuns) {
   ASSERT_TRUE(good(scratch));
   ASSERT_TRUE(good(many));
   fail_each([&]() -> Result<void> {
-    const std::vector<Tensor> in = inputs();
-    if (in.empty()) return no_inputs();
-    auto outputs = scratch.value().run<1>(in[0]);
+    auto in = inputs();
+    if (!in) return std::move(in).error();
+    auto outputs = scratch.value().run<1>(in.value()[0]);
     if (!outputs) {  // which has its own words for it
       EXPECT_TRUE(outputs.error().code() == Errc::out_of_memory ||
                   outputs.error().code() == Errc::model_failed)
           << outputs.error().message();
-      return no_inputs();
+      return aoti::Error{Errc::out_of_memory};
     }
-    std::vector<Tensor> all(40, in[0]), back(40);
+    std::array<Tensor, 40> all, back;
+    all.fill(in.value()[0]);
     return many.value().run_into(all, back);
   });
 }
@@ -204,18 +215,18 @@ TEST_F(OutOfMemory, WhileABoundRunLearnsAndRuns) {
   float product[12], sum[1];
   bool flags[12];
   fail_each([&]() -> Result<void> {
-    const std::vector<Tensor> in = inputs();
-    if (in.empty()) return no_inputs();
-    std::vector<Tensor> out;
+    auto in = inputs();
+    if (!in) return std::move(in).error();
+    std::array<Tensor, 3> out;
     const std::int64_t sizes[] = {4, 3};
-    for (int i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < 3; ++i) {
       auto made = i == 1 ? Tensor::borrow(sum, {})
                          : Tensor::borrow(i == 0 ? aoti::DType::float32 : aoti::DType::boolean,
                                           i == 0 ? static_cast<void*>(product) : flags, sizes);
       if (!made) return std::move(made).error();
-      out.push_back(std::move(made).value());
+      out[i] = std::move(made).value();
     }
-    auto bound = Bound::make(opened.value(), in, out);
+    auto bound = Bound::make(opened.value(), in.value(), out);
     if (!bound) return std::move(bound).error();
     for (int i = 0; i < 3; ++i) {
       if (auto done = bound.value().run(); !done) return done;
@@ -225,12 +236,15 @@ TEST_F(OutOfMemory, WhileABoundRunLearnsAndRuns) {
 }
 
 TEST_F(OutOfMemory, WhileAnArrayRefModelIsOpenedAndRuns) {
-  fail_each([]() -> Result<void> {
-    auto model = aoti::ArrayRefModel<>::open(path("mlp_arrayref"));
-    if (!model) return std::move(model).error();
-    return aoti::success();
-  });
-  auto opened = aoti::ArrayRefModel<>::open(path("mlp_arrayref"));
+  const std::string from = path("mlp_arrayref");
+  fail_each(
+      [&]() -> Result<void> {
+        auto model = aoti::ArrayRefModel<>::open(from);
+        if (!model) return std::move(model).error();
+        return aoti::success();
+      },
+      true);
+  auto opened = aoti::ArrayRefModel<>::open(from);
   ASSERT_TRUE(good(opened));
   float x[16] = {};
   fail_each([&]() -> Result<void> {

@@ -153,6 +153,7 @@ template <class Runner> class BoundRun {
   explicit BoundRun(const Runner& runner) noexcept : runner_{&runner} {}
 
   bool prepare() {
+    pinned_.reserve(inputs_.size());  // so that no handle is lost
     for (const Tensor& input : inputs_) {
       pinned_.emplace_back(detail::TensorAccess::body_of(input)->share());
       if (pinned_.back().body() == nullptr) return false;
