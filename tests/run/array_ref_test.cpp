@@ -4,7 +4,10 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +33,7 @@ TEST(ArrayRef, AddsWithoutAnyTensor) {
   std::array<float, 8> a{1, 2, 3, 4, 5, 6, 7, 8}, b{};
   const std::array<TensorView, 2> in{TensorView::of(a.data(), {8}), TensorView::of(b.data(), {8})};
   std::array<TensorView, 1> out;
+  ASSERT_TRUE(good(model.value().run(in, out)));  // the model takes memory for its outputs
   const std::size_t reserved = aoti::detail::Pool::reserved();
   for (int i = 0; i < 3; ++i) {
     b[0] = static_cast<float>(i);
@@ -102,6 +106,52 @@ TEST(ArrayRef, RefusesWhatDoesNotFit) {
   const auto moved = std::move(model);
   expect_error(model.run(in, out), Errc::bad_state);  // NOLINT(bugprone-use-after-move)
   EXPECT_TRUE(good(moved.run(in, out)));
+}
+
+TEST(ArrayRef, RefusesViewsOfWhatCannotBe) {
+  auto opened = ArrayRefModel<>::open(path("add_arrayref"));
+  ASSERT_TRUE(good(opened));
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  std::array<float, 8> x{};
+  const std::span<float> all{x};
+  std::array<TensorView, 1> out;
+  for (const TensorView& view :
+       {TensorView::of(x.data(), {most, 2}), TensorView::of(x.data(), {-2, -4}),
+        TensorView::of(all, {7}), TensorView::of(x.data(), {8}, {-1}),
+        TensorView::of(x.data(), {8}, {1, 1})}) {
+    EXPECT_TRUE(view.sizes().empty());
+    const std::array<TensorView, 2> in{TensorView::of(all, {8}), view};
+    expect_error(opened.value().run(in, out), Errc::input_shape, {"input 1", "no tensor has"});
+  }
+  EXPECT_TRUE(TensorView::of(x.data(), {1, 1, 1, 1, 1, 1, 1, 1, 8}).strides().empty());
+  EXPECT_EQ(TensorView::of(x.data(), {most, 2, 0}).size, 0);
+  const std::array<TensorView, 2> in{TensorView::of(all, {8}), TensorView::of(aoti::Tensor{})};
+  expect_error(opened.value().run(in, out), Errc::undefined_tensor, {"input 1"});
+}
+
+// From a tensor to a view, through the model, and back, on the same memory.
+TEST(ArrayRef, TakesAndGivesTensors) {
+  auto opened = ArrayRefModel<>::open(path("add_arrayref"));
+  ASSERT_TRUE(good(opened));
+  std::array<float, 8> x{1, 2, 3, 4, 5, 6, 7, 8};
+  const aoti::Tensor tensor = aoti::Tensor::borrow(x.data(), {8}).value();
+  const TensorView view = TensorView::of(tensor);
+  EXPECT_EQ(view.data, x.data());
+  EXPECT_EQ(view.dtype, aoti::DType::float32);
+  const std::array<TensorView, 2> in{view, TensorView::of(x.data(), {8}, {1})};
+  std::array<TensorView, 1> out;
+  ASSERT_TRUE(good(opened.value().run(in, out)));
+  const auto sum =
+      aoti::Tensor::borrow(out[0].dtype, out[0].data, out[0].sizes(), out[0].strides());
+  ASSERT_TRUE(good(sum));
+  EXPECT_EQ(sum.value().data(), out[0].data);
+  EXPECT_EQ(sum.value().elements<float>().value()[7], 16);
+
+  const std::array<std::int64_t, 2> sizes{2, 4}, strides{1, 2};
+  const TensorView transposed =
+      TensorView::of(aoti::Tensor::borrow(aoti::DType::float32, x.data(), sizes, strides).value());
+  EXPECT_THAT(transposed.sizes(), testing::ElementsAre(2, 4));
+  EXPECT_THAT(transposed.strides(), testing::ElementsAre(1, 2));
 }
 
 TEST(ArrayRef, IsForModelsCompiledWithIt) {

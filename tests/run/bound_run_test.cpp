@@ -110,6 +110,41 @@ TEST(BoundRun, MakesOutputsInPlaceWhereTheirLayoutIsTheModels) {
   }
 }
 
+// A function that the model imports, and that runs another model before it does what it is for.
+const Runner* within = nullptr;
+Tensor made_within;
+AOTITorchError empty_with_a_run(std::int64_t rank, const std::int64_t* sizes,
+                                const std::int64_t* strides, std::int32_t dtype,
+                                std::int32_t device, std::int32_t index, AtenTensorHandle* out) {
+  if (within != nullptr) {
+    const Tensor x = ones({8}, 100);
+    made_within = std::move(within->run<1>(x, x).value()[0]);
+  }
+  return aoti::NativeFunctions::empty_strided(rank, sizes, strides, dtype, device, index, out);
+}
+
+TEST(BoundRun, PlacesNoTensorsOfRunsWithinIt) {
+  using Nesting =
+      aoti::NativeWith<aoti::Provide<aoti::abi::imported::empty_strided, empty_with_a_run>>;
+  using NestingRunner = aoti::Runner<aoti::Cpu, Nesting>;
+  auto runner = NestingRunner::open(AOTI_TEST_MODELS_DIR "/add.pt2");
+  ASSERT_TRUE(good(runner));
+  const Runner inner = opened("add");
+  const std::vector<Tensor> in{ones({8}, 1), ones({8}, 2)}, out{ones({8}, 0)};
+  auto bound = aoti::BoundRun<NestingRunner>::make(runner.value(), in, out);
+  ASSERT_TRUE(good(bound));
+  for (const Runner* each : {static_cast<const Runner*>(nullptr), &inner, &inner}) {
+    within = each;
+    ASSERT_TRUE(good(bound.value().run()));
+    EXPECT_EQ(floats(out[0]), std::vector<float>(8, 3));
+    if (each == nullptr) continue;
+    EXPECT_NE(made_within.data(), out[0].data());
+    EXPECT_EQ(floats(made_within), std::vector<float>(8, 200));
+  }
+  within = nullptr;
+  made_within = Tensor{};
+}
+
 TEST(BoundRun, CopiesWhereMemoryIsBoundTwice) {
   const Runner runner = opened("nested");
   const Tensor x = ones({4, 3}, 2), scale = ones({4, 3}, 3);

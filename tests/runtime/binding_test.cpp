@@ -23,6 +23,7 @@ extern "C" {
 namespace aoti_test {
 namespace {
 
+using aoti::DType;
 using aoti::Errc;
 using aoti::Native;
 using aoti::NativeFunctions;
@@ -165,6 +166,29 @@ TEST(Binding, TakesScratchMemoryFromThePool) {
   NativeFunctions::delete_array(nullptr);
 }
 
+bool fails_silently = false;
+AOTITorchError silent_empty(std::int64_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, std::int32_t dtype, std::int32_t device,
+                            std::int32_t index, AtenTensorHandle* out) {
+  if (fails_silently) return 1;
+  NativeFunctions::fail("an earlier function", "this did no harm");
+  return NativeFunctions::empty_strided(rank, sizes, strides, dtype, device, index, out);
+}
+
+// What a model did without does not explain the failure of a later run.
+TEST(Binding, ExplainsAFailureByItsOwnRun) {
+  using Silent = aoti::NativeWith<Provide<imported::empty_strided, silent_empty>>;
+  const auto runner = aoti::Runner<aoti::Cpu, Silent>::open(model_path("add"));
+  ASSERT_TRUE(good(runner));
+  const Tensor x = Case::make<float>({8}, std::vector<float>(8, 1));
+  fails_silently = false;
+  ASSERT_TRUE(good(runner.value().run<1>(x, x)));
+  fails_silently = true;
+  const auto failed = runner.value().run<1>(x, x);
+  expect_error(failed, Errc::model_failed);
+  EXPECT_THAT(failed.error().message(), testing::Not(testing::HasSubstr("an earlier function")));
+}
+
 /// Fails in the n-th call of a function that makes something; -1: never.
 int until_failure = -1;
 
@@ -180,14 +204,15 @@ template <auto function, class... Arguments> struct Fails<function, AOTITorchErr
 template <class Import, auto function>
 using Failing = Provide<Import, Fails<function, typename Import::type>::call>;
 using F = NativeFunctions;
-using FailingNative =
-    aoti::NativeWith<Failing<imported::empty_strided, &F::empty_strided>,
-                     Failing<imported::create_tensor_from_blob, &F::create_tensor_from_blob>,
-                     Failing<imported::create_tensor_from_blob_v2, &F::create_tensor_from_blob_v2>,
-                     Failing<imported::new_tensor_handle, &F::new_tensor_handle>,
-                     Failing<imported::_reinterpret_tensor, &F::_reinterpret_tensor>,
-                     Failing<imported::clone, &F::clone>,
-                     Failing<imported::scalar_to_tensor_int64, &F::scalar<std::int64_t>>>;
+using FailingNative = aoti::NativeWith<
+    Failing<imported::empty_strided, &F::empty_strided>,
+    Failing<imported::create_tensor_from_blob, &F::create_tensor_from_blob>,
+    Failing<imported::create_tensor_from_blob_v2, &F::create_tensor_from_blob_v2>,
+    Failing<imported::new_tensor_handle, &F::new_tensor_handle>,
+    Failing<imported::_reinterpret_tensor, &F::_reinterpret_tensor>,
+    Failing<imported::clone, &F::clone>,
+    Failing<imported::scalar_to_tensor_int64,
+            &F::scalar<imported::scalar_to_tensor_int64, DType::int64, std::int64_t>>>;
 
 /// What a model is run on.
 std::vector<Tensor> inputs_of(const std::string& model) {

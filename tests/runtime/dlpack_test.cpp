@@ -73,6 +73,27 @@ TYPED_TEST(Dlpack, TakesWhatOthersMake) {
   EXPECT_TRUE(good(aoti::from_dlpack(&given.managed)));
 }
 
+TYPED_TEST(Dlpack, TakesAnyStridesWhereTheyMeanNothing) {
+  Given<TypeParam> given;
+  given.managed.deleter = nullptr;
+  std::int64_t strides[] = {-3, 1};
+  given.managed.dl_tensor.strides = strides;
+  given.shape[0] = 1;
+  {
+    auto one = aoti::from_dlpack(&given.managed);
+    ASSERT_TRUE(good(one));
+    EXPECT_THAT(one.value().template elements<float>().value(), ElementsAre(1, 2, 3));
+    EXPECT_THAT(one.value().strides(), ElementsAre(1, 1));
+  }
+  given.shape[0] = 0;
+  auto none = aoti::from_dlpack(&given.managed);
+  ASSERT_TRUE(good(none));
+  EXPECT_EQ(none.value().size(), 0);
+  given.managed.dl_tensor.ndim = 0;
+  given.managed.dl_tensor.shape = nullptr;
+  EXPECT_TRUE(good(aoti::from_dlpack(&given.managed)));
+}
+
 TYPED_TEST(Dlpack, RefusesWhatItCannotHoldAndDeletesNothing) {
   deleted = 0;
   const auto refused = [](auto change, std::vector<std::string> parts) {
@@ -92,6 +113,18 @@ TYPED_TEST(Dlpack, RefusesWhatItCannotHoldAndDeletesNothing) {
       },
       {"65 sizes"});
   refused([](auto& it) { it.dl_tensor.data = nullptr; }, {"null"});
+  refused([](auto& it) { it.dl_tensor.shape = nullptr; }, {"shape is null", "2 sizes"});
+  refused([](auto& it) { it.dl_tensor.byte_offset = 2; }, {"2 bytes", "4 bytes", "float32"});
+  refused([](auto& it) { it.dl_tensor.data = static_cast<char*>(it.dl_tensor.data) + 1; },
+          {"aligned to 4 bytes"});
+  refused(
+      [](auto& it) {
+        it.dl_tensor.dtype = {5, 128, 1};
+        it.dl_tensor.byte_offset = 4;
+      },
+      {"aligned to 8 bytes", "complex128"});
+  std::int64_t strides[] = {3, -1};
+  refused([&](auto& it) { it.dl_tensor.strides = strides; }, {"negative"});
   if constexpr (requires(TypeParam managed) { managed.version; }) {
     refused([](auto& it) { it.version.major = 2; }, {"found version 2"});
   }

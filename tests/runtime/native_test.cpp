@@ -1,4 +1,5 @@
 // The runtime without libtorch: what every runtime does, and which imports it has.
+#include <limits>
 #include <set>
 #include <string>
 
@@ -161,9 +162,209 @@ TEST(Native, ChecksViews) {
   EXPECT_NE(NativeFunctions::get_size(handle, 2, &number), 0);
   EXPECT_EQ(NativeFunctions::get_size(handle, -1, &number), 0);
   EXPECT_EQ(number, 3);
-  float item = 0;
-  EXPECT_NE(NativeFunctions::item(handle, &item), 0);
   Native::destroy(handle);
+}
+
+AtenTensorHandle handle_of(double value, aoti::DType dtype) {
+  const Tensor from = RuntimeCase<Native>::make<double>({}, {value});
+  Tensor tensor = Tensor::empty(dtype, {}).value();
+  const AtenTensorHandle in = Native::share(from), out = Native::give(std::move(tensor));
+  EXPECT_EQ(NativeFunctions::copy_(out, in, 0), 0);
+  Native::destroy(in);
+  return out;
+}
+
+/// What item_… makes of a number; -99 where it fails.
+template <class Import, class T>
+double item(double value, aoti::DType dtype = aoti::DType::float64) {
+  const AtenTensorHandle handle = handle_of(value, dtype);
+  T out{};
+  const int failed = aoti::abi::resolve<Native, Import>()(handle, &out);
+  if (failed != 0) {
+    EXPECT_EQ(Native::last_error(), std::string{Import::symbol} +
+                                        ": the number cannot be converted to that type without "
+                                        "overflow");
+  }
+  Native::destroy(handle);
+  return failed != 0 ? -99 : static_cast<double>(out);
+}
+
+// As torch 2.15 does.
+TEST(Native, ChecksWhatItemsFitInto) {
+  using aoti::DType;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(300, DType::int64)), -99);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(255, DType::int64)), 255);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(-1, DType::int64)), 255);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(-300, DType::int64)), -99);
+  EXPECT_EQ((item<imported::item_uint16, std::uint16_t>(-300, DType::int64)), 65236);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(255.5)), 255);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(256)), -99);
+  EXPECT_EQ((item<imported::item_uint8, std::uint8_t>(-0.5)), -99);
+  EXPECT_EQ((item<imported::item_int8, std::int8_t>(127.9)), 127);
+  EXPECT_EQ((item<imported::item_int8, std::int8_t>(-128.5)), -99);
+  EXPECT_EQ((item<imported::item_int32, std::int32_t>(0x1p31)), -99);
+  EXPECT_EQ((item<imported::item_int64, std::int64_t>(-0x1p63)), -0x1p63);
+  EXPECT_EQ((item<imported::item_int64, std::int64_t>(0x1p63, DType::uint64)), -99);
+  EXPECT_EQ((item<imported::item_uint64, std::uint64_t>(0x1p63)), 0x1p63);
+  EXPECT_EQ((item<imported::item_int64, std::int64_t>(infinity)), -99);
+  EXPECT_EQ((item<imported::item_float32, float>(1e300)), -99);
+  EXPECT_EQ((item<imported::item_float32, float>(infinity)), infinity);
+  EXPECT_EQ((item<imported::item_float64, double>(1e300, DType::complex128)), 1e300);
+  EXPECT_EQ((item<imported::item_bool, bool>(300)), 1);
+  EXPECT_EQ((item<imported::item_int32, std::int32_t>(1.5, DType::float8_e4m3fn)), 1);
+
+  const AtenTensorHandle six_of = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
+  float one = 0;
+  EXPECT_NE((aoti::abi::resolve<Native, imported::item_float32>()(six_of, &one)), 0);
+  EXPECT_EQ(Native::last_error(), "aoti_torch_item_float32: the tensor is not of one number");
+  Native::destroy(six_of);
+}
+
+TEST(Native, HasScalarsOfTwoBytesAndComplexOnes) {
+  using aoti::DType;
+  using aoti::detail::Complex;
+  // torch's types for these numbers are not known here, but what they consist of is.
+  const auto function = [](const char* name, auto type) {
+    return reinterpret_cast<decltype(type)>(Native::import(name));
+  };
+  AtenTensorHandle handle = handle_of(1.5, DType::float32);
+  std::uint16_t bits = 0;
+  ASSERT_EQ((NativeFunctions::item<imported::item_float16, DType::float16>(handle, &bits)), 0);
+  EXPECT_EQ(bits, 0x3e00);
+  ASSERT_EQ((NativeFunctions::item<imported::item_bfloat16, DType::bfloat16>(handle, &bits)), 0);
+  EXPECT_EQ(bits, 0x3fc0);
+  Native::destroy(handle);
+  handle = handle_of(70000, DType::float32);
+  EXPECT_NE((NativeFunctions::item<imported::item_float16, DType::float16>(handle, &bits)), 0);
+  EXPECT_EQ((NativeFunctions::item<imported::item_bfloat16, DType::bfloat16>(handle, &bits)), 0);
+  Native::destroy(handle);
+
+  using Make = AOTITorchError (*)(Complex<double>, AtenTensorHandle*);
+  const auto make = function("aoti_torch_scalar_to_tensor_complex128", Make{});
+  ASSERT_NE(make, nullptr);
+  ASSERT_EQ(make({1, -2}, &handle), 0);
+  EXPECT_EQ(Native::peek(handle).dtype(), DType::complex128);
+  Complex<float> narrow{};
+  ASSERT_EQ((NativeFunctions::item<imported::item_complex64, DType::complex64>(handle, &narrow)),
+            0);
+  EXPECT_EQ(narrow.real, 1);
+  EXPECT_EQ(narrow.imaginary, -2);
+  float real = 0;
+  EXPECT_NE((NativeFunctions::item<imported::item_float32, DType::float32>(handle, &real)), 0);
+  Native::destroy(handle);
+  using MakeNarrow = AOTITorchError (*)(Complex<float>, AtenTensorHandle*);
+  ASSERT_EQ(function("aoti_torch_scalar_to_tensor_complex64", MakeNarrow{})(narrow, &handle), 0);
+  EXPECT_EQ(static_cast<const float*>(Native::peek(handle).data())[1], -2);
+  Native::destroy(handle);
+}
+
+/// A tensor on numbers, of which a complex one is two.
+template <class T>
+AtenTensorHandle on(std::vector<T>& numbers, aoti::DType dtype,
+                    const std::vector<std::int64_t>& sizes,
+                    const std::vector<std::int64_t>& strides = {}) {
+  return Native::give(Tensor::borrow(dtype, numbers.data(), sizes, strides).value());
+}
+
+TEST(Native, CopiesComplexNumbersAsTorchDoes) {
+  using aoti::DType;
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> complex{1, 2, -3.5f, 0, 0, 4, 300, -1};
+  const AtenTensorHandle from = on(complex, DType::complex64, {4});
+  const auto copied = [&](auto to, DType dtype) {
+    const AtenTensorHandle target = on(to, dtype, {4});
+    EXPECT_EQ(NativeFunctions::copy_(target, from, 0), 0);
+    Native::destroy(target);
+    return to;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(copied(std::vector<double>(8), DType::complex128),
+              ElementsAre(1, 2, -3.5, 0, 0, 4, 300, -1));
+  EXPECT_THAT(copied(std::vector<std::uint16_t>(8), DType::complex32),
+              ElementsAre(0x3c00, 0x4000, 0xc300, 0, 0, 0x4400, 0x5cb0, 0xbc00));
+  EXPECT_THAT(copied(std::vector<double>(4), DType::float64), ElementsAre(1, -3.5, 0, 300));
+  EXPECT_THAT(copied(std::vector<std::uint8_t>(4), DType::uint8), ElementsAre(1, 253, 0, 44));
+  EXPECT_THAT(copied(std::vector<std::uint8_t>(4), DType::boolean), ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(copied(std::vector<std::uint8_t>(4), DType::float8_e5m2),
+              ElementsAre(0x3c, 0xc3, 0, 0x5d));
+
+  std::vector<std::int64_t> whole{7, -8};
+  const AtenTensorHandle integers = on(whole, DType::int64, {2}),
+                         two = on(complex, DType::complex64, {2});
+  ASSERT_EQ(NativeFunctions::copy_(two, integers, 0), 0);
+  EXPECT_THAT(complex, ElementsAre(7, 0, -8, 0, 0, 4, 300, -1));
+  EXPECT_EQ(NativeFunctions::check_inf_and_nan("", from), 0);
+  complex[1] = infinity;
+  EXPECT_NE(NativeFunctions::check_inf_and_nan("", from), 0);
+  complex[1] = 0;
+  complex[0] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_NE(NativeFunctions::check_inf_and_nan("", from), 0);
+  for (const AtenTensorHandle handle : {from, integers, two}) Native::destroy(handle);
+}
+
+TEST(Native, CopiesFloat8AsTorchDoes) {
+  using aoti::DType;
+  std::vector<float> floats{1.5, -448, 465, 1e9f, 0x1p-10f, -0.f, 61440, 1.0625};
+  const AtenTensorHandle from = on(floats, DType::float32, {8});
+  const auto bits = [&](DType dtype) {
+    std::vector<std::uint8_t> to(8);
+    std::vector<float> back(8);
+    const AtenTensorHandle target = on(to, dtype, {8}), end = on(back, DType::float32, {8});
+    EXPECT_EQ(NativeFunctions::copy_(target, from, 0), 0);
+    EXPECT_EQ(NativeFunctions::copy_(end, target, 0), 0);
+    EXPECT_EQ(back[0], dtype == DType::float8_e8m0fnu ? 2 : 1.5);
+    Native::destroy(target);
+    Native::destroy(end);
+    return to;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(bits(DType::float8_e4m3fn), ElementsAre(60, 254, 126, 126, 0, 128, 126, 56));
+  EXPECT_THAT(bits(DType::float8_e5m2), ElementsAre(62, 223, 95, 124, 20, 128, 124, 60));
+  EXPECT_THAT(bits(DType::float8_e4m3fnuz), ElementsAre(68, 128, 128, 128, 1, 0, 128, 64));
+  EXPECT_THAT(bits(DType::float8_e5m2fnuz), ElementsAre(66, 227, 99, 128, 24, 0, 128, 64));
+  EXPECT_THAT(bits(DType::float8_e8m0fnu), ElementsAre(128, 136, 136, 157, 117, 0, 143, 127));
+  Native::destroy(from);
+}
+
+TEST(Native, ZeroesWhateverTheLayout) {
+  std::vector<double> numbers(16, 1);
+  const AtenTensorHandle handle = on(numbers, aoti::DType::complex128, {2, 2}, {1, 4});
+  ASSERT_EQ(NativeFunctions::zero_(handle), 0);
+  EXPECT_THAT(numbers, testing::ElementsAre(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1));
+  Native::destroy(handle);
+}
+
+// A view without elements may begin behind the memory, as torch has it, but not in front of it.
+TEST(Native, ChecksViewsWithoutElements) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const std::int64_t none[] = {0}, two[] = {2}, one[] = {1};
+  const AtenTensorHandle six_of = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
+  AtenTensorHandle nothing = nullptr, out = nullptr;
+  ASSERT_EQ(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, 3, 6, 0, 0, &nothing),
+            0);
+  EXPECT_EQ(Native::peek(nothing).data(), nullptr);
+  for (const AtenTensorHandle from : {six_of, nothing}) {
+    ASSERT_EQ(NativeFunctions::_reinterpret_tensor(from, 1, none, one, 100, &out), 0);
+    EXPECT_EQ(Native::peek(out).data(), Native::peek(from).data());
+    std::int64_t offset = 0;
+    EXPECT_EQ(NativeFunctions::get_storage_offset(out, &offset), 0);
+    EXPECT_EQ(offset, from == nothing ? 103 : 100);
+    // From there offsets count on.
+    AtenTensorHandle beyond = nullptr;
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, none, one, most, &beyond), 0);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, two, one, most, &beyond), 0);
+    EXPECT_EQ(beyond, nullptr);
+    Native::destroy(out);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(from, 1, none, one, -4, &out), 0);
+    EXPECT_NE(NativeFunctions::_reinterpret_tensor(from, 1, none, one, most, &out), 0);
+    EXPECT_NE(NativeFunctions::_alloc_from_pool(from, -4, 6, 1, none, one, &out), 0);
+    EXPECT_THAT(Native::last_error(), testing::HasSubstr("reaches beyond"));
+  }
+  EXPECT_NE(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, -1, 6, 0, 0, &out), 0);
+  EXPECT_NE(NativeFunctions::create_tensor_from_blob(nullptr, 1, none, one, most, 6, 0, 0, &out),
+            0);
+  for (const AtenTensorHandle handle : {six_of, nothing}) Native::destroy(handle);
 }
 
 }  // namespace aoti_test

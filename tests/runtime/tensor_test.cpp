@@ -172,6 +172,10 @@ TEST(Tensor, RefusesWhatCannotBe) {
   EXPECT_TRUE(good(Tensor::empty(DType::float32, {huge, 0, huge})));
   expect_error(value_of(Tensor::empty(DType::float32, {1})).elements<int>(), Errc::invalid_argument,
                {"found float32", "expected int32"});
+  std::vector<float> data(6);
+  expect_error(Tensor::borrow(std::span{data}, {huge, 2}), Errc::invalid_argument, {"bytes"});
+  expect_error(Tensor::borrow(std::span{data}, {-2, -3}), Errc::invalid_argument, {"negative"});
+  EXPECT_TRUE(good(Tensor::borrow(std::span{data.data(), 0}, {huge, 2, 0})));
 }
 
 TEST(Tensor, HasManyDimensions) {

@@ -53,6 +53,13 @@ using AOTInductorConstantMapHandle = AOTInductorConstantMap*;
 struct AOTInductorConstantMapEntry;
 struct AOTInductorArrayRefTensor;
 
+// Numbers that cross it, too.
+namespace c10 {
+struct Half;
+struct BFloat16;
+template <class T> struct complex;
+}  // namespace c10
+
 /// What the functions that a model exports return; 0 is success.
 using AOTIRuntimeError = std::int32_t;
 

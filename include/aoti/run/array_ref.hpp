@@ -33,29 +33,63 @@ struct TensorView {
   std::int32_t device_index = -1;
   std::int64_t reserved[4] = {};
 
-  /// Row-major memory: `TensorView::of(prices, {8})`. A model writes to its inputs only where the
-  /// exported program does. More sizes than there is room for give a view that is refused.
+  using Sizes = std::span<const std::int64_t>;
+  using List = std::initializer_list<std::int64_t>;
+
+  /// Memory, row-major where there are no strides: `TensorView::of(prices, {8})`. A model writes to
+  /// its inputs only where the exported program does. Sizes and strides that no tensor has, and
+  /// more than there is room for, give a view that is refused.
   template <class T>
-  static constexpr TensorView of(T* data, std::initializer_list<std::int64_t> sizes) noexcept {
-    TensorView view;
-    view.data = const_cast<std::remove_cv_t<T>*>(data);
-    view.dtype = dtype_of<T>;
-    view.rank = static_cast<std::int32_t>(sizes.size());
-    view.size = 1;
-    if (sizes.size() > max_rank) return view;
-    for (std::size_t d = sizes.size(); d-- > 0;) {
-      view.extents[d] = sizes.begin()[d];
-      view.steps[d] = view.size;
-      view.size *= view.extents[d];
-    }
+  static constexpr TensorView of(T* data, List sizes, List strides = {}) noexcept {
+    return make(dtype_of<T>, const_cast<std::remove_cv_t<T>*>(data), {sizes.begin(), sizes.size()},
+                {strides.begin(), strides.size()});
+  }
+  /// The same, row-major, of a span; one of another number of elements than the sizes tell gives a
+  /// view that is refused.
+  template <class T, std::size_t N>
+  static constexpr TensorView of(std::span<T, N> data, List sizes) noexcept {
+    TensorView view = of(data.data(), sizes);
+    if (view.size != static_cast<std::int64_t>(data.size())) view.rank = impossible;
     return view;
   }
-
-  std::span<const std::int64_t> sizes() const noexcept {
-    return {extents, static_cast<std::size_t>(rank)};
+  /// A tensor's memory, while the tensor lives; that of an undefined one is refused. The other way:
+  /// `Tensor::borrow(view.dtype, view.data, view.sizes(), view.strides())`.
+  static TensorView of(const Tensor& tensor) noexcept {
+    if (tensor.defined())
+      return make(tensor.dtype(), tensor.data(), tensor.sizes(), tensor.strides());
+    TensorView none;
+    none.size = 1;  // at null
+    return none;
   }
-  std::span<const std::int64_t> strides() const noexcept {
-    return {steps, static_cast<std::size_t>(rank)};
+
+  /// Both are empty for a view that is refused.
+  Sizes sizes() const noexcept { return {extents, dimensions()}; }
+  Sizes strides() const noexcept { return {steps, dimensions()}; }
+
+ private:
+  static constexpr std::int32_t impossible = -1;  // as a rank
+
+  constexpr std::size_t dimensions() const noexcept {
+    const auto known = static_cast<std::uint32_t>(rank);
+    return known <= max_rank ? known : 0;
+  }
+
+  static constexpr TensorView make(DType dtype, void* data, Sizes sizes, Sizes strides) noexcept {
+    TensorView view;
+    view.data = data;
+    view.dtype = dtype;
+    view.size = detail::count_elements(sizes);
+    bool wrong = view.size < 0 || (!strides.empty() && strides.size() != sizes.size());
+    for (const std::int64_t stride : strides) wrong |= stride < 0;
+    view.rank = wrong ? impossible : static_cast<std::int32_t>(sizes.size());
+    if (wrong || sizes.size() > max_rank) return view;
+    std::uint64_t step = 1;  // may overflow where there are no elements
+    for (std::size_t d = sizes.size(); d-- > 0;) {
+      view.extents[d] = sizes[d];
+      view.steps[d] = strides.empty() ? static_cast<std::int64_t>(step) : strides[d];
+      step *= sizes[d] != 0 ? static_cast<std::uint64_t>(sizes[d]) : 1;
+    }
+    return view;
   }
 };
 static_assert(sizeof(TensorView) == 192 && std::is_standard_layout_v<TensorView>);
@@ -155,6 +189,7 @@ template <class Runtime = Native> class ArrayRefModel {
     }
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
+      [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
       const AOTIRuntimeError native =
           run_(model_, static_cast<std::int32_t>(inputs.size()),
                reinterpret_cast<const AOTInductorArrayRefTensor*>(inputs.data()),
@@ -188,7 +223,9 @@ template <class Runtime = Native> class ArrayRefModel {
     detail::WeightsAccess<Runner> access{runner_};
     if (auto done = access.extract(Buffer::active, active); !done) return done;
     std::vector<abi::ConstantEntry> entries;
+    entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};
+    shared.handles.reserve(active.size());  // so that no handle is lost
     for (std::size_t i = 0; i < active.size(); ++i) {
       const Constant& constant = runner_.constants()[i];
       if (active[i] == nullptr) {
@@ -236,6 +273,11 @@ template <class Runtime = Native> class ArrayRefModel {
 
   [[gnu::cold, gnu::noinline]] Error misfit(std::span<const TensorView> inputs,
                                             std::size_t i) const {
+    if (inputs[i].rank < 0) {
+      return {Errc::input_shape, detail::concat({"input ", i}),
+              "the view was made of sizes or strides that no tensor has, or of a span of another "
+              "number of elements"};
+    }
     if (!detail::Views::is_strided(inputs[i])) {
       return {Errc::input_rank, detail::concat({"input ", i}),
               detail::concat({"found ", inputs[i].rank, " dimensions, expected at most ",

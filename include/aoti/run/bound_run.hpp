@@ -122,10 +122,10 @@ template <class Runner> class BoundRun {
 
   struct Placing final : detail::Placement {
     explicit Placing(BoundRun& run) noexcept
-        : bound{run}, outer{std::exchange(detail::Placement::current, this)} {}
+        : bound{run}, outer{std::exchange(detail::run_state.placement, this)} {}
     Placing(const Placing&) = delete;
     Placing& operator=(const Placing&) = delete;
-    ~Placing() { detail::Placement::current = outer; }
+    ~Placing() { detail::run_state.placement = outer; }
 
     Body* place(std::size_t rank, const std::int64_t* sizes, const std::int64_t* strides,
                 DType dtype) noexcept override {
@@ -153,6 +153,7 @@ template <class Runner> class BoundRun {
   explicit BoundRun(const Runner& runner) noexcept : runner_{&runner} {}
 
   bool prepare() {
+    pinned_.reserve(inputs_.size());  // so that no handle is lost
     for (const Tensor& input : inputs_) {
       pinned_.emplace_back(detail::TensorAccess::body_of(input)->share());
       if (pinned_.back().body() == nullptr) return false;

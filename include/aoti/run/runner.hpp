@@ -294,6 +294,7 @@ class Runner {
     for (const Constant& constant : constants()) any |= constant.folded;
     if (any) {  // other models complain on stderr
       detail::Watch watch{observer_, Event::fold};
+      [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
       auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators_.handle());
       watch.ended(done);
@@ -417,6 +418,7 @@ class Runner {
                                                  AtenTensorHandle* out, std::size_t outputs,
                                                  AOTInductorStreamHandle stream) const {
     if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
+    [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
     const auto call = [&] {
       return run_(container_.handle(), in, inputs, out, outputs, stream, operators_.handle());
     };

@@ -86,6 +86,7 @@ inline constexpr DlpackRow dlpack_rows[] = {
     {DType::float8_e8m0fnu, 14, 8},
 };
 inline constexpr std::int32_t dlpack_cpu = 1, dlpack_cuda_host = 3;  // memory of the host
+inline constexpr std::uint8_t dlpack_complex = 5;
 
 template <class Managed> void delete_managed(void* managed) {
   auto* self = static_cast<Managed*>(managed);
@@ -101,9 +102,9 @@ template <class Managed> struct Exported : Managed { Tensor tensor; };
 /// memory is gone, on whichever thread. On an error it is still the caller's. Read-only memory is
 /// taken too: a model writes to an input only where the exported program does.
 /// @param managed a dlpack::ManagedTensor, a dlpack::ManagedTensorVersioned, or those of dlpack.h
-/// @errors invalid_argument (null, not in the host's memory, a version or an element type that is
-/// not
-///         known, what Tensor::adopt refuses), out_of_memory
+/// @errors invalid_argument (null, not in the host's memory, memory that is not aligned for its
+///         elements, a version or an element type that is not known, what Tensor::adopt refuses),
+///         out_of_memory
 template <class Managed> Result<Tensor> from_dlpack(Managed* managed) {
   constexpr const char* name = "from_dlpack";
   if (managed == nullptr) return Error{Errc::invalid_argument, name, "the managed tensor is null"};
@@ -132,10 +133,29 @@ template <class Managed> Result<Tensor> from_dlpack(Managed* managed) {
                         tensor.ndim, " dimensions, which aoti::Tensor does not have"})};
   }
   const auto rank = static_cast<std::size_t>(tensor.ndim);
-  void* data = tensor.data;
-  if (data != nullptr) data = static_cast<std::byte*>(data) + tensor.byte_offset;
-  return Tensor::adopt(row->dtype, data, {tensor.shape, rank},
-                       {tensor.strides, tensor.strides != nullptr ? rank : 0},
+  if (tensor.shape == nullptr && rank != 0) {
+    return Error{Errc::invalid_argument, name,
+                 detail::concat({"the shape is null, expected ", rank, " sizes"})};
+  }
+  auto* const data = static_cast<std::byte*>(tensor.data);
+  const bool complex = row->code == detail::dlpack_complex;
+  const std::uint64_t alignment = row->bits / (complex ? 16u : 8u);
+  if (data != nullptr &&
+      (reinterpret_cast<std::uintptr_t>(data) + tensor.byte_offset) % alignment != 0) {
+    return Error{Errc::invalid_argument, name,
+                 detail::concat({"found memory that begins ", tensor.byte_offset,
+                                 " bytes behind an address, expected it to be aligned to ",
+                                 alignment, " bytes, for ", to_string(row->dtype)})};
+  }
+  // Where there is one element or none, strides mean nothing.
+  std::int64_t strides[Tensor::max_rank];
+  const bool strided = tensor.strides != nullptr && rank <= Tensor::max_rank &&
+                       detail::count_elements({tensor.shape, rank}) != 0;
+  for (std::size_t d = 0; strided && d < rank; ++d) {
+    strides[d] = tensor.shape[d] == 1 && tensor.strides[d] < 0 ? 1 : tensor.strides[d];
+  }
+  return Tensor::adopt(row->dtype, data != nullptr ? data + tensor.byte_offset : nullptr,
+                       {tensor.shape, rank}, {strides, strided ? rank : 0},
                        &detail::delete_managed<Managed>, managed);
 }
 

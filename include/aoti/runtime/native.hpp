@@ -30,6 +30,13 @@ template <class Import, auto value> NativeEntry constant() noexcept {
   return entry<Import>(NativeFunctions::number<static_cast<std::int32_t>(value)>);
 }
 
+/// Takes torch's complex number, of which only a name is known here.
+template <class Import, DType dtype, class T> NativeEntry complex_scalar() noexcept {
+  AOTITorchError (*const function)(Complex<T>, AtenTensorHandle*) =
+      &NativeFunctions::scalar<Import, dtype>;
+  return {Import::symbol, reinterpret_cast<void*>(function)};
+}
+
 /// The function of that name among some; null for others.
 template <std::size_t count>
 void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcept {
@@ -127,28 +134,33 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
       entry<abi::imported::check_inf_and_nan>(&F::check_inf_and_nan),
       entry<abi::imported::record_function_start>(&F::record_function_start),
       entry<abi::imported::record_function_end>(&F::record_function_end),
-      entry<item_float32>(&F::item<float>),
-      entry<scalar_to_tensor_float32>(&F::scalar<float>),
-      entry<item_float64>(&F::item<double>),
-      entry<scalar_to_tensor_float64>(&F::scalar<double>),
-      entry<item_uint8>(&F::item<std::uint8_t>),
-      entry<scalar_to_tensor_uint8>(&F::scalar<std::uint8_t>),
-      entry<item_uint16>(&F::item<std::uint16_t>),
-      entry<scalar_to_tensor_uint16>(&F::scalar<std::uint16_t>),
-      entry<item_uint32>(&F::item<std::uint32_t>),
-      entry<scalar_to_tensor_uint32>(&F::scalar<std::uint32_t>),
-      entry<item_uint64>(&F::item<std::uint64_t>),
-      entry<scalar_to_tensor_uint64>(&F::scalar<std::uint64_t>),
-      entry<item_int8>(&F::item<std::int8_t>),
-      entry<scalar_to_tensor_int8>(&F::scalar<std::int8_t>),
-      entry<item_int16>(&F::item<std::int16_t>),
-      entry<scalar_to_tensor_int16>(&F::scalar<std::int16_t>),
-      entry<item_int32>(&F::item<std::int32_t>),
-      entry<scalar_to_tensor_int32>(&F::scalar<std::int32_t>),
-      entry<item_int64>(&F::item<std::int64_t>),
-      entry<scalar_to_tensor_int64>(&F::scalar<std::int64_t>),
-      entry<item_bool>(&F::item<bool>),
-      entry<scalar_to_tensor_bool>(&F::scalar<bool>),
+      entry<item_float32>(&F::item<item_float32, DType::float32>),
+      entry<scalar_to_tensor_float32>(&F::scalar<scalar_to_tensor_float32, DType::float32>),
+      entry<item_float64>(&F::item<item_float64, DType::float64>),
+      entry<scalar_to_tensor_float64>(&F::scalar<scalar_to_tensor_float64, DType::float64>),
+      entry<item_uint8>(&F::item<item_uint8, DType::uint8>),
+      entry<scalar_to_tensor_uint8>(&F::scalar<scalar_to_tensor_uint8, DType::uint8>),
+      entry<item_uint16>(&F::item<item_uint16, DType::uint16>),
+      entry<scalar_to_tensor_uint16>(&F::scalar<scalar_to_tensor_uint16, DType::uint16>),
+      entry<item_uint32>(&F::item<item_uint32, DType::uint32>),
+      entry<scalar_to_tensor_uint32>(&F::scalar<scalar_to_tensor_uint32, DType::uint32>),
+      entry<item_uint64>(&F::item<item_uint64, DType::uint64>),
+      entry<scalar_to_tensor_uint64>(&F::scalar<scalar_to_tensor_uint64, DType::uint64>),
+      entry<item_int8>(&F::item<item_int8, DType::int8>),
+      entry<scalar_to_tensor_int8>(&F::scalar<scalar_to_tensor_int8, DType::int8>),
+      entry<item_int16>(&F::item<item_int16, DType::int16>),
+      entry<scalar_to_tensor_int16>(&F::scalar<scalar_to_tensor_int16, DType::int16>),
+      entry<item_int32>(&F::item<item_int32, DType::int32>),
+      entry<scalar_to_tensor_int32>(&F::scalar<scalar_to_tensor_int32, DType::int32>),
+      entry<item_int64>(&F::item<item_int64, DType::int64>),
+      entry<scalar_to_tensor_int64>(&F::scalar<scalar_to_tensor_int64, DType::int64>),
+      entry<item_bool>(&F::item<item_bool, DType::boolean>),
+      entry<scalar_to_tensor_bool>(&F::scalar<scalar_to_tensor_bool, DType::boolean>),
+      entry<item_float16>(&F::item<item_float16, DType::float16>),
+      entry<item_bfloat16>(&F::item<item_bfloat16, DType::bfloat16>),
+      entry<item_complex64>(&F::item<item_complex64, DType::complex64>),
+      complex_scalar<scalar_to_tensor_complex64, DType::complex64, float>(),
+      complex_scalar<scalar_to_tensor_complex128, DType::complex128, double>(),
       {"_Znam", reinterpret_cast<void*>(&F::new_array)},
       {"_ZnamRKSt9nothrow_t", reinterpret_cast<void*>(&F::new_array_nothrow)},
       {"_ZdaPv", reinterpret_cast<void*>(&F::delete_array)},
@@ -183,6 +195,7 @@ template <class Import, typename Import::type* function> struct Provide {
 /// what is here. A process may hold models on libtorch and on several of these at once.
 template <ImportProvider... Providers> struct NativeWith {
   using Tensor = aoti::Tensor;
+  using Running = detail::Running;
 
   /// A model's imports are bound to import() when its image is loaded, whatever else of these names
   /// is in the process.

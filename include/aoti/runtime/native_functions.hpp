@@ -29,15 +29,17 @@ struct NativeFunctions {
   /// What a function that models import returns when it could not do what it is for. Both texts are
   /// string literals; last_error() joins them.
   [[gnu::cold]] static Code fail(const char* function, const char* reason) noexcept {
-    failed_function_ = function;
-    failure_ = reason;
+    detail::run_state.failed_function = function;
+    detail::run_state.failure = reason;
     return 1;
   }
 
-  /// Why such a function failed last on this thread, which is then forgotten, or an empty text.
+  /// Why such a function failed last on this thread since it began to run a model, which is then
+  /// forgotten, or an empty text.
   static std::string last_error() {
-    if (failure_ == nullptr) return {};
-    return detail::concat({failed_function_, ": ", std::exchange(failure_, nullptr)});
+    detail::RunState& state = detail::run_state;
+    if (state.failure == nullptr) return {};
+    return detail::concat({state.failed_function, ": ", std::exchange(state.failure, nullptr)});
   }
 
   template <std::int32_t value> static std::int32_t number() noexcept { return value; }
@@ -107,8 +109,10 @@ struct NativeFunctions {
                                   const std::int64_t* strides, std::int64_t added_offset,
                                   Handle* out) noexcept {
     const Body& from = *Body::of(self);
+    std::int64_t offset = 0;
+    if (__builtin_add_overflow(from.offset, added_offset, &offset)) offset = -1;  // refused
     return view(abi::imported::_reinterpret_tensor::symbol, from, rank, sizes, strides, from.dtype,
-                from.offset + added_offset, out);
+                offset, out);
   }
 
   static Code _alloc_from_pool(Handle self, std::int64_t offset_bytes, std::int32_t dtype,
@@ -160,23 +164,17 @@ struct NativeFunctions {
   static Code tensor_copy_(Handle from, Handle to) noexcept { return copy_(to, from, 0); }
 
   static Code zero_(Handle handle) noexcept {
-    std::int64_t zero = 0;
-    Body* body = Body::of(handle);
-    if (body->row_major) {
-      const auto size = static_cast<std::int64_t>(element_size(body->dtype));
-      if (body->count > 0) std::memset(body->data, 0, static_cast<std::size_t>(body->count * size));
+    const Body& body = *Body::of(handle);
+    const std::size_t size = element_size(body.dtype);  // all types have zero's bits as zero
+    if (body.row_major) {
+      const std::size_t bytes = static_cast<std::size_t>(body.count) * size;
+      if (bytes > 0) std::memset(body.data, 0, bytes);
       return 0;
     }
-    Handle source = nullptr;
-    if (const Code failed = scalar(zero, &source)) return failed;
-    const char* wrong = nullptr;
-    if (detail::is_convertible(body->dtype)) {
-      wrong = detail::copy_elements(*body, *Body::of(source));
-    } else {
-      wrong = "not for this dtype unless it is row-major";
-    }
-    delete_tensor_object(source);
-    return wrong == nullptr ? 0 : fail(abi::imported::zero_::symbol, wrong);
+    detail::walk_rows(body, [size](std::byte* at, std::int64_t count, std::int64_t step) {
+      for (; count > 0; --count, at += step) std::memset(at, 0, size);
+    });
+    return 0;
   }
 
   static Code get_data_ptr(Handle handle, void** out) noexcept {
@@ -246,21 +244,24 @@ struct NativeFunctions {
     return 0;
   }
 
-  template <class T> static Code item(Handle handle, T* out) noexcept {
+  template <class Import, DType dtype, class T> static Code item(Handle handle, T* out) noexcept {
     const Body& body = *Body::of(handle);
     if (body.count != 1 || !detail::is_convertible(body.dtype)) {
-      return fail("aoti_torch_item", "the tensor is not of one real element");
+      return fail(Import::symbol, "the tensor is not of one number");
     }
-    *out = detail::to<T>(detail::read_number(body.dtype, body.data));
+    const detail::Number number = detail::read_number(body.dtype, body.data);
+    if (!detail::fits(dtype, number)) {
+      return fail(Import::symbol, "the number cannot be converted to that type without overflow");
+    }
+    detail::write_number(dtype, out, number);
     return 0;
   }
 
-  template <class T> static Code scalar(T value, Handle* out) noexcept {
-    constexpr const char* name = "aoti_torch_scalar_to_tensor";
+  template <class Import, DType dtype, class T> static Code scalar(T value, Handle* out) noexcept {
     const char* reason = nullptr;
-    Body* body = Body::make_owning(0, nullptr, nullptr, dtype_of<T>, reason);
+    Body* body = Body::make_owning(0, nullptr, nullptr, dtype, reason);
     if (body != nullptr) std::memcpy(body->data, &value, sizeof value);
-    return give(name, reason, body, out);
+    return give(Import::symbol, reason, body, out);
   }
 
   /// Throws where the condition does not hold: models catch it at their own boundary.
@@ -283,24 +284,17 @@ struct NativeFunctions {
   static void warn(const char*, const char*, std::uint32_t, const char*) noexcept {}
 
   static Code check_inf_and_nan(const char*, Handle handle) noexcept {
-    Body& body = *Body::of(handle);
-    Handle wide = nullptr;
-    const char* reason = nullptr;
-    if (!detail::is_convertible(body.dtype)) return 0;
-    constexpr const char* name = abi::imported::check_inf_and_nan::symbol;
-    if (const Code failed = give(
-            name, reason,
-            Body::make_owning(body.rank, body.sizes(), nullptr, DType::float64, reason), &wide)) {
-      return failed;
-    }
-    Body& numbers = *Body::of(wide);
-    detail::copy_elements(numbers, body);
+    const Body& body = *Body::of(handle);
     bool finite = true;
-    for (std::int64_t i = 0; i < numbers.count; ++i) {
-      finite &= std::isfinite(reinterpret_cast<const double*>(numbers.data)[i]);
-    }
-    numbers.drop();
-    return finite ? 0 : fail(name, "an element is infinite or not a number");
+    detail::walk_rows(body, [&](const std::byte* at, std::int64_t count, std::int64_t step) {
+      for (; count > 0; --count, at += step) {
+        const detail::Number number = detail::read_number(body.dtype, at);
+        finite &= std::isfinite(number.floating) && std::isfinite(number.imaginary);
+      }
+    });
+    return finite ? 0
+                  : fail(abi::imported::check_inf_and_nan::symbol,
+                         "an element is infinite or not a number");
   }
 
   /// The model's `new T[n]` and `delete[]`, which come in pairs within it: the kernels that
@@ -388,9 +382,6 @@ struct NativeFunctions {
     *out = numbers[dimension];
     return 0;
   }
-
-  inline static constinit thread_local const char* failed_function_ = nullptr;
-  inline static constinit thread_local const char* failure_ = nullptr;
 };
 
 }  // namespace aoti

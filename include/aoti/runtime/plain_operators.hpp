@@ -40,7 +40,7 @@ struct PlainOperators {
     const DType wanted = dtype != nullptr       ? static_cast<DType>(*dtype)
                          : is_whole(from.dtype) ? DType::int64
                                                 : from.dtype;
-    if (!detail::is_convertible(wanted) || !detail::is_convertible(from.dtype)) {
+    if (!detail::is_real(wanted) || !detail::is_real(from.dtype)) {
       return NativeFunctions::fail(name, "not for this dtype");
     }
     const char* reason = nullptr;

@@ -31,6 +31,7 @@ namespace aoti {
 ///   from the outermost to the innermost
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
+/// - `Running`, which may be absent: lives on a thread's stack while the thread runs a model
 /// - `binds_imports`, which may be absent: true where a model's imports are bound to what import()
 ///   gives when its image is loaded, and not to what is global in the process
 /// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
@@ -75,6 +76,15 @@ template <class Runtime>
     return Runtime::share(tensor);
   }
 }
+
+template <class Runtime> struct RunningOf {
+  struct type {};
+};
+template <class Runtime>
+requires requires { typename Runtime::Running; }
+struct RunningOf<Runtime> {
+  using type = typename Runtime::Running;
+};
 
 template <class Runtime>
 inline constexpr bool binds_imports = [] {

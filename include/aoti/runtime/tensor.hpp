@@ -41,6 +41,23 @@ inline constexpr DType dtype_of = [] {
   }
 }();
 
+namespace detail {
+
+/// The number of elements of a tensor of such sizes; -1 where there can be none, since a size is
+/// negative or they are more than can be counted.
+constexpr std::int64_t count_elements(std::span<const std::int64_t> sizes) noexcept {
+  std::int64_t count = 1;
+  bool empty = false, overflow = false;
+  for (const std::int64_t size : sizes) {
+    if (size < 0) return -1;
+    empty |= size == 0;
+    overflow |= __builtin_mul_overflow(count, size, &count);
+  }
+  return empty ? 0 : overflow ? -1 : count;
+}
+
+}  // namespace detail
+
 /// Something that describes its memory as std::mdspan does.
 template <class M>
 concept StridedSpan = requires(const M& m, typename M::rank_type dimension) {
@@ -92,9 +109,8 @@ class Tensor {
   }
   /// The same, row-major, of a span with as many elements as the sizes tell.
   template <class T, std::size_t N> static Result<Tensor> borrow(std::span<T, N> data, List sizes) {
-    std::int64_t count = 1;
-    for (const std::int64_t size : sizes) count *= size;
-    if (count != static_cast<std::int64_t>(data.size())) {
+    const std::int64_t count = detail::count_elements(span(sizes));
+    if (count >= 0 && count != static_cast<std::int64_t>(data.size())) {
       return Error{Errc::invalid_argument, "Tensor::borrow",
                    detail::concat({"found a span of ", data.size(), " elements, expected ", count,
                                    " for sizes ", detail::join(sizes)})};
@@ -175,7 +191,7 @@ struct TensorAccess {
     return std::exchange(tensor.body_, nullptr);
   }
   static const Tensor& peek(const TensorBody* body) noexcept {
-    static_assert(sizeof(Tensor) == sizeof body->self);
+    static_assert(sizeof(Tensor) == sizeof body->self && alignof(Tensor) == alignof(void*));
     return reinterpret_cast<const Tensor&>(body->self);
   }
 };

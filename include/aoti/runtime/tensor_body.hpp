@@ -102,17 +102,47 @@ struct Placement {
   /// Hears of a tensor that was made.
   virtual void made(const TensorBody& body) noexcept = 0;
 
-  /// The one of the calling thread, or null.
-  inline static constinit thread_local Placement* current = nullptr;
+  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
 
  protected:
   ~Placement() = default;
 };
 
+/// What a thread knows of its run.
+struct RunState {
+  Placement* placement = nullptr;         ///< Or null.
+  const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
+  const char* failure = nullptr;          ///< a string literal; or null.
+};
+inline constinit thread_local RunState run_state;
+
+/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
+/// not placed where those of the run around it are.
+class Running {
+ public:
+  [[gnu::always_inline]] Running() noexcept {
+    run_state.failure = nullptr;
+    placement_ = run_state.placement;
+    if (placement_ != nullptr) [[unlikely]]
+      ++placement_->depth;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  [[gnu::always_inline]] ~Running() {
+    if (placement_ != nullptr) [[unlikely]]
+      --placement_->depth;
+  }
+
+ private:
+  Placement* placement_;
+};
+
 /// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
 /// share one. One that was made together with its memory lies in the same block, see `home`.
 struct TensorBody : Block {
-  TensorBody* self;  ///< Where a reference to a Tensor is asked for, which is such a pointer.
+  /// The address of this body, where a reference to a Tensor is asked for, which is such a pointer.
+  /// Written as bytes, so that compilers take reading a Tensor there for reading what was written.
+  alignas(void*) std::byte self[sizeof(void*)];
   Storage* home;     ///< The block that this body lies in, one of whose references it has; or null.
   Storage* storage;  ///< Null where the tensor behind a handle is undefined.
   std::byte* data;   ///< The first element.
@@ -174,8 +204,8 @@ struct TensorBody : Block {
   [[gnu::always_inline]] static TensorBody* make_result(std::size_t rank, const std::int64_t* sizes,
                                                         const std::int64_t* strides, DType dtype,
                                                         const char*& reason) noexcept {
-    Placement* const placement = Placement::current;
-    if (placement == nullptr) [[likely]]
+    Placement* const placement = run_state.placement;
+    if (placement == nullptr || placement->depth != 1) [[likely]]
       return make_owning(rank, sizes, strides, dtype, reason);
     TensorBody* body = placement->place(rank, sizes, strides, dtype);
     if (body != nullptr) return body;
@@ -224,8 +254,9 @@ struct TensorBody : Block {
     const Extent extent{view_rank, wanted_sizes, wanted_strides, type};
     std::int64_t bytes = extent.bytes;
     reason = extent.wrong;
-    if (reason == nullptr && bytes != 0 &&
-        (!extend(bytes, first, type) || bytes > storage->bytes)) {
+    // One without elements may begin anywhere, as torch has it.
+    if (reason == nullptr &&
+        (!extend(bytes, first, type) || (extent.count != 0 && bytes > storage->bytes))) {
       reason = "the view reaches beyond the memory";
     }
     if (reason != nullptr) return nullptr;
@@ -322,7 +353,8 @@ struct TensorBody : Block {
     return body;
   }
   [[gnu::always_inline]] void begin(std::size_t dimensions, Storage* in) noexcept {
-    self = this;
+    const TensorBody* const here = this;
+    std::memcpy(self, &here, sizeof self);
     home = in;
     rank = static_cast<std::uint16_t>(dimensions);
     hold = Hold::counted;
@@ -344,8 +376,8 @@ struct TensorBody : Block {
   [[gnu::always_inline]] void point_at(Storage* to, std::int64_t first) noexcept {
     storage = to;
     offset = first;
-    data =
-        static_cast<std::byte*>(to->data) + first * static_cast<std::int64_t>(element_size(dtype));
+    data = static_cast<std::byte*>(to->data);  // may be null where there are no elements
+    if (count != 0) data += first * static_cast<std::int64_t>(element_size(dtype));
   }
   [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
     // What follows the block and `home`, with the 3 sizes and strides that every body has room for.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aoti/runtime/float8.hpp"
 #include "aoti/runtime/tensor_body.hpp"
 
 namespace aoti::detail {
@@ -50,11 +52,18 @@ constexpr std::uint16_t float_to_bfloat(float value) noexcept {
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/// A real number on its way from one element type to another, without loss.
+/// A number on its way from one element type to another, without loss.
 struct Number {
   enum class Kind : std::uint8_t { floating, natural, integer } kind;
   double floating;
   std::uint64_t integer;  ///< Also of the negative ones, as two's complement.
+  double imaginary = 0;
+};
+
+/// A complex number, which the C interface passes like this one.
+template <class T> struct alignas(2 * sizeof(T)) Complex {
+  T real;
+  T imaginary;
 };
 
 template <class T> [[gnu::always_inline]] inline T load(const void* from) noexcept {
@@ -73,11 +82,12 @@ template <class T> Number number_of(T value) noexcept {
   }
 }
 
-/// As static_cast does, except that floating-point numbers which do not fit become some number.
+/// As static_cast does, of the real part where the type is not bool, except that floating-point
+/// numbers which do not fit become some number.
 template <class T> T to(const Number& number) noexcept {
   if (number.kind == Number::Kind::floating) {
     if constexpr (std::is_same_v<T, bool>) {
-      return number.floating != 0;
+      return number.floating != 0 || number.imaginary != 0;
     } else if constexpr (std::is_floating_point_v<T>) {
       return static_cast<T>(number.floating);
     } else {
@@ -94,21 +104,79 @@ template <class T> T to(const Number& number) noexcept {
   return static_cast<T>(static_cast<std::int64_t>(number.integer));
 }
 
+/// Whether torch's checked conversion to a type lets a number pass.
+template <class T>
+bool fits(const Number& number, T most = std::numeric_limits<T>::max()) noexcept {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_floating_point_v<T>) {
+    const double value = std::fabs(to<double>(number));
+    return !std::isfinite(value) || value <= static_cast<double>(most);
+  } else if (number.kind == Number::Kind::floating) {
+    const double end = 2.0 * static_cast<double>(std::uint64_t{1} << (Limits::digits - 1));
+    return number.floating >= static_cast<double>(Limits::lowest()) && number.floating < end;
+  } else {
+    T same = 0;
+    if (number.kind == Number::Kind::natural) {
+      return !__builtin_add_overflow(number.integer, T{0}, &same);
+    }
+    const auto value = static_cast<std::int64_t>(number.integer);
+    if (value < 0 && !Limits::is_signed) {  // torch looks at the magnitude alone
+      return !__builtin_add_overflow(std::uint64_t{0} - number.integer, T{0}, &same);
+    }
+    return !__builtin_add_overflow(value, T{0}, &same);
+  }
+}
+inline bool fits(DType dtype, const Number& number) noexcept {
+  if (dtype == DType::complex64) {
+    return fits<float>(number) && fits<float>(number_of(number.imaginary));
+  }
+  if (number.imaginary != 0) return false;
+  switch (dtype) {
+    case DType::float32:
+      return fits<float>(number);
+    case DType::float16:
+      return fits<float>(number, 65504);
+    case DType::bfloat16:
+      return fits<float>(number, 0x1.fep127f);
+    case DType::int8:
+      return fits<std::int8_t>(number);
+    case DType::int16:
+      return fits<std::int16_t>(number);
+    case DType::int32:
+      return fits<std::int32_t>(number);
+    case DType::int64:
+      return fits<std::int64_t>(number);
+    case DType::uint8:
+      return fits<std::uint8_t>(number);
+    case DType::uint16:
+      return fits<std::uint16_t>(number);
+    case DType::uint32:
+      return fits<std::uint32_t>(number);
+    case DType::uint64:
+      return fits<std::uint64_t>(number);
+    default:
+      return true;
+  }
+}
+
 /// Whether numbers can be read from elements of a type and written to them.
 constexpr bool is_convertible(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::complex32:
-    case DType::complex64:
-    case DType::complex128:
-      return false;
-    default:
-      return to_string(dtype).find("float8") == std::string_view::npos &&
-             dtype != DType::float4_e2m1fn_x2;
-  }
+  return element_size(dtype) != 0 && dtype != DType::float4_e2m1fn_x2;
+}
+
+/// Whether torch computes with elements of a type, as with real numbers.
+constexpr bool is_real(DType dtype) noexcept {
+  const std::string_view name = to_string(dtype);
+  return is_convertible(dtype) && !name.starts_with("complex") && !name.starts_with("float8");
 }
 
 /// The element of a convertible type.
 inline Number read_number(DType dtype, const void* from) noexcept {
+  const auto complex = [](auto real, auto imaginary) {
+    Number number = number_of(real);
+    number.imaginary = imaginary;
+    return number;
+  };
   switch (dtype) {
     case DType::float32:
       return number_of(load<float>(from));
@@ -136,6 +204,28 @@ inline Number read_number(DType dtype, const void* from) noexcept {
       return number_of(load<std::uint64_t>(from));
     case DType::boolean:
       return number_of(load<std::uint8_t>(from) != 0);
+    case DType::complex32: {
+      const auto value = load<Complex<std::uint16_t>>(from);
+      return complex(half_to_float(value.real), half_to_float(value.imaginary));
+    }
+    case DType::complex64: {
+      const auto value = load<Complex<float>>(from);
+      return complex(value.real, value.imaginary);
+    }
+    case DType::complex128: {
+      const auto value = load<Complex<double>>(from);
+      return complex(value.real, value.imaginary);
+    }
+    case DType::float8_e4m3fn:
+      return number_of(float8_e4m3fn.to_float(load<std::uint8_t>(from)));
+    case DType::float8_e5m2:
+      return number_of(float8_e5m2.to_float(load<std::uint8_t>(from)));
+    case DType::float8_e4m3fnuz:
+      return number_of(float8_e4m3fnuz.to_float(load<std::uint8_t>(from)));
+    case DType::float8_e5m2fnuz:
+      return number_of(float8_e5m2fnuz.to_float(load<std::uint8_t>(from)));
+    case DType::float8_e8m0fnu:
+      return number_of(e8m0_to_float(load<std::uint8_t>(from)));
     default:
       return {};
   }
@@ -170,6 +260,23 @@ inline void write_number(DType dtype, void* at, const Number& number) noexcept {
       return store(to<std::uint64_t>(number));
     case DType::boolean:
       return store(static_cast<std::uint8_t>(to<bool>(number)));
+    case DType::complex32:
+      return store(Complex<std::uint16_t>{float_to_half(to<float>(number)),
+                                          float_to_half(static_cast<float>(number.imaginary))});
+    case DType::complex64:
+      return store(Complex<float>{to<float>(number), static_cast<float>(number.imaginary)});
+    case DType::complex128:
+      return store(Complex<double>{to<double>(number), number.imaginary});
+    case DType::float8_e4m3fn:
+      return store(float8_e4m3fn.from_float(to<float>(number)));
+    case DType::float8_e5m2:
+      return store(float8_e5m2.from_float(to<float>(number)));
+    case DType::float8_e4m3fnuz:
+      return store(float8_e4m3fnuz.from_float(to<float>(number)));
+    case DType::float8_e5m2fnuz:
+      return store(float8_e5m2fnuz.from_float(to<float>(number)));
+    case DType::float8_e8m0fnu:
+      return store(float_to_e8m0(to<float>(number)));
     default:
       return;
   }
@@ -193,6 +300,18 @@ template <class Row> struct Walk {
     }
   }
 };
+
+/// Walks one tensor: calls `row(at, count, step)`.
+template <class Row> void walk_rows(const TensorBody& tensor, Row row) noexcept {
+  if (tensor.count == 0) return;
+  std::int64_t steps[TensorBody::max_rank];
+  for (std::uint32_t d = 0; d < tensor.rank; ++d) {
+    steps[d] = tensor.strides()[d] * static_cast<std::int64_t>(element_size(tensor.dtype));
+  }
+  const auto both = [&](std::byte* at, const std::byte*, std::int64_t count, std::int64_t step,
+                        std::int64_t) { row(at, count, step); };
+  Walk<decltype(both)>{tensor.sizes(), steps, steps, tensor.rank, both}(tensor.data, tensor.data);
+}
 
 template <std::size_t size>
 void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int64_t to_step,

@@ -291,18 +291,12 @@ struct Matmul {
   }
 
   static void scale(Body& out, double factor) noexcept {
-    if (out.count == 0 || factor == 1) return;
-    std::int64_t steps[Tensor::max_rank];
-    for (std::uint32_t d = 0; d < out.rank; ++d) {
-      steps[d] = out.strides()[d] * static_cast<std::int64_t>(element_size(out.dtype));
-    }
-    const auto row = [&](std::byte* at, const std::byte*, std::int64_t count, std::int64_t step,
-                         std::int64_t) {
+    if (factor == 1) return;
+    walk_rows(out, [&](std::byte* at, std::int64_t count, std::int64_t step) {
       for (; count > 0; --count, at += step) {
         write_number(out.dtype, at, number_of(factor * to<double>(read_number(out.dtype, at))));
       }
-    };
-    Walk<decltype(row)>{out.sizes(), steps, steps, out.rank, row}(out.data, out.data);
+    });
   }
 
   template <class T>
