@@ -131,7 +131,7 @@ Tensor made(AOTITorchError code, AtenTensorHandle* out) {
   EXPECT_EQ(code, 0) << NativeOnednn::last_error();
   return code == 0 ? NativeOnednn::take(*out) : Tensor{};
 }
-[[maybe_unused]] void expect_failure(AOTITorchError code, const std::string& reason) {
+void expect_failure(AOTITorchError code, const std::string& reason) {
   EXPECT_NE(code, 0);
   EXPECT_THAT(NativeOnednn::last_error(), testing::HasSubstr(reason));
 }
@@ -470,6 +470,15 @@ void convolutions() {
   }
 }
 
+// Rows of which each begins within the one before.
+void convolutions_of_windows() {
+  const Convolved c{{1, 2, 4, 6}, {3, 2, 3, 3}};
+  const Tensor input = some(c.input, {20, 10, 2, 1}), weight = some(c.weight, {9, 4, 2, 1}, 3);
+  AtenTensorHandle out = nullptr;
+  expect_near(made(convolve(c, input, weight, nullptr, &out), &out),
+              convolution(c, input, weight, nullptr), "windows");
+}
+
 void convolutions_fused() {
   const Convolved c{{2, 3, 6, 5}, {4, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}};
   const Numbers result{2, 4, 6, 5};
@@ -641,7 +650,8 @@ void recurrent_layers() {
 }
 
 void sums() {
-  for (const DType dtype : {DType::float32, DType::float64, DType::int64, DType::int32}) {
+  for (const DType dtype : {DType::float32, DType::float64, DType::int64, DType::int32,
+                            DType::float16, DType::bfloat16, DType::int8, DType::int16}) {
     for (const Numbers& way : {Numbers{12, 4, 1}, Numbers{1, 2, 6}, Numbers{0, 4, 1}}) {
       const Tensor x = some(dtype, {2, 3, 4}, way);
       for (std::int64_t d = -3; d < 3; ++d) {
@@ -667,6 +677,27 @@ void sums() {
         0);
     expect_near(made(call<imported::cpu_cumsum>(of(some(dtype, {})), 0, nullptr, &out), &out),
                 Elements{some(dtype, {})}, "of one element");
+  }
+}
+
+// Sums of narrow types are not themselves narrow.
+void narrow_sums() {
+  Elements ones{{5000}};
+  std::fill(ones.values.begin(), ones.values.end(), 1);
+  const std::pair<DType, double> ends[] = {{DType::float16, 5000},
+                                           {DType::bfloat16, 4992},
+                                           {DType::int8, -120},
+                                           {DType::uint8, 136},
+                                           {DType::int16, 5000}};
+  for (const auto& [dtype, end] : ends) {
+    auto same = static_cast<std::int32_t>(dtype);
+    AtenTensorHandle out = nullptr;
+    const Tensor x = tensor_of(dtype, ones);
+    EXPECT_EQ(Elements{made(call<imported::cpu_cumsum>(of(x), 0, &same, &out), &out)}({4999}), end);
+    if (is_floating(dtype)) continue;
+    const Tensor found = made(call<imported::cpu_cumsum>(of(x), 0, nullptr, &out), &out);
+    EXPECT_EQ(found.dtype(), DType::int64);
+    EXPECT_EQ(Elements{found}({4999}), 5000);
   }
 }
 
@@ -699,6 +730,82 @@ void puts() {
   }
 }
 
+// Masks, and dimensions without an index before, between and after others.
+void puts_of_other_indices() {
+  const Tensor self = some({3, 4, 2, 5});
+  Elements chosen{{3, 4}};
+  chosen({0, 1}) = chosen({2, 0}) = chosen({2, 3}) = 1;
+  const Tensor mask = tensor_of(DType::boolean, chosen, {1, 3}),
+               bytes = tensor_of(DType::uint8, chosen),
+               column = tensor_of(DType::int32, Elements{indices({-1, 0})}),
+               rows = tensor_of(DType::int64, [] {
+                 Elements two{{2, 1}};
+                 two({1, 0}) = 2;
+                 return two;
+               }());
+  const auto put = [&](const std::vector<AtenTensorHandle>& at, const Tensor& values) {
+    const Tensor out = all_nan(DType::float32, {3, 4, 2, 5});
+    EXPECT_EQ(
+        call<imported::index_put_out>(of(out), of(self), at.data(),
+                                      static_cast<std::uint32_t>(at.size()), of(values), false),
+        0)
+        << NativeOnednn::last_error();
+    return out;
+  };
+  {  // self[mask] = values
+    const Tensor values = some({3, 2, 5}, {}, 5);
+    Elements expected{self}, given{values};
+    const std::int64_t places[][2] = {{0, 1}, {2, 0}, {2, 3}};
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (std::int64_t k = 0; k < 10; ++k) {
+        expected({places[i][0], places[i][1], k / 5, k % 5}) = given({i, k / 5, k % 5});
+      }
+    }
+    expect_near(put({of(mask)}, values), expected, "a mask");
+    expect_near(put({of(bytes)}, values), expected, "a mask of uint8");
+  }
+  {  // self[:, column] = values
+    const Tensor values = some({3, 2, 2, 5}, {}, 5);
+    Elements expected{self}, given{values};
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (std::int64_t j = 0; j < 2; ++j) {
+        for (std::int64_t k = 0; k < 10; ++k) {
+          expected({i, j == 0 ? 3 : 0, k / 5, k % 5}) = given({i, j, k / 5, k % 5});
+        }
+      }
+    }
+    expect_near(put({nullptr, of(column)}, values), expected, "after a dimension");
+  }
+  {  // self[rows, :, :, column] = values, which has the indices' sizes first
+    const Tensor values = some({2, 2, 4, 2}, {}, 5);
+    Elements expected{self}, given{values};
+    for (std::int64_t i = 0; i < 2; ++i) {
+      for (std::int64_t j = 0; j < 2; ++j) {
+        for (std::int64_t k = 0; k < 8; ++k) {
+          expected({i * 2, k / 2, k % 2, j == 0 ? 4 : 0}) = given({i, j, k / 2, k % 2});
+        }
+      }
+    }
+    expect_near(put({of(rows), nullptr, nullptr, of(column)}, values), expected, "apart");
+  }
+}
+
+void sums_at_one_place() {
+  const Tensor rows = indices({1, 1, 0}), ones = some({3}, {0});
+  for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16, DType::int8,
+                            DType::int32, DType::uint8, DType::boolean}) {
+    const Tensor self = tensor_of(dtype, Elements{{2}}), out = tensor_of(dtype, Elements{{2}});
+    Elements one{{1}};
+    one({0}) = 1;
+    const AtenTensorHandle at[] = {of(rows)};
+    ASSERT_EQ(
+        call<imported::index_put_out>(of(out), of(self), at, 1u, of(tensor_of(dtype, one)), true),
+        0);
+    EXPECT_EQ(Elements{out}.values, (std::vector<double>{1, dtype == DType::boolean ? 1.0 : 2.0}))
+        << to_string(dtype);
+  }
+}
+
 struct Check {
   const char* name;
   void (*run)();
@@ -707,11 +814,15 @@ constexpr Check checks[] = {{"Products", products},
                             {"ProductsAdded", products_added},
                             {"LinearLayers", linear_layers},
                             {"Convolutions", convolutions},
+                            {"ConvolutionsOfWindows", convolutions_of_windows},
                             {"ConvolutionsFused", convolutions_fused},
                             {"Attention", attention},
                             {"RecurrentLayers", recurrent_layers},
                             {"Sums", sums},
-                            {"Puts", puts}};
+                            {"NarrowSums", narrow_sums},
+                            {"Puts", puts},
+                            {"PutsOfOtherIndices", puts_of_other_indices},
+                            {"SumsAtOnePlace", sums_at_one_place}};
 
 class Operators : public testing::TestWithParam<Check> {};
 TEST_P(Operators, AreWhatTheirDefinitionsSay) { GetParam().run(); }
@@ -727,6 +838,62 @@ TEST(Onednn, ServesSeveralThreadsAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Onednn, RefusesUndefinedTensors) {
+  AtenTensorHandle undefined = nullptr, out = nullptr;
+  ASSERT_EQ(aoti::NativeFunctions::new_uninitialized_tensor(&undefined), 0);
+  expect_failure(call<imported::cpu_cumsum>(undefined, 0, nullptr, &out),
+                 "the tensor is undefined");
+  const Tensor a = some({2, 2});
+  expect_failure(
+      call<imported::cpu_addmm_out>(of(a), undefined, of(some({2, 2})), of(some({2, 2})), 1.0, 1.0),
+      "the tensor is undefined");
+  expect_failure(call<imported::cpu_mm_out>(of(a), undefined, of(a)), "number of dimensions");
+  NativeOnednn::destroy(undefined);
+}
+
+/// The same memory in the order of the columns.
+Tensor columns_of(const Tensor& tensor) {
+  return Tensor::borrow(tensor.dtype(), tensor.data(), Numbers{3, 3}, Numbers{1, 3}).value();
+}
+
+TEST(Onednn, ReadsWhatIsAddedBeforeItWritesToTheSameMemory) {
+  const Tensor out = some({3, 3}), self = columns_of(out), a = some({3, 2}), b = some({2, 3});
+  const Elements before{self}, expected = product(&before, Elements{a}, Elements{b}, 1, 1);
+  ASSERT_EQ(call<imported::cpu_addmm_out>(of(out), of(self), of(a), of(b), 1.0, 1.0), 0);
+  expect_near(out, expected, "addmm");
+}
+
+TEST(Onednn, PutsIntoTheSameMemoryInAnotherOrder) {
+  const Tensor out = some({3, 3}), self = columns_of(out), row = indices({1});
+  const AtenTensorHandle at[] = {of(row)};
+  Elements expected{self}, given{self};
+  for (std::int64_t i = 0; i < 3; ++i) expected({1, i}) = given({0, i});
+  const Tensor first = Tensor::borrow(DType::float32, out.data(), Numbers{3}, Numbers{3}).value();
+  ASSERT_EQ(call<imported::index_put_out>(of(out), of(self), at, 1u, of(first), false), 0);
+  expect_near(out, expected, "index_put");
+}
+
+TEST(Onednn, PutsNothingWhereAnIndexIsOutOfRange) {
+  const Tensor out = some({5}), self = some({5}, {}, 3), values = some({3}, {}, 7);
+  const Elements before{out};
+  for (const std::int64_t wrong : {5, -6}) {
+    const Tensor index = indices({0, 1, wrong});
+    const AtenTensorHandle at[] = {of(index)};
+    expect_failure(call<imported::index_put_out>(of(out), of(self), at, 1u, of(values), false),
+                   "an index is out of range");
+    EXPECT_EQ(Elements{out}.values, before.values);
+  }
+}
+
+TEST(Onednn, RefusesHiddenSizesThatCannotBe) {
+  const Lstm lstm{5, 3, 4, 6};
+  AtenTensorHandle outs[4] = {};
+  for (const std::int64_t size : {std::int64_t{-1}, std::int64_t{0}, always}) {
+    expect_failure(lstm.call_it(false, outs, size), "there is no such hidden size");
+  }
+  expect_failure(lstm.call_it(false, outs, 5), "the sizes do not match");
 }
 
 // Each call fails, and leaks nothing, with every allocation of the pool that fails.

@@ -316,4 +316,54 @@ inline TensorBody* reordered(const TensorBody& from, std::span<const int> order)
   return body;
 }
 
+/// Copies elements where the two may share memory: not those that lie where they shall, and by way
+/// of a copy where others may.
+/// @return as copy_elements
+inline const char* copy_overlapping(TensorBody& to, const TensorBody& from) noexcept {
+  if (from.storage == nullptr || to.storage == nullptr) return copy_elements(to, from);
+  bool in_place = to.data == from.data && to.dtype == from.dtype && to.rank == from.rank;
+  for (std::uint32_t i = 0; in_place && i < 2u * to.rank; ++i) {
+    in_place = to.sizes()[i] == from.sizes()[i];
+  }
+  if (in_place) return nullptr;
+  const auto end = [](const TensorBody& tensor) {
+    return tensor.data + Extent{tensor.rank, tensor.sizes(), tensor.strides(), tensor.dtype}.bytes;
+  };
+  if (to.data >= end(from) || from.data >= end(to)) return copy_elements(to, from);
+  TensorBody* aside = reordered(from, {});
+  if (aside == nullptr) return TensorBody::no_memory;
+  const char* wrong = copy_elements(to, *aside);
+  aside->drop();
+  return wrong;
+}
+
+/// A tensor that lives as long as this does; none at first.
+class Temporary {
+ public:
+  Temporary() noexcept = default;
+  ~Temporary() {
+    if (body_ != nullptr) body_->drop();
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  /// A row-major tensor, not initialised; null where there is no memory.
+  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
+    const char* reason = nullptr;
+    body_ = TensorBody::make_owning(rank, sizes, nullptr, dtype, reason);
+    return body_;
+  }
+  TensorBody* make_like(const TensorBody& tensor) noexcept {
+    return make(tensor.dtype, tensor.sizes(), tensor.rank);
+  }
+  /// The same with the elements of a defined tensor.
+  TensorBody* copy(const TensorBody& tensor) noexcept {
+    return make_like(tensor) != nullptr && copy_elements(*body_, tensor) == nullptr ? body_
+                                                                                    : nullptr;
+  }
+
+ private:
+  TensorBody* body_ = nullptr;
+};
+
 }  // namespace aoti::detail

@@ -305,20 +305,14 @@ struct Convolution {
     return Body::make_result(input.rank, shape.sizes, shape.strides, input.dtype, reason);
   }
 
-  /// Whether elements lie in the same place, which oneDNN does not take.
-  static bool repeats(const Body& tensor) noexcept {
-    for (std::uint32_t d = 0; d < tensor.rank; ++d) {
-      if (tensor.strides()[d] == 0 && tensor.sizes()[d] > 1) return true;
-    }
-    return false;
-  }
-
   static Code compute(const char* function, Body& result, const Body& given_input,
                       const Body& given_weight, const Body* bias, const Filter& filter,
                       const Fused& fused, const Added& added) noexcept {
     Temporary input_room, weight_room, bias_room;
-    const Body* input = repeats(given_input) ? input_room.copy(given_input) : &given_input;
-    const Body* weight = repeats(given_weight) ? weight_room.copy(given_weight) : &given_weight;
+    // oneDNN takes no elements that share a place.
+    const Body* input = overlaps_itself(given_input) ? input_room.copy(given_input) : &given_input;
+    const Body* weight =
+        overlaps_itself(given_weight) ? weight_room.copy(given_weight) : &given_weight;
     const bool biased = bias != nullptr;
     if (biased && !bias->row_major) bias = bias_room.copy(*bias);
     if (input == nullptr || weight == nullptr || (biased && bias == nullptr)) {

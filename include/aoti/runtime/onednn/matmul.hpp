@@ -133,8 +133,7 @@ struct Matmul {
   }
 
   /// out = beta * self + alpha * a @ b for matrices, or batches of them; self can be broadcast to
-  /// out and is not looked at where beta is 0. It may be out itself; else out shares no memory with
-  /// the others.
+  /// out and is not looked at where beta is 0. It may share memory with out, but a and b may not.
   static Code product(const char* function, std::uint32_t rank, Handle out_handle,
                       Handle self_handle, Handle a_handle, Handle b_handle, double beta,
                       double alpha) noexcept {
@@ -153,11 +152,8 @@ struct Matmul {
       return NativeFunctions::fail(function, Body::no_memory);
     }
     if (beta != 0) {
-      const Body& self = *Body::of(self_handle);
-      if (self.data != target->data || !same_layout(self, *target)) {
-        if (const char* wrong = copy_elements(*target, self)) {
-          return NativeFunctions::fail(function, wrong);
-        }
+      if (const char* wrong = copy_overlapping(*target, *Body::of(self_handle))) {
+        return NativeFunctions::fail(function, wrong);
       }
     }
     if (const Code failed = compute(function, *target, *left, *right, beta, alpha)) return failed;
@@ -259,17 +255,10 @@ struct Matmul {
   }
 
   static const Body* plain(const Body& tensor, Temporary& room) noexcept {
-    // Matrices of a batch that lie over one another are no batch to oneDNN.
-    bool apart = true;
-    if (tensor.rank == 3 && tensor.sizes()[0] > 1 && tensor.strides()[0] != 0) {
-      const std::int64_t reach = (tensor.sizes()[1] - 1) * tensor.strides()[1] +
-                                 (tensor.sizes()[2] - 1) * tensor.strides()[2];
-      apart = tensor.strides()[0] > reach;
-    }
-    return apart && Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
-  }
-  static bool same_layout(const Body& a, const Body& b) noexcept {
-    return a.rank == b.rank && std::equal(a.sizes(), a.sizes() + 2 * a.rank, b.sizes());
+    // Matrices of a batch that lie over one another are no batch to oneDNN; but it repeats one.
+    const std::uint32_t first = tensor.rank == 3 && tensor.strides()[0] == 0 ? 1 : 0;
+    return Matrix{tensor}.is_plain() && !overlaps_itself(tensor, first) ? &tensor
+                                                                        : room.copy(tensor);
   }
 
   /// out = beta * out + alpha * a @ b

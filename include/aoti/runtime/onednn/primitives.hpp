@@ -60,34 +60,20 @@ constexpr dnnl_data_type_t type_of(DType dtype) noexcept {
   }
 }
 
-/// A tensor that lives as long as a call, or none.
-class Temporary {
- public:
-  Temporary() noexcept = default;
-  ~Temporary() {
-    if (body_ != nullptr) body_->drop();
+/// Whether elements may share a place: a dimension reaches no further than those further in.
+/// @param first the dimension to begin with
+inline bool overlaps_itself(const TensorBody& tensor, std::uint32_t first = 0) noexcept {
+  const std::int64_t *sizes = tensor.sizes(), *strides = tensor.strides();
+  for (std::uint32_t d = first; d < tensor.rank; ++d) {
+    std::int64_t reach = 0;
+    for (std::uint32_t i = first; i < tensor.rank; ++i) {
+      const bool further_in = strides[i] < strides[d] || (strides[i] == strides[d] && i > d);
+      if (further_in && sizes[i] > 1) reach += (sizes[i] - 1) * strides[i];
+    }
+    if (sizes[d] > 1 && strides[d] <= reach) return true;
   }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-
-  /// A row-major tensor, not initialised; null where there is no memory.
-  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
-    const char* reason = nullptr;
-    body_ = TensorBody::make_owning(rank, sizes, nullptr, dtype, reason);
-    return body_;
-  }
-  TensorBody* make_like(const TensorBody& tensor) noexcept {
-    return make(tensor.dtype, tensor.sizes(), tensor.rank);
-  }
-  /// The same with the elements.
-  TensorBody* copy(const TensorBody& tensor) noexcept {
-    if (make_like(tensor) != nullptr) copy_elements(*body_, tensor);
-    return body_;
-  }
-
- private:
-  TensorBody* body_ = nullptr;
-};
+  return false;
+}
 
 /// Sizes and strides for oneDNN.
 struct Shape {
