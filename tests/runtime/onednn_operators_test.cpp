@@ -29,6 +29,11 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept
   return ::posix_memalign(&memory, alignment, size) == 0 ? memory : nullptr;
 }
 
+#if defined(__SANITIZE_THREAD__)
+// ThreadSanitizer does not see how oneDNN, which is not built with it, orders what its threads do.
+extern "C" const char* __tsan_default_suppressions() { return "called_from_lib:libdnnl.so"; }
+#endif
+
 namespace aoti_test {
 namespace {
 
