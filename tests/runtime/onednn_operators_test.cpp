@@ -126,7 +126,9 @@ void expect_near(const Tensor& found, const Elements& expected, const std::strin
                          : found.dtype() == DType::bfloat16 ? 2e-2
                                                             : 0;
   for (std::size_t i = 0; i < got.values.size(); ++i) {
-    const double a = got.values[i], b = expected.values[i];
+    const double a = got.values[i];
+    double b = expected.values[i];
+    if (found.dtype() == DType::int8) b = static_cast<std::int8_t>(static_cast<std::int64_t>(b));
     ASSERT_TRUE(a == b || std::abs(a - b) <= allowed * (1 + std::abs(b)))
         << what << ": element " << i << " is " << a << ", expected " << b;
   }
@@ -180,7 +182,8 @@ Elements product(const Elements* self, Elements a, Elements b, double beta, doub
   return out;
 }
 
-constexpr DType product_types[] = {DType::float32, DType::float64, DType::bfloat16};
+constexpr DType product_types[] = {DType::float32, DType::float64, DType::bfloat16, DType::float16,
+                                   DType::int64,   DType::int32,   DType::int16,    DType::int8};
 
 void products() {
   const std::vector<Numbers> all_sizes = {{3, 4, 5, 6}, {1, 1, 7, 1}, {2, 5, 1, 3}, {1, 4, 9, 2},
@@ -195,13 +198,14 @@ void products() {
         int way = 0;
         for (const Numbers& l : layouts(left, true)) {
           for (const Numbers& r : layouts(right, true)) {
+            if (++way % 4 != 0 && dtype != DType::float32) continue;
             const std::string what = std::string{to_string(dtype)} + " " +
                                      testing::PrintToString(s) + testing::PrintToString(l) +
                                      testing::PrintToString(r);
             const std::vector<Numbers> ways = layouts(result, false);
             const Tensor a = some(dtype, left, l), b = some(dtype, right, r, 5);
             const Tensor out =
-                all_nan(dtype, result, ways[static_cast<std::size_t>(++way) % ways.size()]);
+                all_nan(dtype, result, ways[static_cast<std::size_t>(way) % ways.size()]);
             const AOTITorchError code = batched ? call<imported::cpu_bmm_out>(of(out), of(a), of(b))
                                                 : call<imported::cpu_mm_out>(of(out), of(a), of(b));
             ASSERT_EQ(code, 0) << what << NativeOnednn::last_error();
@@ -265,6 +269,7 @@ const std::vector<Function>& functions() {
       {"tanh", [](double x) { return std::tanh(x); }},
       {"swish", [](double x) { return x / (1 + std::exp(-x)); }},
       {"hardswish", [](double x) { return x * clip(x / 6 + 0.5, 0, 1); }},
+      {"hardsigmoid", [](double x) { return clip(x / 6 + 0.5, 0, 1); }},
       {"hardtanh", [](double x) { return clip(x, -0.2, 0.3); }, {-0.2, 0.3}},
       {"gelu", [](double x) { return x * (1 + std::erf(x / std::sqrt(2.0))) / 2; }, {}, "none"},
       {"gelu",
@@ -303,7 +308,7 @@ Elements linear(const Tensor& x, const Tensor& weight, const Tensor* bias, std::
 }
 
 void linear_layers() {
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
     for (const Numbers& sizes : {Numbers{4, 5}, Numbers{2, 3, 5}, Numbers{5}, Numbers{0, 5}}) {
       const std::int64_t rows =
           std::accumulate(sizes.begin(), sizes.end() - 1, std::int64_t{1}, std::multiplies<>{});
@@ -328,17 +333,37 @@ void linear_layers() {
             if (testing::Test::HasFatalFailure()) return;
           }
         }
-        const Tensor other = some(dtype, result, {}, 11);
-        const Tensor found = made(call<imported::cpu__linear_pointwise_binary>(
-                                      of(x), of(other), of(weight), &b, "add", &out),
-                                  &out);
-        Elements expected = linear(x, weight, &bias, rows), added{other};
-        for (std::size_t i = 0; i < added.values.size(); ++i) expected.values[i] += added.values[i];
-        expected.sizes = result;
-        expect_near(found, expected, "add");
+        for (const char* operation : {"add", "sub"}) {
+          const double sign = operation[0] == 'a' ? 1 : -1;
+          const Tensor other = some(dtype, result, {}, 11);
+          const Tensor found = made(call<imported::cpu__linear_pointwise_binary>(
+                                        of(x), of(other), of(weight), &b, operation, &out),
+                                    &out);
+          Elements expected = linear(x, weight, &bias, rows), added{other};
+          for (std::size_t i = 0; i < added.values.size(); ++i)
+            expected.values[i] += sign * added.values[i];
+          expected.sizes = result;
+          expect_near(found, expected, operation);
+        }
       }
     }
   }
+}
+
+/// Without channels there is the bias, and a function of it.
+void linear_layers_without_channels() {
+  const Tensor x = some({2, 3, 0}), weight = some({4, 0}), bias = some({4});
+  AtenTensorHandle b = of(bias), out = nullptr;
+  const Tensor found = made(call<imported::cpu__linear_pointwise>(of(x), of(weight), &b, "relu",
+                                                                  nullptr, 0, nullptr, &out),
+                            &out);
+  Elements expected{bias, {2, 3, 4}};
+  for (double& value : expected.values) value = std::max(value, 0.0);
+  expect_near(found, expected, "with a bias");
+  expect_near(made(call<imported::cpu__linear_pointwise>(of(x), of(weight), nullptr, "none",
+                                                         nullptr, 0, nullptr, &out),
+                   &out),
+              Elements{{2, 3, 4}}, "without");
 }
 
 struct Convolved {
@@ -453,7 +478,7 @@ void convolutions() {
       {{1, 4, 5, 4}, {4, 3, 3, 3}, {2}, {1}, {2}, {1}, 2, true},
       {{1, 2, 3, 4, 3}, {2, 3, 2, 2, 2}, {2}, {0}, {1}, {0}, 1, true},
       {{0, 3, 7, 6}, {5, 3, 3, 2}}};
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16, DType::float64}) {
     for (const Convolved& c : cases) {
       for (const bool last : {false, true}) {
         for (const bool biased : {false, true}) {
@@ -503,24 +528,27 @@ void convolutions_fused() {
           &out);
       expect_near(found, expected, function.name);
     }
-    for (const char* then : {"none", "relu"}) {
-      double alpha = 0.5;
-      const Tensor other = some(result, last ? channels_last(result) : Numbers{}, 5);
-      Elements expected = convolution(c, x, weight, &bias), added{other};
-      for (std::size_t i = 0; i < added.values.size(); ++i) {
-        double& value = expected.values[i] += alpha * added.values[i];
-        if (then[0] == 'r') value = std::max(value, 0.0);
+    for (const char* operation : {"add", "sub"}) {
+      for (const char* then : {"none", "relu"}) {
+        double alpha = 0.5;
+        const Tensor other = some(result, last ? channels_last(result) : Numbers{}, 5);
+        Elements expected = convolution(c, x, weight, &bias), added{other};
+        for (std::size_t i = 0; i < added.values.size(); ++i) {
+          double& value = expected.values[i] +=
+              (operation[0] == 'a' ? alpha : -alpha) * added.values[i];
+          if (then[0] == 'r') value = std::max(value, 0.0);
+        }
+        expect_near(made(call<imported::cpu_mkldnn__convolution_pointwise_binary>(
+                             of(x), of(other), of(weight), &b, one, 2, one, 2, one, 2, 1, operation,
+                             &alpha, &then, nullptr, 0, nullptr, &out),
+                         &out),
+                    expected, "add");
+        made(call<imported::cpu_mkldnn__convolution_pointwise_binary_>(
+                 of(other), of(x), of(weight), &b, one, 2, one, 2, one, 2, 1, operation, &alpha,
+                 &then, nullptr, 0, nullptr, &out),
+             &out);
+        expect_near(other, expected, "add in place");
       }
-      expect_near(made(call<imported::cpu_mkldnn__convolution_pointwise_binary>(
-                           of(x), of(other), of(weight), &b, one, 2, one, 2, one, 2, 1, "add",
-                           &alpha, &then, nullptr, 0, nullptr, &out),
-                       &out),
-                  expected, "add");
-      made(call<imported::cpu_mkldnn__convolution_pointwise_binary_>(
-               of(other), of(x), of(weight), &b, one, 2, one, 2, one, 2, 1, "add", &alpha, &then,
-               nullptr, 0, nullptr, &out),
-           &out);
-      expect_near(other, expected, "add in place");
     }
   }
 }
@@ -818,6 +846,7 @@ struct Check {
 constexpr Check checks[] = {{"Products", products},
                             {"ProductsAdded", products_added},
                             {"LinearLayers", linear_layers},
+                            {"LinearLayersWithoutChannels", linear_layers_without_channels},
                             {"Convolutions", convolutions},
                             {"ConvolutionsOfWindows", convolutions_of_windows},
                             {"ConvolutionsFused", convolutions_fused},

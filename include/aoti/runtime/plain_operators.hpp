@@ -113,28 +113,6 @@ struct PlainOperators {
     }
   }
 
-  /// Calls `each(index)` with each index into sizes, the last dimension fastest.
-  template <class Each>
-  static void for_each(const std::int64_t* sizes, std::uint32_t rank, Each each) noexcept {
-    std::int64_t index[Tensor::max_rank] = {};
-    for (std::uint32_t d = 0; d < rank; ++d) {
-      if (sizes[d] == 0) return;
-    }
-    for (;;) {
-      each(static_cast<const std::int64_t*>(index));
-      std::uint32_t d = rank;
-      while (d-- > 0 && ++index[d] == sizes[d]) index[d] = 0;
-      if (d == ~std::uint32_t{0}) return;
-    }
-  }
-
-  static std::int64_t dot(const std::int64_t* a, const std::int64_t* b,
-                          std::uint32_t count) noexcept {
-    std::int64_t sum = 0;
-    for (std::uint32_t d = 0; d < count; ++d) sum += a[d] * b[d];
-    return sum;
-  }
-
   /// Calls `each(element, sum)` with the elements along a dimension, whose sum begins with 0.
   template <class Sum, class Each>
   static void for_sums(Body& tensor, std::int64_t dimension, Each each) noexcept {
@@ -143,8 +121,9 @@ struct PlainOperators {
     for (std::uint32_t d = 0; d < tensor.rank; ++d) sizes[d] = tensor.sizes()[d];
     const std::int64_t count = sizes[dimension], step = tensor.strides()[dimension] * size;
     sizes[dimension] = 1;
-    for_each(sizes, tensor.rank, [&](const std::int64_t* index) {
-      std::byte* element = tensor.data + dot(index, tensor.strides(), tensor.rank) * size;
+    detail::for_each_index(sizes, tensor.rank, [&](const std::int64_t* index) {
+      std::byte* element =
+          tensor.data + detail::offset_of(index, tensor.strides(), tensor.rank) * size;
       Sum sum = 0;
       for (std::int64_t i = 0; i < count; ++i, element += step) each(element, sum);
     });
@@ -219,8 +198,9 @@ struct PlainOperators {
         if (mask.sizes()[d] != to.sizes()[dimension + d]) return "a mask's sizes do not match";
       }
       const auto for_places = [&](auto each) {
-        for_each(mask.sizes(), mask.rank, [&](const std::int64_t* index) {
-          if (mask.data[dot(index, mask.strides(), mask.rank)] != std::byte{0}) each(index);
+        detail::for_each_index(mask.sizes(), mask.rank, [&](const std::int64_t* index) {
+          if (mask.data[detail::offset_of(index, mask.strides(), mask.rank)] != std::byte{0})
+            each(index);
         });
       };
       std::int64_t found[] = {mask.rank, 0};
@@ -242,8 +222,8 @@ struct PlainOperators {
 
     static bool in_range(const Axis& axis, std::int64_t size) noexcept {
       bool all = true;
-      for_each(axis.sizes, axis.rank, [&](const std::int64_t* index) {
-        const std::int64_t place = axis.at(dot(index, axis.strides, axis.rank));
+      detail::for_each_index(axis.sizes, axis.rank, [&](const std::int64_t* index) {
+        const std::int64_t place = axis.at(detail::offset_of(index, axis.strides, axis.rank));
         all &= place >= -size && place < size;
       });
       return all;
@@ -286,8 +266,8 @@ struct PlainOperators {
   static void put(Body& to, const Places& places, const Body& source, bool accumulate) noexcept {
     const std::size_t size = element_size(to.dtype);
     const std::byte* from = source.data;
-    for_each(places.sizes, places.rank, [&](const std::int64_t* index) {
-      std::int64_t offset = dot(index, places.steps, places.rank);
+    detail::for_each_index(places.sizes, places.rank, [&](const std::int64_t* index) {
+      std::int64_t offset = detail::offset_of(index, places.steps, places.rank);
       for (std::uint32_t i = 0; i < places.count; ++i) {
         const Places::Axis& axis = places.axes[i];
         const std::int64_t* mine = index + places.first + places.indexed - axis.rank;

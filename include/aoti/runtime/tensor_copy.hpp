@@ -194,6 +194,28 @@ template <class Row> struct Walk {
   }
 };
 
+/// Calls `each(index)` with each index into sizes, the last dimension fastest.
+template <class Each>
+void for_each_index(const std::int64_t* sizes, std::uint32_t rank, Each each) noexcept {
+  std::int64_t index[TensorBody::max_rank] = {};
+  for (std::uint32_t d = 0; d < rank; ++d) {
+    if (sizes[d] == 0) return;
+  }
+  for (;;) {
+    each(static_cast<const std::int64_t*>(index));
+    std::uint32_t d = rank;
+    while (d-- > 0 && ++index[d] == sizes[d]) index[d] = 0;
+    if (d == ~std::uint32_t{0}) return;
+  }
+}
+
+inline std::int64_t offset_of(const std::int64_t* index, const std::int64_t* strides,
+                              std::uint32_t rank) noexcept {
+  std::int64_t offset = 0;
+  for (std::uint32_t d = 0; d < rank; ++d) offset += index[d] * strides[d];
+  return offset;
+}
+
 template <std::size_t size>
 void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int64_t to_step,
               std::int64_t from_step) noexcept {
@@ -347,20 +369,20 @@ class Temporary {
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
 
-  /// A row-major tensor, not initialised; null where there is no memory.
-  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
+  /// A tensor that is not initialised; null where there is no memory.
+  /// @param strides null for row-major
+  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank,
+                   const std::int64_t* strides = nullptr) noexcept {
     const char* reason = nullptr;
-    body_ = TensorBody::make_owning(rank, sizes, nullptr, dtype, reason);
+    body_ = TensorBody::make_owning(rank, sizes, strides, dtype, reason);
     return body_;
   }
-  TensorBody* make_like(const TensorBody& tensor) noexcept {
-    return make(tensor.dtype, tensor.sizes(), tensor.rank);
+  /// A row-major one with the elements of a defined tensor, of which there are conversions.
+  TensorBody* copy(const TensorBody& tensor, DType dtype) noexcept {
+    if (make(dtype, tensor.sizes(), tensor.rank) == nullptr) return nullptr;
+    return copy_elements(*body_, tensor) == nullptr ? body_ : nullptr;
   }
-  /// The same with the elements of a defined tensor.
-  TensorBody* copy(const TensorBody& tensor) noexcept {
-    return make_like(tensor) != nullptr && copy_elements(*body_, tensor) == nullptr ? body_
-                                                                                    : nullptr;
-  }
+  TensorBody* copy(const TensorBody& tensor) noexcept { return copy(tensor, tensor.dtype); }
 
  private:
   TensorBody* body_ = nullptr;

@@ -10,7 +10,6 @@
 #include <cstring>
 #include <limits>
 
-#include "aoti/runtime/onednn/matmul.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
@@ -252,7 +251,7 @@ struct Attention {
               to = plan.given(target.get());
     dnnl_primitive_desc_t description = nullptr;
     const dnnl_status_t status =
-        Matmul::describe(&description, source, weights, target, attributes.get());
+        describe_product(&description, source, weights, target, attributes.get());
     plan.add(description, status,
              {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
   }

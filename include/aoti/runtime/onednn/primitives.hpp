@@ -214,4 +214,48 @@ class Attributes {
   dnnl_status_t status_ = dnnl_success;
 };
 
+/// A product of matrices, or of batches of them.
+inline dnnl_status_t describe_product(dnnl_primitive_desc_t* description, const Layout& source,
+                                      const Layout& weights, const Layout& target,
+                                      const_dnnl_primitive_attr_t attributes,
+                                      Description bias = nullptr) noexcept {
+#if DNNL_VERSION_MAJOR >= 3
+  return dnnl_matmul_primitive_desc_create(description, engine(), source.get(), weights.get(), bias,
+                                           target.get(), attributes);
+#else
+  dnnl_matmul_desc_t operation;
+  const dnnl_status_t status =
+      dnnl_matmul_desc_init(&operation, source.get(), weights.get(), bias, target.get());
+  if (status != dnnl_success) return status;
+  return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
+#endif
+}
+
+/// The type in which operators compute what is of a type: float32 for a narrow one of which oneDNN
+/// has no products on this processor, else the same.
+inline DType computed_as(DType dtype) noexcept {
+  const auto has_products = [](dnnl_data_type_t type) {
+    Shape one;
+    one.rank = 2;
+    one.sizes[0] = one.sizes[1] = 1;
+    one.row_major();
+    const Layout layout{type, one};
+    Attributes attributes;
+    dnnl_primitive_desc_t description = nullptr;
+    const bool found =
+        describe_product(&description, layout, layout, layout, attributes.get()) == dnnl_success;
+    if (found) dnnl_primitive_desc_destroy(description);
+    return found;
+  };
+  if (dtype == DType::bfloat16) {
+    static const bool found = has_products(dnnl_bf16);
+    return found ? dtype : DType::float32;
+  }
+  if (dtype == DType::float16) {
+    static const bool found = has_products(dnnl_f16);
+    return found ? dtype : DType::float32;
+  }
+  return dtype;
+}
+
 }  // namespace aoti::detail::onednn
