@@ -600,31 +600,35 @@ struct Attention {
 
 void attention() {
   constexpr double nothing = -std::numeric_limits<double>::infinity();
-  for (const Numbers& s : {Numbers{2, 4, 5, 8, 2, 7}, Numbers{1, 1, 1, 3, 1, 1},
-                           Numbers{1, 2, 40, 16, 2, 40}, Numbers{0, 2, 3, 4, 2, 3}}) {
-    const Numbers of_query{s[0], s[1], s[2], s[3]}, of_key{s[0], s[4], s[5], s[3]};
-    const Tensor q = some(of_query), k = some(of_key, {}, 3), v = some(of_key, {}, 5);
-    Elements hole{{s[2], s[5]}};
-    for (std::int64_t i = 0; i < s[2]; ++i) {
-      for (std::int64_t j = 0; j < s[5]; ++j) hole({i, j}) = i == 0 || j % 3 == 1 ? nothing : 0;
-    }
-    const Tensor masks[] = {{},
-                            tensor_of(DType::float32, hole),
-                            some({s[0], s[1], s[2], s[5]}),
-                            some({1, s[1], 1, s[5]}),
-                            some({s[0], 1, s[2], 1}),
-                            some({1, s[5]}, {1, 1})};
-    for (const Tensor& mask : masks) {
-      for (const bool causal : {false, true}) {
-        Attention{q, k, v, mask, causal}.expect(0.3);
-        // The heads of one row next to each other, and one row for all.
-        Attention{some(of_query, {s[2] * s[1] * s[3], s[3], s[1] * s[3], 1}),
-                  some(of_key, {0, 0, s[3], 1}), v, mask, causal}
-            .expect(-1);
-        if (testing::Test::HasFatalFailure()) return;
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16, DType::float64})
+    for (const Numbers& s : {Numbers{2, 4, 5, 8, 2, 7}, Numbers{1, 1, 1, 3, 1, 1},
+                             Numbers{1, 2, 40, 16, 2, 40}, Numbers{0, 2, 3, 4, 2, 3}}) {
+      if (dtype != DType::float32 && s[0] != 2) continue;
+      const Numbers of_query{s[0], s[1], s[2], s[3]}, of_key{s[0], s[4], s[5], s[3]};
+      const Tensor q = some(dtype, of_query), k = some(dtype, of_key, {}, 3),
+                   v = some(dtype, of_key, {}, 5);
+      Elements hole{{s[2], s[5]}};
+      for (std::int64_t i = 0; i < s[2]; ++i) {
+        for (std::int64_t j = 0; j < s[5]; ++j) hole({i, j}) = i == 0 || j % 3 == 1 ? nothing : 0;
+      }
+      const Tensor masks[] = {
+          {},
+          tensor_of(dtype, hole),
+          some(dtype == DType::float64 ? dtype : DType::float32, {s[0], s[1], s[2], s[5]}),
+          some(dtype, {1, s[1], 1, s[5]}),
+          some(dtype, {s[0], 1, s[2], 1}),
+          some(dtype, {1, s[5]}, {1, 1})};
+      for (const Tensor& mask : masks) {
+        for (const bool causal : {false, true}) {
+          Attention{q, k, v, mask, causal}.expect(0.3);
+          // The heads of one row next to each other, and one row for all.
+          Attention{some(dtype, of_query, {s[2] * s[1] * s[3], s[3], s[1] * s[3], 1}),
+                    some(dtype, of_key, {0, 0, s[3], 1}), v, mask, causal}
+              .expect(-1);
+          if (testing::Test::HasFatalFailure()) return;
+        }
       }
     }
-  }
 }
 
 struct Lstm {
