@@ -1,5 +1,5 @@
-// Prints what packages hold and need, and whether this machine and this process can run them, with
-// libtorch where it was built with it:
+// Prints what packages hold and need, which runtimes have it, and whether this machine and this
+// process can run them, with libtorch where it was built with it:
 // inspect PATH…   (a package, an unpacked one, or a folder of packages)
 #include <dirent.h>
 
@@ -12,6 +12,9 @@
 
 #if __has_include(<ATen/core/Tensor.h>)
 #include <aoti/runtime/libtorch_operators.hpp>
+#endif
+#if defined(AOTI_INSPECT_ONEDNN)  // headers of oneDNN's are among libtorch's too
+#include <aoti/runtime/onednn.hpp>
 #endif
 
 namespace {
@@ -73,6 +76,18 @@ void print_constants(const Runner& runner) {
   }
 }
 
+/// The image's imports that a runtime has not; empty where it has all.
+template <class R> std::string missing(const aoti::Image& image) {
+  std::string names;
+  for (const aoti::ImageImport& import : image.imports()) {
+    const std::string symbol{import.name};
+    if (aoti::abi::is_runtime_symbol(symbol) && R::import(symbol.c_str()) == nullptr) {
+      names.append(" ").append(symbol);
+    }
+  }
+  return names;
+}
+
 void print_image(const aoti::Image& image) {
   line("machine", aoti::machine_name(image.machine()));
   std::string needed;
@@ -95,14 +110,17 @@ void print_image(const aoti::Image& image) {
     line("", std::string{image.has_export(row.symbol) ? "has    " : "lacks  "} + row.symbol + " (" +
                  std::to_string(row.since.major) + "." + std::to_string(row.since.minor) + ")");
   }
-  std::string operators;
   for (const aoti::ImageImport& import : image.imports()) {
-    if (!aoti::abi::is_runtime_symbol(import.name)) continue;
-    line("imports", import.name);
-    const std::string symbol{import.name};
-    if (aoti::Native::import(symbol.c_str()) == nullptr) operators.append(symbol).append(" ");
+    if (aoti::abi::is_runtime_symbol(import.name)) line("imports", import.name);
   }
-  line("without libtorch", operators.empty() ? "runs as it is" : "needs " + operators);
+  const std::string operators = missing<aoti::Native>(image);
+  line("without libtorch", operators.empty() ? "runs as it is" : "needs" + operators);
+#if defined(AOTI_INSPECT_ONEDNN)
+  const std::string lacking = missing<aoti::NativeOnednn>(image);
+  line("with oneDNN", lacking.empty()
+                          ? "runs here, unless its weights are packed for the one in torch"
+                          : "lacks" + lacking);
+#endif
 }
 
 void print_model(const aoti::Package& package, const std::string& name) {

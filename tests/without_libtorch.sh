@@ -5,6 +5,7 @@
 set -euo pipefail
 
 targets=(runtime_{binding,dlpack,native_models,native,plugin,pool,runtime,tensor}_test 12_native inspect digits_native)
+[ ! -e /usr/include/oneapi/dnnl/dnnl.h ] || targets+=(runtime_onednn_operators_test)
 
 # What runs there: inside FOLDER JOBS PLACE…, the places being all that can be reached.
 inside() {

@@ -14,7 +14,8 @@ template <class Import> auto function_of(bool torch) {
 
 TEST(Plain, Cumsum) {
   at::manual_seed(0);
-  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kLong, at::kInt, at::kBool}) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kLong, at::kInt, at::kBool,
+                                     at::kHalf, at::kBFloat16, at::kChar}) {
     for (const at::Tensor& values :
          {at::randn({3, 4, 5}), at::randn({5, 3}).t(), at::randn({7}), at::randn({3, 0})}) {
       Twin x = twin((values * 10).to(dtype));
@@ -55,6 +56,38 @@ TEST(Plain, IndexPut) {
         EXPECT_TRUE(assert_close(out.torch, torch_out.torch));
       }
     }
+  }
+}
+
+TEST(Plain, IndexPutOfMasksAndMissingIndices) {
+  at::manual_seed(0);
+  Twin self = twin(at::randn({5, 6, 3})), mask = twin(at::rand({5, 6}) > 0.5);
+  Twin rows = twin(longs({0, 4, 2}).to(at::kInt)), whole = twin(longs({0, 1, -1}).unsqueeze(1));
+  const std::int64_t count = mask.torch.sum().item<std::int64_t>();
+  struct Case {
+    std::vector<Twin*> indices;
+    Sizes values;
+  };
+  for (const auto& [indices, sizes] :
+       {Case{{&mask}, {count, 3}}, Case{{nullptr, &rows}, {5, 3, 3}},
+        Case{{&rows, nullptr, &whole}, {3, 3, 6}}, Case{{nullptr, &rows, &whole}, {5, 3, 3}}}) {
+    Twin values = twin(at::randn(sizes)), torch_out = twin(self.torch.clone()),
+         out = twin(self.torch.clone());
+    for (const bool torch : {true, false}) {
+      std::vector<AtenTensorHandle> handles;
+      for (Twin* index : indices) {
+        handles.push_back(index == nullptr ? nullptr
+                          : torch          ? index->of_torch()
+                                           : index->of_native());
+      }
+      ASSERT_EQ(function_of<imported::index_put_out>(torch)(
+                    torch ? torch_out.of_torch() : out.of_native(),
+                    torch ? self.of_torch() : self.of_native(), handles.data(),
+                    static_cast<std::uint32_t>(handles.size()),
+                    torch ? values.of_torch() : values.of_native(), false),
+                0);
+    }
+    EXPECT_TRUE(assert_close(out.torch, torch_out.torch)) << at::IntArrayRef{sizes};
   }
 }
 

@@ -313,6 +313,28 @@ template <class Row> void walk_rows(const TensorBody& tensor, Row row) noexcept 
   Walk<decltype(both)>{tensor.sizes(), steps, steps, tensor.rank, both}(tensor.data, tensor.data);
 }
 
+/// Calls `each(index)` with each index into sizes, the last dimension fastest.
+template <class Each>
+void for_each_index(const std::int64_t* sizes, std::uint32_t rank, Each each) noexcept {
+  std::int64_t index[TensorBody::max_rank] = {};
+  for (std::uint32_t d = 0; d < rank; ++d) {
+    if (sizes[d] == 0) return;
+  }
+  for (;;) {
+    each(static_cast<const std::int64_t*>(index));
+    std::uint32_t d = rank;
+    while (d-- > 0 && ++index[d] == sizes[d]) index[d] = 0;
+    if (d == ~std::uint32_t{0}) return;
+  }
+}
+
+inline std::int64_t offset_of(const std::int64_t* index, const std::int64_t* strides,
+                              std::uint32_t rank) noexcept {
+  std::int64_t offset = 0;
+  for (std::uint32_t d = 0; d < rank; ++d) offset += index[d] * strides[d];
+  return offset;
+}
+
 template <std::size_t size>
 void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int64_t to_step,
               std::int64_t from_step) noexcept {
@@ -434,5 +456,55 @@ inline TensorBody* reordered(const TensorBody& from, std::span<const int> order)
   if (body != nullptr) copy_elements(*body, from);
   return body;
 }
+
+/// Copies elements where the two may share memory: not those that lie where they shall, and by way
+/// of a copy where others may.
+/// @return as copy_elements
+inline const char* copy_overlapping(TensorBody& to, const TensorBody& from) noexcept {
+  if (from.storage == nullptr || to.storage == nullptr) return copy_elements(to, from);
+  bool in_place = to.data == from.data && to.dtype == from.dtype && to.rank == from.rank;
+  for (std::uint32_t i = 0; in_place && i < 2u * to.rank; ++i) {
+    in_place = to.sizes()[i] == from.sizes()[i];
+  }
+  if (in_place) return nullptr;
+  const auto end = [](const TensorBody& tensor) {
+    return tensor.data + Extent{tensor.rank, tensor.sizes(), tensor.strides(), tensor.dtype}.bytes;
+  };
+  if (to.data >= end(from) || from.data >= end(to)) return copy_elements(to, from);
+  TensorBody* aside = reordered(from, {});
+  if (aside == nullptr) return TensorBody::no_memory;
+  const char* wrong = copy_elements(to, *aside);
+  aside->drop();
+  return wrong;
+}
+
+/// A tensor that lives as long as this does; none at first.
+class Temporary {
+ public:
+  Temporary() noexcept = default;
+  ~Temporary() {
+    if (body_ != nullptr) body_->drop();
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  /// A tensor that is not initialised; null where there is no memory.
+  /// @param strides null for row-major
+  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank,
+                   const std::int64_t* strides = nullptr) noexcept {
+    const char* reason = nullptr;
+    body_ = TensorBody::make_owning(rank, sizes, strides, dtype, reason);
+    return body_;
+  }
+  /// A row-major one with the elements of a defined tensor, of which there are conversions.
+  TensorBody* copy(const TensorBody& tensor, DType dtype) noexcept {
+    if (make(dtype, tensor.sizes(), tensor.rank) == nullptr) return nullptr;
+    return copy_elements(*body_, tensor) == nullptr ? body_ : nullptr;
+  }
+  TensorBody* copy(const TensorBody& tensor) noexcept { return copy(tensor, tensor.dtype); }
+
+ private:
+  TensorBody* body_ = nullptr;
+};
 
 }  // namespace aoti::detail

@@ -10,14 +10,13 @@
 #include <cstring>
 #include <limits>
 
-#include "aoti/runtime/onednn/matmul.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
 namespace aoti::detail::onednn {
 
-/// Of float32. Products and softmax are oneDNN's, for as many queries at once as their scores fit
-/// into a few megabytes.
+/// Of float32, of narrower types by way of copies, and of float64 by plain loops. Products and
+/// softmax are oneDNN's, for as many queries at once as their scores fit into a few megabytes.
 struct Attention {
   using Handle = AtenTensorHandle;
   using Code = AOTITorchError;
@@ -26,10 +25,11 @@ struct Attention {
   /// query [batch, heads, queries, size]; key and value [batch, h, keys, size], where h divides the
   /// heads, each of which serves as many heads as follow one another.
   /// @param mask null, or what is added to the scores: of two or four dimensions, those of size 1
-  ///        broadcast
+  ///        broadcast; of the query's type, or of float32 for narrower ones
   /// @param scale null for 1 / sqrt(size)
   /// @param out as the query, with its strides where it is dense
-  /// @param logsumexp [batch, heads, queries] of strides {queries * heads, 1, heads}; of a query
+  /// @param logsumexp [batch, heads, queries] of strides {queries * heads, 1, heads}, of float32 or
+  ///        else float64; of a query
   ///        that may look at no key it is 0, as are its results
   static Code flash(Handle query, Handle key, Handle value, double dropout, std::int32_t causal,
                     Handle* mask, double* scale, Handle* out, Handle* logsumexp) noexcept {
@@ -40,10 +40,13 @@ struct Attention {
     if (m != nullptr && m->storage == nullptr) m = nullptr;
     if (const char* wrong = refused(q, k, v, m, dropout)) return NativeFunctions::fail(name, wrong);
 
-    Temporary rooms[3];
-    Call call{lean(q, rooms[0]), lean(k, rooms[1]), lean(v, rooms[2]), m, causal != 0};
+    const DType dtype = q.dtype == DType::float64 ? q.dtype : DType::float32;
+    Temporary rooms[5];
+    Call call{lean(q, dtype, rooms[0]), lean(k, dtype, rooms[1]), lean(v, dtype, rooms[2]),
+              m == nullptr || m->dtype == dtype ? m : rooms[3].copy(*m, dtype), causal != 0};
     const char* reason = Body::no_memory;
-    if (call.query == nullptr || call.key == nullptr || call.value == nullptr) {
+    if (call.query == nullptr || call.key == nullptr || call.value == nullptr ||
+        (m != nullptr && call.mask == nullptr)) {
       return NativeFunctions::fail(name, reason);
     }
     const std::int64_t *sizes = q.sizes(), batch = sizes[0], heads = sizes[1], queries = sizes[2];
@@ -55,25 +58,28 @@ struct Attention {
       std::copy_n(q.strides(), 4, strides);
     }
     // Torch's strides for a query with elements in one place are row-major.
-    const bool repeats =
-        call.query != &q && std::find(q.strides(), q.strides() + 4, 0) != q.strides() + 4;
-    call.out = Body::make_result(4, sizes, repeats ? nullptr : strides, q.dtype, reason);
+    bool repeats = false;
+    for (std::uint32_t d = 0; d < 4; ++d) repeats |= q.strides()[d] == 0 && sizes[d] != 1;
+    Body* result = Body::make_result(4, sizes, repeats ? nullptr : strides, q.dtype, reason);
     const std::int64_t apart[] = {queries * heads, 1, heads};
-    call.logsumexp = Body::make_owning(3, sizes, apart, q.dtype, reason);
+    call.logsumexp = Body::make_owning(3, sizes, apart, dtype, reason);
+    call.out = result == nullptr || q.dtype == dtype
+                   ? result
+                   : rooms[4].make(dtype, sizes, 4, result->strides());
     if (call.out == nullptr || call.logsumexp == nullptr) {
       reason = Body::no_memory;
+    } else if (q.count == 0) {
+      reason = call.logsumexp->count != 0 ? "heads have no elements" : nullptr;
     } else {
-      const bool headless = q.count == 0 && call.logsumexp->count != 0;
-      reason = headless       ? "heads have no elements"
-               : q.count != 0 ? run_blocks(call, batch)
-                              : nullptr;
+      reason = dtype == DType::float64 ? run_plainly(call) : run_blocks(call, batch);
+      if (reason == nullptr && call.out != result) reason = copy_elements(*result, *call.out);
     }
     if (reason != nullptr) {
-      if (call.out != nullptr) call.out->drop();
+      if (result != nullptr) result->drop();
       if (call.logsumexp != nullptr) call.logsumexp->drop();
       return NativeFunctions::fail(name, reason);
     }
-    *out = Body::handle(call.out);
+    *out = Body::handle(result);
     *logsumexp = Body::handle(call.logsumexp);
     return 0;
   }
@@ -101,9 +107,13 @@ struct Attention {
 
   static const char* refused(const Body& q, const Body& k, const Body& v, const Body* mask,
                              double dropout) noexcept {
-    if (q.dtype != DType::float32 || k.dtype != q.dtype || v.dtype != q.dtype ||
-        (mask != nullptr && mask->dtype != q.dtype)) {
-      return "only for float32 on oneDNN";
+    if (q.dtype != DType::float64 && type_of(q.dtype) == dnnl_data_type_undef) {
+      return "not for this dtype on oneDNN";
+    }
+    const bool narrow = q.dtype != DType::float64;
+    if (k.dtype != q.dtype || v.dtype != q.dtype ||
+        (mask != nullptr && mask->dtype != q.dtype && !(narrow && mask->dtype == DType::float32))) {
+      return "the dtypes differ";
     }
     if (dropout != 0) return "there is no dropout";
     if (q.rank != 4 || k.rank != 4 || v.rank != 4) return "the tensors have not four dimensions";
@@ -122,13 +132,59 @@ struct Attention {
     return nullptr;
   }
 
-  /// The tensor, or a copy, with elements of a row next to each other and none in two places.
-  static const Body* lean(const Body& tensor, Temporary& room) noexcept {
-    bool fits = tensor.strides()[3] == 1 || tensor.sizes()[3] == 1;
+  /// The tensor, or a copy, of a type, with elements of a row next to each other and none in two
+  /// places.
+  static const Body* lean(const Body& tensor, DType dtype, Temporary& room) noexcept {
+    bool fits = tensor.dtype == dtype && (tensor.strides()[3] == 1 || tensor.sizes()[3] == 1);
     for (std::uint32_t d = 0; d < 4; ++d) {
       fits &= tensor.strides()[d] != 0 || tensor.sizes()[d] == 1;
     }
-    return fits ? &tensor : room.copy(tensor);
+    return fits ? &tensor : room.copy(tensor, dtype);
+  }
+
+  /// Of float64, without oneDNN.
+  static const char* run_plainly(const Call& call) noexcept {
+    const Body &q = *call.query, &k = *call.key, &v = *call.value, &out = *call.out;
+    const std::int64_t shared = call.heads() / k.sizes()[1], size = q.sizes()[3],
+                       keys = call.keys();
+    Temporary room;
+    const Body* row = room.make(DType::float64, &keys, 1);
+    if (row == nullptr) return Body::no_memory;
+    const auto at = [](const Body& tensor, const std::int64_t* index) {
+      return reinterpret_cast<double*>(tensor.data) + offset_of(index, tensor.strides(), 3);
+    };
+    for_each_index(q.sizes(), 3, [&](const std::int64_t* index) {
+      auto* const shares = reinterpret_cast<double*>(row->data);
+      const double* const query = at(q, index);
+      const Body* mask = call.mask;
+      const double* added =
+          mask != nullptr ? mask_row<double>(*mask, index[0], index[1], index[2]) : nullptr;
+      const std::int64_t seen = call.causal ? std::min(index[2] + 1, keys) : keys;
+      std::int64_t place[] = {index[0], index[1] / shared, 0};
+      double most = nothing, sum = 0;
+      for (std::int64_t& key = place[2]; key < seen; ++key) {
+        const double* const other = at(k, place);
+        double score = 0;
+        for (std::int64_t c = 0; c < size; ++c) score += query[c] * other[c];
+        score *= call.scale;
+        if (mask != nullptr) score += added[key * mask_step(*mask)];
+        shares[key] = score;
+        if (!(score <= most)) most = score;
+      }
+      for (std::int64_t key = 0; key < seen; ++key) {
+        sum += shares[key] = most == nothing ? 0 : std::exp(shares[key] - most);
+      }
+      double* const result = at(out, index);
+      const std::int64_t step = out.strides()[3];
+      for (std::int64_t c = 0; c < size; ++c) result[c * step] = 0;
+      place[2] = 0;
+      for (std::int64_t& key = place[2]; key < seen && sum != 0; ++key) {
+        const double* const other = at(v, place);
+        for (std::int64_t c = 0; c < size; ++c) result[c * step] += shares[key] / sum * other[c];
+      }
+      *at(*call.logsumexp, index) = sum == 0 ? 0 : most + std::log(sum);
+    });
+    return nullptr;
   }
 
   static const char* run_blocks(const Call& call, std::int64_t batch) noexcept {
@@ -252,7 +308,7 @@ struct Attention {
               to = plan.given(target.get());
     dnnl_primitive_desc_t description = nullptr;
     const dnnl_status_t status =
-        Matmul::describe(&description, source, weights, target, attributes.get());
+        describe_product(&description, source, weights, target, attributes.get());
     plan.add(description, status,
              {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
   }
@@ -286,8 +342,13 @@ struct Attention {
     }
   }
 
-  static const float* mask_row(const Body& mask, std::int64_t batch, std::int64_t head,
-                               std::int64_t query) noexcept {
+  /// From one key's element of the mask to the next one's.
+  static std::int64_t mask_step(const Body& mask) noexcept {
+    return mask.sizes()[mask.rank - 1] != 1 ? mask.strides()[mask.rank - 1] : 0;
+  }
+  template <class T>
+  static const T* mask_row(const Body& mask, std::int64_t batch, std::int64_t head,
+                           std::int64_t query) noexcept {
     const std::int64_t index[] = {batch, head, query};
     const std::int64_t *sizes = mask.sizes(), *strides = mask.strides();
     const std::uint32_t added = 4 - mask.rank;
@@ -295,7 +356,7 @@ struct Attention {
     for (std::uint32_t d = 0; d + 1 < mask.rank; ++d) {
       if (sizes[d] != 1) offset += index[d + added] * strides[d];
     }
-    return reinterpret_cast<const float*>(mask.data) + offset;
+    return reinterpret_cast<const T*>(mask.data) + offset;
   }
 
   static void add(float* to, const float* from, std::int64_t step, std::int64_t count) noexcept {
@@ -319,11 +380,10 @@ struct Attention {
   static void prepare_rows(const Call& call, const Block& block) noexcept {
     const std::int64_t keys = block.keys;
     const Body* mask = call.mask;
-    const std::int64_t step =
-        mask != nullptr && mask->sizes()[mask->rank - 1] != 1 ? mask->strides()[mask->rank - 1] : 0;
+    const std::int64_t step = mask != nullptr ? mask_step(*mask) : 0;
     for_rows(call, block,
              [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* scores) {
-               if (mask != nullptr) add(scores, mask_row(*mask, b, h, q), step, keys);
+               if (mask != nullptr) add(scores, mask_row<float>(*mask, b, h, q), step, keys);
                if (call.causal && q + 1 < keys) std::fill(scores + q + 1, scores + keys, nothing);
                const float *const begin = scores, *const end = scores + keys;
                const float* first = std::find_if(begin, end, [](float x) { return !(x < -1e30f); });
@@ -371,8 +431,7 @@ struct Attention {
     for (std::int64_t i = 0; i < a.sizes()[3]; ++i) sum += double{left[i]} * double{right[i]};
     sum *= call.scale;
     if (const Body* mask = call.mask) {
-      const bool one = mask->sizes()[mask->rank - 1] == 1;
-      sum += double{mask_row(*mask, b, h, q)[one ? 0 : key * mask->strides()[mask->rank - 1]]};
+      sum += double{mask_row<float>(*mask, b, h, q)[key * mask_step(*mask)]};
     }
     return static_cast<float>(sum);
   }

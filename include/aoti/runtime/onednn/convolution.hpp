@@ -127,12 +127,54 @@ struct Window {
     Shape first = from;
     if (input.rank == 3 && !input.row_major) first.row_major();
     if (!lies_channels_last(first) && !lies_channels_last(by)) return false;
+    if (input.rank == 5 &&
+        (input.dtype == DType::float64 || computed_as(input.dtype) != input.dtype)) {
+      return false;
+    }
     if (input.rank < 5 || input.dtype != DType::float32) return true;
     const std::int64_t* sizes = from.sizes;
     return groups > 1 || (by.sizes[3] > 3 && by.sizes[4] > 3) || sizes[0] > 1 ||
            sizes[0] * sizes[1] * sizes[2] * sizes[3] > 20480;
   }
 };
+
+/// Of float64, without oneDNN.
+inline void convolve_plainly(const Window& window, const TensorBody& input,
+                             const TensorBody& weight, const double* bias, const Added& added,
+                             TensorBody& result) noexcept {
+  const Shape &from = window.from, &by = window.by, &to = window.to;
+  const bool transposed = window.transposed;
+  const auto spatial = static_cast<std::uint32_t>(to.rank - 2);
+  const std::int64_t ins = from.sizes[1] / window.groups, outs = to.sizes[1] / window.groups,
+                     in_step = by.strides[transposed ? 0 : 1],
+                     out_step = by.strides[transposed ? 1 : 0];
+  for_each_index(to.sizes, spatial + 2, [&](const std::int64_t* at) {
+    const std::int64_t group = at[1] / outs;
+    const double* const first = reinterpret_cast<const double*>(input.data) +
+                                at[0] * from.strides[0] + group * ins * from.strides[1];
+    const double* const first_factor = reinterpret_cast<const double*>(weight.data) +
+                                       group * (transposed ? ins * in_step : outs * out_step) +
+                                       at[1] % outs * out_step;
+    double sum = bias != nullptr ? bias[at[1]] : 0;
+    for_each_index(by.sizes + 2, spatial, [&](const std::int64_t* k) {
+      const double *x = first, *factor = first_factor;
+      for (std::uint32_t d = 0; d < spatial; ++d) {
+        const std::int64_t stride = window.stride[d], reach = k[d] * (window.dilation[d] + 1);
+        std::int64_t place = transposed ? at[d + 2] + window.padding[d] - reach
+                                        : at[d + 2] * stride - window.padding[d] + reach;
+        if (transposed && place % stride != 0) return;
+        if (transposed) place /= stride;
+        if (place < 0 || place >= from.sizes[d + 2]) return;
+        x += place * from.strides[d + 2];
+        factor += k[d] * by.strides[d + 2];
+      }
+      for (std::int64_t c = 0; c < ins; ++c) sum += x[c * from.strides[1]] * factor[c * in_step];
+    });
+    double& element =
+        reinterpret_cast<double*>(result.data)[offset_of(at, to.strides, spatial + 2)];
+    element = sum + (added.tensor != nullptr ? double{added.scale} * element : 0);
+  });
+}
 
 struct Convolution {
   using Handle = AtenTensorHandle;
@@ -170,8 +212,8 @@ struct Convolution {
     return convolve(name, input, weight, bias, filter, fused, {}, out);
   }
 
-  /// A convolution, plus `alpha` times a tensor of the result's sizes, and then a function of each
-  /// element.
+  /// A convolution, plus or minus `alpha` times a tensor that can be broadcast to the result's
+  /// sizes, and then a function of each element.
   static Code pointwise_binary(Handle input, Handle other, Handle weight, Handle* bias,
                                const std::int64_t* padding, std::int64_t paddings,
                                const std::int64_t* stride, std::int64_t strides,
@@ -208,12 +250,6 @@ struct Convolution {
     return NativeFunctions::new_tensor_handle(other, out);
   }
 
-  /// What is added to the result before a fused function; nothing where there is no tensor.
-  struct Added {
-    const Body* tensor = nullptr;
-    float scale = 1;
-  };
-
   /// @param bias_handle null, or a handle, of an undefined tensor too
   /// @param out a new tensor, whose strides are those of torch's
   static Code convolve(const char* function, Handle input_handle, Handle weight_handle,
@@ -230,13 +266,19 @@ struct Convolution {
     const char* reason = nullptr;
     Body* result = make_result(window, input, reason);
     if (result == nullptr) return NativeFunctions::fail(function, reason);
-    if (added.tensor != nullptr) reason = copy_elements(*result, *added.tensor);
-    Code failed = 0;
-    if (added.tensor != nullptr && reason != nullptr) {
-      failed = NativeFunctions::fail(function, reason);
-    } else if (result->count != 0) {
-      failed = compute(function, *result, input, weight, bias, filter, fused, added);
+    const DType dtype = computed_as(input.dtype);
+    Temporary room;
+    Body* target = dtype == result->dtype
+                       ? result
+                       : room.make(dtype, result->sizes(), result->rank, result->strides());
+    reason = target == nullptr         ? Body::no_memory
+             : added.tensor != nullptr ? copy_elements(*target, *added.tensor)
+                                       : nullptr;
+    Code failed = reason != nullptr ? NativeFunctions::fail(function, reason) : 0;
+    if (failed == 0 && result->count != 0) {
+      failed = compute(function, *target, input, weight, bias, filter, fused, added);
     }
+    if (failed == 0 && target != result) copy_elements(*result, *target);
     if (failed != 0) {
       result->drop();
       return failed;
@@ -268,11 +310,12 @@ struct Convolution {
                   const char** function, const double** scalars, std::int64_t count,
                   const char** algorithm, Handle* out) noexcept {
     Fused fused;
-    if (std::string_view{operation} != "add" ||
+    const float sign = sign_of(operation);
+    if (sign == 0 ||
         (function != nullptr && !Fused::parse(*function, scalars, count, algorithm, fused))) {
       return NativeFunctions::fail(name, "the fused functions are not known");
     }
-    const float scale = alpha != nullptr ? static_cast<float>(*alpha) : 1.0f;
+    const float scale = sign * (alpha != nullptr ? static_cast<float>(*alpha) : 1.0f);
     return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out);
   }
 
@@ -282,7 +325,9 @@ struct Convolution {
         !filter.fits(input.rank - 2)) {
       return "only for batches of one to three spatial dimensions, and filters of as many";
     }
-    if (type_of(input.dtype) == dnnl_data_type_undef) return "not for this dtype on oneDNN";
+    if (input.dtype != DType::float64 && type_of(input.dtype) == dnnl_data_type_undef) {
+      return "not for this dtype on oneDNN";
+    }
     if (weight.dtype != input.dtype || (bias != nullptr && bias->dtype != input.dtype)) {
       return "the dtypes differ";
     }
@@ -305,46 +350,50 @@ struct Convolution {
     return Body::make_result(input.rank, shape.sizes, shape.strides, input.dtype, reason);
   }
 
-  /// Whether elements lie in the same place, which oneDNN does not take.
-  static bool repeats(const Body& tensor) noexcept {
-    for (std::uint32_t d = 0; d < tensor.rank; ++d) {
-      if (tensor.strides()[d] == 0 && tensor.sizes()[d] > 1) return true;
-    }
-    return false;
-  }
-
   static Code compute(const char* function, Body& result, const Body& given_input,
                       const Body& given_weight, const Body* bias, const Filter& filter,
                       const Fused& fused, const Added& added) noexcept {
     Temporary input_room, weight_room, bias_room;
-    const Body* input = repeats(given_input) ? input_room.copy(given_input) : &given_input;
-    const Body* weight = repeats(given_weight) ? weight_room.copy(given_weight) : &given_weight;
+    const DType dtype = result.dtype;
+    const auto fit = [dtype](const Body& tensor, Temporary& room) {
+      // oneDNN takes no elements that share a place.
+      const bool fits = tensor.dtype == dtype && !overlaps_itself(tensor);
+      return fits ? &tensor : room.copy(tensor, dtype);
+    };
+    const Body *input = fit(given_input, input_room), *weight = fit(given_weight, weight_room);
     const bool biased = bias != nullptr;
-    if (biased && !bias->row_major) bias = bias_room.copy(*bias);
+    if (biased && (!bias->row_major || bias->dtype != dtype)) bias = bias_room.copy(*bias, dtype);
     if (input == nullptr || weight == nullptr || (biased && bias == nullptr)) {
       return NativeFunctions::fail(function, Body::no_memory);
+    }
+    const auto window = [&] {
+      Window made{*input, *weight, filter};
+      made.channels_last = Window{given_input, given_weight, filter}.channels_last;
+      made.arrange(made.to);
+      return made;
+    };
+    const void* extra = biased ? bias->data : nullptr;
+    if (dtype == DType::float64) {
+      if (fused.algorithm != dnnl_alg_kind_undef) {
+        return NativeFunctions::fail(function, "fused functions are not for float64");
+      }
+      convolve_plainly(window(), *input, *weight, static_cast<const double*>(extra), added, result);
+      return 0;
     }
     Signature signature{'c'};
     signature.add(*input);
     signature.add(*weight);
     signature.add(result.strides(), result.rank);
-    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed} +
-                  4 * std::int64_t{added.tensor != nullptr});
+    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed});
     signature.add(filter.groups);
     for (const auto& list :
          {filter.stride, filter.padding, filter.dilation, filter.output_padding}) {
       signature.add(list.data(), list.size());
     }
     fused.add_to(signature);
-    signature.add(added.tensor != nullptr ? double{added.scale} : 0.0);
-    const void* extra = biased ? bias->data : nullptr;
+    added.add_to(signature);
     return run(function, signature, {input->data, weight->data, result.data, extra},
-               [&](Plan& plan) {
-                 Window window{*input, *weight, filter};
-                 window.channels_last = Window{given_input, given_weight, filter}.channels_last;
-                 window.arrange(window.to);
-                 build(plan, type_of(result.dtype), window, biased, fused, added);
-               });
+               [&](Plan& plan) { build(plan, type_of(dtype), window(), biased, fused, added); });
   }
 
   static void build(Plan& plan, dnnl_data_type_t type, const Window& window, bool biased,
@@ -366,7 +415,7 @@ struct Convolution {
     const Layout source_wanted{type, dense, free}, target_wanted{type, window.to, free && !summed},
         weights_wanted{type, grouped, true};
     Attributes attributes;
-    if (summed) attributes.sum(added.scale);
+    added.append_to(attributes);
     fused.append_to(attributes);
     dnnl_primitive_desc_t description = nullptr;
     const dnnl_status_t status =

@@ -1,4 +1,5 @@
-// What torch fuses with an operator: a function of each element of its result.
+// What torch fuses with an operator: another tensor that is added to its result, and a function of
+// each element.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -15,14 +16,17 @@ namespace aoti::detail::onednn {
 struct Fused {
   dnnl_alg_kind_t algorithm = dnnl_alg_kind_undef;
   float alpha = 0, beta = 0;
+  bool clipped = false;  ///< To numbers from 0 to 1, afterwards.
 
   void add_to(Signature& signature) const noexcept {
     signature.add(std::int64_t{algorithm});
     signature.add(double{alpha});
     signature.add(double{beta});
+    signature.add(std::int64_t{clipped});
   }
   void append_to(Attributes& attributes) const noexcept {
     if (algorithm != dnnl_alg_kind_undef) attributes.eltwise(algorithm, alpha, beta);
+    if (clipped) attributes.eltwise(dnnl_eltwise_clip, 0, 1);
   }
 
   /// By torch's name of it, with its parameters and its kind, either of which may be null.
@@ -52,15 +56,32 @@ struct Fused {
       fused = {tanh ? dnnl_eltwise_gelu_tanh : dnnl_eltwise_gelu_erf, 0, 0};
     } else if (name == "hardswish") {
       fused = {dnnl_eltwise_hardswish, 1.0f / 6, 0.5f};
-#if DNNL_VERSION_MAJOR >= 3
     } else if (name == "hardsigmoid") {
-      fused = {dnnl_eltwise_hardsigmoid, 1.0f / 6, 0.5f};
-#endif
+      fused = {dnnl_eltwise_linear, 1.0f / 6, 0.5f, true};
     } else {
       return false;
     }
     return true;
   }
 };
+
+/// What is added to a result before a fused function; nothing where there is no tensor.
+struct Added {
+  const TensorBody* tensor = nullptr;
+  float scale = 1;
+
+  void add_to(Signature& signature) const noexcept {
+    signature.add(std::int64_t{tensor != nullptr});
+    signature.add(double{scale});
+  }
+  void append_to(Attributes& attributes) const noexcept {
+    if (tensor != nullptr) attributes.sum(scale);
+  }
+};
+
+/// That of an operand by torch's name of the operation; 0 where it is not known.
+inline float sign_of(std::string_view operation) noexcept {
+  return operation == "add" ? 1.0f : operation == "sub" ? -1.0f : 0.0f;
+}
 
 }  // namespace aoti::detail::onednn

@@ -62,21 +62,26 @@ inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, 
                     reinterpret_cast<float*>(out.data), out.leading());
 }
 
-/// The same for any layout and type of C++, without oneDNN.
+/// The same for any layout, without oneDNN. Integers are unsigned, as their sums may overflow.
 template <class T>
 void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double beta,
                    double alpha) noexcept {
+  using Wide = decltype(T{} * 1u);
   const auto at = [](const Matrix& m, std::int64_t row, std::int64_t column) -> T& {
     return reinterpret_cast<T*>(m.data)[row * m.row_step + column * m.column_step];
   };
+  const Wide by = to<Wide>(number_of(alpha)), kept = to<Wide>(number_of(beta));
   for (std::int64_t i = 0; i < out.rows; ++i) {
     for (std::int64_t j = 0; j < out.columns; ++j) {
       T& element = at(out, i, j);
-      element = beta == 0 ? T{0} : static_cast<T>(beta) * element;
+      element = kept == 0 ? T{0} : static_cast<T>(kept * element);
     }
     for (std::int64_t k = 0; k < a.columns; ++k) {
-      const T factor = static_cast<T>(alpha) * at(a, i, k);
-      for (std::int64_t j = 0; j < out.columns; ++j) at(out, i, j) += factor * at(b, k, j);
+      const Wide factor = by * at(a, i, k);
+      for (std::int64_t j = 0; j < out.columns; ++j) {
+        T& element = at(out, i, j);
+        element = static_cast<T>(element + factor * at(b, k, j));
+      }
     }
   }
 }
@@ -120,21 +125,19 @@ struct Matmul {
     if (!Fused::parse(function, scalars, count, algorithm, fused)) {
       return NativeFunctions::fail(name, "the fused function is not known");
     }
-    return linear(name, *Body::of(x), *Body::of(weight), bias, nullptr, fused, out);
+    return linear(name, *Body::of(x), *Body::of(weight), bias, {}, fused, out);
   }
-  /// x @ weight.T + bias + other, where other is of the result's sizes.
+  /// x @ weight.T + bias + other, or - other, which can be broadcast to the result's sizes.
   static Code linear_pointwise_binary(Handle x, Handle other, Handle weight, Handle* bias,
                                       const char* operation, Handle* out) noexcept {
     constexpr const char* name = abi::imported::cpu__linear_pointwise_binary::symbol;
-    if (std::string_view{operation} != "add") {
-      return NativeFunctions::fail(name, "the fused function is not known");
-    }
-    return linear(name, *Body::of(x), *Body::of(weight), bias, Body::of(other), {}, out);
+    const float sign = sign_of(operation);
+    if (sign == 0) return NativeFunctions::fail(name, "the fused function is not known");
+    return linear(name, *Body::of(x), *Body::of(weight), bias, {Body::of(other), sign}, {}, out);
   }
 
   /// out = beta * self + alpha * a @ b for matrices, or batches of them; self can be broadcast to
-  /// out and is not looked at where beta is 0. It may be out itself; else out shares no memory with
-  /// the others.
+  /// out and is not looked at where beta is 0. It may share memory with out, but a and b may not.
   static Code product(const char* function, std::uint32_t rank, Handle out_handle,
                       Handle self_handle, Handle a_handle, Handle b_handle, double beta,
                       double alpha) noexcept {
@@ -143,21 +146,20 @@ struct Matmul {
       return NativeFunctions::fail(function, wrong);
     if (out.count == 0) return 0;
 
+    const DType dtype = computed_as(out.dtype);
     Temporary a_room, b_room, out_room;
     // oneDNN repeats one of the two for the batch, not both.
     const bool repeated = rank == 3 && a.strides()[0] == 0 && b.strides()[0] == 0;
-    const Body* left = repeated ? a_room.copy(a) : plain(a, a_room);
-    const Body* right = plain(b, b_room);
-    Body* target = Matrix{out}.is_plain() ? &out : out_room.make_like(out);
+    const Body* left = repeated ? a_room.copy(a, dtype) : plain(a, dtype, a_room);
+    const Body* right = plain(b, dtype, b_room);
+    const bool in_place = out.dtype == dtype && Matrix{out}.is_plain();
+    Body* target = in_place ? &out : out_room.make(dtype, out.sizes(), rank);
     if (left == nullptr || right == nullptr || target == nullptr) {
       return NativeFunctions::fail(function, Body::no_memory);
     }
     if (beta != 0) {
-      const Body& self = *Body::of(self_handle);
-      if (self.data != target->data || !same_layout(self, *target)) {
-        if (const char* wrong = copy_elements(*target, self)) {
-          return NativeFunctions::fail(function, wrong);
-        }
+      if (const char* wrong = copy_overlapping(*target, *Body::of(self_handle))) {
+        return NativeFunctions::fail(function, wrong);
       }
     }
     if (const Code failed = compute(function, *target, *left, *right, beta, alpha)) return failed;
@@ -167,74 +169,94 @@ struct Matmul {
 
  private:
   static Code linear(const char* name, const Body& given, const Body& weight, const Handle* bias,
-                     const Body* other, const Fused& fused, Handle* out) noexcept {
+                     const Added& added, const Fused& fused, Handle* out) noexcept {
     const Body* b = bias != nullptr ? Body::of(*bias) : nullptr;
     if (b != nullptr && b->storage == nullptr) b = nullptr;
-    const dnnl_data_type_t type = type_of(given.dtype);
+    const DType dtype = computed_as(given.dtype);
+    const dnnl_data_type_t type = type_of(dtype);
     if (type == dnnl_data_type_undef || weight.dtype != given.dtype ||
         (b != nullptr && b->dtype != given.dtype)) {
       return NativeFunctions::fail(name, "not for these dtypes on oneDNN");
     }
     const std::uint32_t rank = given.rank;
     if (rank == 0 || weight.rank != 2 || given.sizes()[rank - 1] != weight.sizes()[1] ||
-        weight.sizes()[1] == 0 ||
         (b != nullptr && (b->rank != 1 || b->sizes()[0] != weight.sizes()[0]))) {
       return NativeFunctions::fail(name, "the sizes do not match");
     }
-    const std::int64_t channels = weight.sizes()[1], results = weight.sizes()[0];
-    Temporary x_room, weight_room, bias_room;
-    const Body* x = given.row_major ? &given : x_room.copy(given);
-    const Body* by = plain(weight, weight_room);
-    if (b != nullptr && !b->row_major) {
-      b = bias_room.copy(*b);
+    std::int64_t sizes[Tensor::max_rank], rows = 1;
+    std::copy_n(given.sizes(), rank, sizes);
+    for (std::uint32_t d = 0; d + 1 < rank; ++d) rows *= sizes[d];
+    const std::int64_t results = sizes[rank - 1] = weight.sizes()[0];
+    Temporary x_room, weight_room, bias_room, target_room;
+    const Body *x = &given, *by = &weight;
+    if (weight.sizes()[1] == 0) {  // as if there were one channel of zeros
+      x = zeros(x_room, dtype, rows);
+      by = zeros(weight_room, dtype, results);
+    } else {
+      if (!x->row_major || x->dtype != dtype) x = x_room.copy(given, dtype);
+      by = plain(weight, dtype, weight_room);
+    }
+    if (b != nullptr && (!b->row_major || b->dtype != dtype)) {
+      b = bias_room.copy(*b, dtype);
       if (b == nullptr) by = nullptr;
     }
     if (x == nullptr || by == nullptr) return NativeFunctions::fail(name, Body::no_memory);
-    std::int64_t sizes[Tensor::max_rank];
-    std::copy_n(given.sizes(), rank, sizes);
-    sizes[rank - 1] = results;
+    const std::int64_t channels = by->sizes()[1];
     const char* reason = nullptr;
     Body* result = Body::make_result(rank, sizes, nullptr, given.dtype, reason);
     if (result == nullptr) return NativeFunctions::fail(name, reason);
-    reason = other != nullptr ? copy_elements(*result, *other) : nullptr;
+    Body* target = dtype == result->dtype ? result : target_room.make(dtype, sizes, rank);
+    reason = target == nullptr         ? Body::no_memory
+             : added.tensor != nullptr ? copy_elements(*target, *added.tensor)
+                                       : nullptr;
     Code failed = reason != nullptr ? NativeFunctions::fail(name, reason) : 0;
     if (failed == 0 && result->count != 0) {
-      const std::int64_t rows = x->count / channels;
       Signature signature{'l'};
       signature.add(rows);
       signature.add(*by);
-      signature.add(std::int64_t{b != nullptr} + 2 * std::int64_t{other != nullptr});
+      signature.add(std::int64_t{b != nullptr});
+      added.add_to(signature);
       fused.add_to(signature);
       const void* extra = b != nullptr ? b->data : nullptr;
-      failed = run(name, signature, {x->data, by->data, result->data, extra}, [&](Plan& plan) {
+      failed = run(name, signature, {x->data, by->data, target->data, extra}, [&](Plan& plan) {
         Shape transposed{*by};
         std::swap(transposed.sizes[0], transposed.sizes[1]);
         std::swap(transposed.strides[0], transposed.strides[1]);
         transposed.normalise();
         const Layout source{type, row_major(rows, channels)}, weights{type, transposed},
-            target{type, row_major(rows, results)};
+            product{type, row_major(rows, results)};
         const Layout line = b != nullptr ? Layout{type, row_major(1, results)} : Layout{};
         Attributes attributes;
-        if (other != nullptr) attributes.sum(1);
+        added.append_to(attributes);
         fused.append_to(attributes);
         const int from = plan.given(source.get()), with = plan.given(weights.get()),
-                  to = plan.given(target.get()), added = b != nullptr ? plan.given(line.get()) : -1;
+                  to = plan.given(product.get()),
+                  bias_given = b != nullptr ? plan.given(line.get()) : -1;
         dnnl_primitive_desc_t description = nullptr;
         const dnnl_status_t status =
-            describe(&description, source, weights, target, attributes.get(), line.get());
+            describe_product(&description, source, weights, product, attributes.get(), line.get());
         plan.add(description, status,
                  {{DNNL_ARG_SRC, from},
                   {DNNL_ARG_WEIGHTS, with},
-                  {DNNL_ARG_BIAS, added},
+                  {DNNL_ARG_BIAS, bias_given},
                   {DNNL_ARG_DST, to}});
       });
     }
+    if (failed == 0 && target != result) copy_elements(*result, *target);
     if (failed != 0) {
       result->drop();
       return failed;
     }
     *out = Body::handle(result);
     return 0;
+  }
+
+  /// [rows, 1]; null where there is no memory.
+  static const Body* zeros(Temporary& room, DType dtype, std::int64_t rows) noexcept {
+    const std::int64_t sizes[] = {rows, 1};
+    Body* made = room.make(dtype, sizes, 2);
+    if (made != nullptr) NativeFunctions::zero_(Body::handle(made));
+    return made;
   }
 
   static Shape row_major(std::int64_t rows, std::int64_t columns) noexcept {
@@ -258,18 +280,12 @@ struct Matmul {
     return out.dtype == a.dtype && a.dtype == b.dtype ? nullptr : "the dtypes differ";
   }
 
-  static const Body* plain(const Body& tensor, Temporary& room) noexcept {
-    // Matrices of a batch that lie over one another are no batch to oneDNN.
-    bool apart = true;
-    if (tensor.rank == 3 && tensor.sizes()[0] > 1 && tensor.strides()[0] != 0) {
-      const std::int64_t reach = (tensor.sizes()[1] - 1) * tensor.strides()[1] +
-                                 (tensor.sizes()[2] - 1) * tensor.strides()[2];
-      apart = tensor.strides()[0] > reach;
-    }
-    return apart && Matrix{tensor}.is_plain() ? &tensor : room.copy(tensor);
-  }
-  static bool same_layout(const Body& a, const Body& b) noexcept {
-    return a.rank == b.rank && std::equal(a.sizes(), a.sizes() + 2 * a.rank, b.sizes());
+  static const Body* plain(const Body& tensor, DType dtype, Temporary& room) noexcept {
+    // Matrices of a batch that lie over one another are no batch to oneDNN; but it repeats one.
+    const std::uint32_t first = tensor.rank == 3 && tensor.strides()[0] == 0 ? 1 : 0;
+    const bool fits =
+        tensor.dtype == dtype && Matrix{tensor}.is_plain() && !overlaps_itself(tensor, first);
+    return fits ? &tensor : room.copy(tensor, dtype);
   }
 
   /// out = beta * out + alpha * a @ b
@@ -286,8 +302,21 @@ struct Matmul {
                                          static_cast<float>(beta), static_cast<float>(alpha));
       return status == dnnl_success ? 0 : NativeFunctions::fail(function, reason_of(status));
     }
-    if (out.dtype == DType::float64) return each<double>(out, a, b, beta, alpha);
-    return primitive(function, out, a, b, beta, alpha);
+    switch (out.dtype) {
+      case DType::float64:
+        return each<double>(out, a, b, beta, alpha);
+      case DType::int64:
+        return each<std::uint64_t>(out, a, b, beta, alpha);
+      case DType::int32:
+        return each<std::uint32_t>(out, a, b, beta, alpha);
+      case DType::int16:
+        return each<std::uint16_t>(out, a, b, beta, alpha);
+      case DType::int8:
+      case DType::uint8:
+        return each<std::uint8_t>(out, a, b, beta, alpha);
+      default:
+        return primitive(function, out, a, b, beta, alpha);
+    }
   }
 
   static void scale(Body& out, double factor) noexcept {
@@ -335,7 +364,7 @@ struct Matmul {
                 to = plan.given(target.get());
       dnnl_primitive_desc_t description = nullptr;
       const dnnl_status_t status =
-          describe(&description, source, weights, target, attributes.get());
+          describe_product(&description, source, weights, target, attributes.get());
       plan.add(description, status,
                {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
     });
@@ -347,23 +376,6 @@ struct Matmul {
     if (shape.rank == 3 && shape.strides[0] == 0) shape.sizes[0] = 1;
     shape.normalise();
     return shape;
-  }
-
- public:
-  static dnnl_status_t describe(dnnl_primitive_desc_t* description, const Layout& source,
-                                const Layout& weights, const Layout& target,
-                                const_dnnl_primitive_attr_t attributes,
-                                Description bias = nullptr) noexcept {
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(description, engine(), source.get(), weights.get(),
-                                             bias, target.get(), attributes);
-#else
-    dnnl_matmul_desc_t operation;
-    const dnnl_status_t status =
-        dnnl_matmul_desc_init(&operation, source.get(), weights.get(), bias, target.get());
-    if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
-#endif
   }
 };
 

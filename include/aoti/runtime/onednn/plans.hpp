@@ -138,11 +138,12 @@ class Plan {
   /// @return why it failed, or null
   const char* run(dnnl_stream_t stream, std::initializer_list<const void*> pointers) noexcept {
     Block* block = nullptr;
+    std::byte* room = nullptr;
     if (bytes_ != 0) {
       block = Pool::allocate(Pool::alignment + bytes_);
       if (block == nullptr) return TensorBody::no_memory;
+      room = reinterpret_cast<std::byte*>(block) + Pool::alignment;
     }
-    auto* const room = reinterpret_cast<std::byte*>(block) + Pool::alignment;
     const void* const* next = pointers.begin();
     for (int i = 0; i < memories_count_; ++i) {
       const Memory& memory = memories_[i];

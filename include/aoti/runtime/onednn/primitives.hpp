@@ -60,34 +60,20 @@ constexpr dnnl_data_type_t type_of(DType dtype) noexcept {
   }
 }
 
-/// A tensor that lives as long as a call, or none.
-class Temporary {
- public:
-  Temporary() noexcept = default;
-  ~Temporary() {
-    if (body_ != nullptr) body_->drop();
+/// Whether elements may share a place: a dimension reaches no further than those further in.
+/// @param first the dimension to begin with
+inline bool overlaps_itself(const TensorBody& tensor, std::uint32_t first = 0) noexcept {
+  const std::int64_t *sizes = tensor.sizes(), *strides = tensor.strides();
+  for (std::uint32_t d = first; d < tensor.rank; ++d) {
+    std::int64_t reach = 0;
+    for (std::uint32_t i = first; i < tensor.rank; ++i) {
+      const bool further_in = strides[i] < strides[d] || (strides[i] == strides[d] && i > d);
+      if (further_in && sizes[i] > 1) reach += (sizes[i] - 1) * strides[i];
+    }
+    if (sizes[d] > 1 && strides[d] <= reach) return true;
   }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-
-  /// A row-major tensor, not initialised; null where there is no memory.
-  TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank) noexcept {
-    const char* reason = nullptr;
-    body_ = TensorBody::make_owning(rank, sizes, nullptr, dtype, reason);
-    return body_;
-  }
-  TensorBody* make_like(const TensorBody& tensor) noexcept {
-    return make(tensor.dtype, tensor.sizes(), tensor.rank);
-  }
-  /// The same with the elements.
-  TensorBody* copy(const TensorBody& tensor) noexcept {
-    if (make_like(tensor) != nullptr) copy_elements(*body_, tensor);
-    return body_;
-  }
-
- private:
-  TensorBody* body_ = nullptr;
-};
+  return false;
+}
 
 /// Sizes and strides for oneDNN.
 struct Shape {
@@ -227,5 +213,49 @@ class Attributes {
   dnnl_post_ops_t operations_ = nullptr;
   dnnl_status_t status_ = dnnl_success;
 };
+
+/// A product of matrices, or of batches of them.
+inline dnnl_status_t describe_product(dnnl_primitive_desc_t* description, const Layout& source,
+                                      const Layout& weights, const Layout& target,
+                                      const_dnnl_primitive_attr_t attributes,
+                                      Description bias = nullptr) noexcept {
+#if DNNL_VERSION_MAJOR >= 3
+  return dnnl_matmul_primitive_desc_create(description, engine(), source.get(), weights.get(), bias,
+                                           target.get(), attributes);
+#else
+  dnnl_matmul_desc_t operation;
+  const dnnl_status_t status =
+      dnnl_matmul_desc_init(&operation, source.get(), weights.get(), bias, target.get());
+  if (status != dnnl_success) return status;
+  return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
+#endif
+}
+
+/// The type in which operators compute what is of a type: float32 for a narrow one of which oneDNN
+/// has no products on this processor, else the same.
+inline DType computed_as(DType dtype) noexcept {
+  const auto has_products = [](dnnl_data_type_t type) {
+    Shape one;
+    one.rank = 2;
+    one.sizes[0] = one.sizes[1] = 1;
+    one.row_major();
+    const Layout layout{type, one};
+    Attributes attributes;
+    dnnl_primitive_desc_t description = nullptr;
+    const bool found =
+        describe_product(&description, layout, layout, layout, attributes.get()) == dnnl_success;
+    if (found) dnnl_primitive_desc_destroy(description);
+    return found;
+  };
+  if (dtype == DType::bfloat16) {
+    static const bool found = has_products(dnnl_bf16);
+    return found ? dtype : DType::float32;
+  }
+  if (dtype == DType::float16) {
+    static const bool found = has_products(dnnl_f16);
+    return found ? dtype : DType::float32;
+  }
+  return dtype;
+}
 
 }  // namespace aoti::detail::onednn

@@ -39,6 +39,9 @@ struct Rnn {
       return NativeFunctions::fail(
           name, "only for one layer, one direction, whole batches after steps, and inference");
     }
+    if (hidden_size < 1 || hidden_size > most_hidden) {
+      return NativeFunctions::fail(name, "there is no such hidden size");
+    }
     const Body &x = *Body::of(input), &w = *Body::of(of_input), &u = *Body::of(of_hidden);
     const Body &h = *Body::of(hidden), &c = *Body::of(cell);
     const Body *b = Body::of(bias_input), *d = Body::of(bias_hidden);
@@ -97,6 +100,8 @@ struct Rnn {
   }
 
  private:
+  static constexpr std::int64_t most_hidden = 1 << 30;
+
   /// Whether it is of float32 and those sizes, of which a negative one is any.
   static bool has(const Body& tensor, std::initializer_list<std::int64_t> sizes) noexcept {
     return tensor.dtype == DType::float32 && tensor.rank == sizes.size() &&
