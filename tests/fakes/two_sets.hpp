@@ -44,7 +44,8 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   std::shared_mutex mutex;
   std::vector<Entry> entries;
   bool loaded = has_weights;
-  bool astray = false;  // as a compiled model is after a failure to fold the inactive set
+  bool pending = false;  // an explicit fold leaves the model where only Run looks for it
+  bool astray = false;   // as a compiled model is after a failure to fold the inactive set
 
   TwoSets() {
     if (!has_weights) return;
@@ -134,7 +135,9 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     } else {
       exclusive.lock();
     }
-    return fold_locked(inactive);
+    if (fold_locked(inactive) != 0) return 1;
+    pending = true;
+    return 0;
   }
   AOTIRuntimeError fold_locked(bool inactive) {
     Set& target = set(inactive);

@@ -109,7 +109,10 @@ template <class Runner> struct Opening {
   /// Learns the counts and the spec, and picks the function to run.
   static Result<void> describe(Runner& runner) {
     const abi::ModelExports& exports = runner.container_.exports();
-    const bool single = Runner::exclusive && exports.run_single_threaded != nullptr;
+    // After an explicit fold a container keeps its model where only …Run looks for it.
+    bool folds = false;
+    for (const Constant& constant : runner.constants()) folds |= constant.folded;
+    const bool single = Runner::exclusive && exports.run_single_threaded != nullptr && !folds;
     runner.run_ = single ? exports.run_single_threaded : exports.run;
     if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
       runner.gate_ = GatePointer::make();

@@ -13,7 +13,7 @@ namespace aoti {
 /// How many threads may be inside a runner.
 enum class Access {
   /// One at a time, which is fastest: no lock, and the model's own bookkeeping is left out where
-  /// the model allows (torch 2.7 on). Several threads take a runner each.
+  /// the model allows (torch 2.7 on, without folded constants). Several threads take a runner each.
   exclusive,
   /// Any number: up to OpenOptions::instances run at once and share one set of weights, the rest
   /// wait.
