@@ -212,6 +212,39 @@ TEST_F(Weights, AreStagedSwappedAndFreed) {
   }
 }
 
+TEST_F(Weights, AreStagedInSteps) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    const auto stage = [&](const char* name, float value) {
+      auto update = begun(runner);
+      ASSERT_TRUE(good(update.set(name, eight(value))));
+      ASSERT_TRUE(good(update.stage()));
+    };
+    for (int round = 0; round < 2; ++round) {
+      stage("layer.w", 10);
+      stage("t", 30);
+      EXPECT_EQ(output(runner), at_first);
+      ASSERT_TRUE(good(aoti::swap_weights(runner)));
+      EXPECT_EQ(output(runner), y(10, 2, 30));
+      // What was swapped out does not wait for anything.
+      stage("layer.b", 20);
+      ASSERT_TRUE(good(aoti::swap_weights(runner)));
+      EXPECT_EQ(output(runner), y(10, 20, 30));
+      auto back = begun(runner);
+      set_all(back, 1, 2, 3);
+      ASSERT_TRUE(good(back.commit()));
+    }
+    stage("layer.w", 10);
+    ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+    stage("t", 30);
+    auto update = begun(runner);
+    ASSERT_TRUE(good(update.set("layer.b", eight(20))));
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(1, 20, 30));
+  }
+}
+
 TEST_F(Weights, AreReadWithoutACopy) {
   for (const std::string& model : keeping) {
     Runner runner = opened(package(model));

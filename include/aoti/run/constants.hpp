@@ -58,6 +58,7 @@ struct WeightsLedger {
   WeightsState state = WeightsState::none;
   bool occupied = false;                // the inactive buffer holds something
   bool staged = false;                  // the inactive buffer holds a complete set
+  bool waits = false;                   // and one that was never swapped in
   bool folded_freed = false;            // it held folded constants, which were freed
   bool block = false;                   // there is a block
   bool block_active = true;             // it belongs to the active buffer

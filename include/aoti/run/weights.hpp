@@ -16,7 +16,8 @@ namespace aoti {
 /// A change of a runner's weights that happens as a whole or not at all. Tensors are checked when
 /// they are set and held here; the model sees them when commit() or stage() is called. Whatever
 /// goes wrong, and when this object dies without a commit, the model runs on as it did. What is not
-/// set stays as it is.
+/// set stays as it is: as stage() left it, until that set is swapped in or freed, else as the model
+/// runs on.
 ///
 /// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
 /// thread. With Access::shared, other threads may run the model during all of it, and each run uses
@@ -106,7 +107,8 @@ template <class Runner> class WeightsUpdate {
   }
 
   /// Gives the model the new weights and folds, but lets it run on the old ones: swap_weights()
-  /// changes over, and back again. Ends this update, whether it succeeds or not.
+  /// changes over, and back again. Ends this update, whether it succeeds or not. Where writing
+  /// fails, what was staged before is gone, too.
   /// @errors as commit
   Result<void> stage() {
     return finish("WeightsUpdate::stage",
@@ -328,11 +330,24 @@ template <class Runner> class WeightsUpdate {
     return access().observed(Event::swap, [&] { return access().swap(); });
   }
 
-  /// Writes the inactive set: what was set, and the tensors in use for the rest.
+  /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else those
+  /// in use.
   Result<void> write(AOTInductorStreamHandle stream) {
-    std::vector<AtenTensorHandle> all = tensors_.handles;
     detail::WeightsLedger& ledger = access().ledger();
-    std::vector<char> in_block(all.size(), 0);
+    std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
+    if (ledger.waits) {
+      auto done = access().extract(Buffer::inactive, waiting);
+      if (!done && done.error().code() != Errc::unsupported) return done;
+    }
+    std::vector<char> in_block(expected_.size(), 0);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      if (waiting[i] == nullptr || tensors_.handles[i] != nullptr) continue;
+      // Of its own, since the model's go when it is given others.
+      tensors_.handles[i] = Runtime::share(Runtime::peek(waiting[i]));
+      if (tensors_.handles[i] == nullptr) return Error{Errc::out_of_memory};
+      in_block[i] = ledger.staged_in_block[i];
+    }
+    std::vector<AtenTensorHandle> all = tensors_.handles;
     std::vector<std::string_view> missing;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (expected_[i].folded || all[i] != nullptr) continue;
@@ -345,7 +360,7 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
     if (auto done = access().settle(); !done) return done;
-    ledger.staged = false;
+    ledger.staged = ledger.waits = false;
     ledger.occupied = true;
     ledger.staged_in_block = std::move(in_block);
     if (auto done = fill_inactive(all, stream); !done) {
@@ -353,7 +368,7 @@ template <class Runner> class WeightsUpdate {
       static_cast<void>(access().free_inactive());
       return done;
     }
-    ledger.staged = true;
+    ledger.staged = ledger.waits = true;
     return success();
   }
 

@@ -166,6 +166,7 @@ template <class Runner> struct WeightsAccess {
       if (exports.get_last_error == nullptr) runner.run_ = exports.run;
     }
     ledger.block_active = !ledger.block_active;
+    ledger.waits = false;
     ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
     ledger.occupied = ledger.staged;
     if (ledger.state == WeightsState::none) {
@@ -191,7 +192,7 @@ template <class Runner> struct WeightsAccess {
       if (auto done = extract(Buffer::active, active); !done) return done;
       if (auto done = give(active); !done) return done;
     }
-    ledger.staged = ledger.occupied = false;
+    ledger.staged = ledger.waits = ledger.occupied = false;
     bool block_used = false;
     for (const char in_block : ledger.in_block) block_used |= in_block != 0;
     if (ledger.block && !ledger.block_active && block_used) return success();
