@@ -282,8 +282,8 @@ class Runner {
     return runner;
   }
 
-  template <class Body> Result<void> on_device(Body&& body) const {
-    auto guard = Device::enter(device_, Stream{});
+  template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
+    auto guard = Device::enter(device_, stream);
     if (!guard) return std::move(guard).error();
     return body(Device::native(guard.value()));
   }
