@@ -394,6 +394,15 @@ class Runner {
         return checks == nullptr ? undefined(good)
                                  : detail::describe_mismatch<Runtime>(*spec_, at, good);
       }
+      if constexpr (detail::knows_index<Device, Runtime>) {
+        const std::size_t here = detail::count_while<In>(in.size(), [&](auto i) {
+          return !detail::is_elsewhere<Device, Runtime>(at(i), device_);
+        });
+        if (here != in.size()) [[unlikely]] {
+          return Error{Errc::input_device, detail::concat({"input ", here}),
+                       detail::describe_elsewhere<Device, Runtime>(at(here), device_)};
+        }
+      }
     }
     auto guard = Device::enter(device_, stream);
     if (!guard) [[unlikely]]

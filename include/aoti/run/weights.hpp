@@ -311,6 +311,12 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"found a tensor on ", to_string(Runtime::device(tensor)),
                                    ", expected one on ", to_string(place(constant))}));
     }
+    if constexpr (detail::knows_index<Device, Runtime>) {
+      if (detail::is_elsewhere<Device, Runtime>(tensor, runner_->device_)) {
+        return wrong(Errc::constant_device, constant,
+                     detail::describe_elsewhere<Device, Runtime>(tensor, runner_->device_));
+      }
+    }
     const auto strides = Runtime::strides(tensor);
     for (std::size_t d = 0; d < strides.size(); ++d) {
       if (constant.shape[d] <= 1 || strides[d] == constant.strides[d]) continue;
