@@ -312,6 +312,39 @@ TEST_F(Weights, MayComeAfterTheModel) {
   expect_error(undescribed.set("t", eight(1)), Errc::unsupported, {"tells the shape"});
 }
 
+TEST_F(Weights, BesideTheImageMayBeLeftOut) {
+  Runner runner = opened(package("two_sets_beside.pt2"), {.without_weights = true});
+  EXPECT_EQ(runner.weights_state(), WeightsState::none);
+  expect_error(runner.run<1>(eight(0)), Errc::bad_state, {"no weights yet"});
+  auto update = begun(runner);
+  set_all(update, 10, 20, 30);
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(output(runner), y(10, 20, 30));
+  EXPECT_EQ(output(opened(package("two_sets.pt2"), {.without_weights = true})), at_first);
+  for (const char* model : {"two_sets_beside.pt2", "two_sets.pt2"}) {
+    EXPECT_EQ(output(opened(package(model), {.may_lack_weights = true})), at_first);
+  }
+  const Runner without = opened(package("two_sets_empty.pt2"), {.may_lack_weights = true});
+  EXPECT_EQ(without.weights_state(), WeightsState::none);
+}
+
+TEST_F(Weights, MayBeExpectedToBeAll) {
+  // Its third constant may be left out, as torch has it: it is a tensor or a buffer; b is a buffer.
+  Runner runner = opened(package("two_sets.pt2"));
+  auto update = begun(runner);
+  expect_error(update.expect_all(), Errc::missing_constants,
+               {"two_sets.pt2", "all parameters", "no tensor for layer.w"});
+  ASSERT_TRUE(good(update.set("w_", eight(10))));
+  ASSERT_TRUE(good(update.expect_all()));
+  ASSERT_TRUE(good(update.commit()));
+  expect_error(update.expect_all(), Errc::bad_state, {"ended"});
+  Runner old = opened(package("two_sets_old_described.pt2"));  // does not tell the kinds
+  auto all = begun(old);
+  expect_error(all.expect_all(), Errc::missing_constants, {"layer.w, layer.b, t"});
+  set_all(all, 1, 2, 3);
+  EXPECT_TRUE(good(all.expect_all()));
+}
+
 TEST_F(Weights, ComeFromABlob) {
   std::vector<float> blob;
   for (const float value : {10.0f, 20.0f, 30.0f}) blob.insert(blob.end(), 8, value);

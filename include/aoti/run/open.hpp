@@ -95,9 +95,10 @@ template <class Runner> struct Opening {
   Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,
                             AOTInductorStreamHandle stream) const {
     WeightsLoader<Runtime> loader{runner.container_, model, image};
-    if (auto done = loader.load(runner.spec(), Device::type); !done) return done;
+    auto done = loader.load(runner.spec(), Device::type, choice.without_weights);
+    if (!done) return done;
     if (runner.weights_state() == WeightsState::loaded) return runner.fold(false, stream);
-    if (choice.without_weights) {
+    if (choice.without_weights || choice.may_lack_weights) {
       std::swap(runner.inputs_, runner.hidden_inputs_);
       return success();
     }
