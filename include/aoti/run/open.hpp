@@ -30,33 +30,10 @@ template <class Runner> struct Opening {
   Result<Runner> from(const Package& package) const {
     auto model = package.model(choice.model);
     if (!model) return std::move(model).error();
-    return open_model(model.value());
+    return from(model.value());
   }
 
-  Result<Runner> from(Bytes bytes) const {
-    if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
-    auto package = Package::from_bytes(bytes);
-    if (!package) return std::move(package).error();
-    return from(package.value());
-  }
-
- private:
-  using Device = typename Runner::DevicePolicy;
-  using Runtime = typename Runner::TensorRuntime;
-
-  Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
-    if (!choice.model.empty()) {
-      return Error{Errc::no_such_model, path,
-                   concat({"a bare shared object has no model named '", choice.model, "'"})};
-    }
-    PackagedModel model;
-    model.origin = path;
-    model.image = image;
-    model.image_mapping = mapping;
-    return open_model(model);
-  }
-
-  Result<Runner> open_model(const PackagedModel& model) const {
+  Result<Runner> from(const PackagedModel& model) const {
     if (choice.instances == 0 || (Runner::exclusive && choice.instances > 1)) {
       return Error{
           Errc::invalid_argument, model.origin,
@@ -90,6 +67,29 @@ template <class Runner> struct Opening {
       return Runner::explained(std::move(done).error());
     }
     return runner;
+  }
+
+  Result<Runner> from(Bytes bytes) const {
+    if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
+    auto package = Package::from_bytes(bytes);
+    if (!package) return std::move(package).error();
+    return from(package.value());
+  }
+
+ private:
+  using Device = typename Runner::DevicePolicy;
+  using Runtime = typename Runner::TensorRuntime;
+
+  Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
+    if (!choice.model.empty()) {
+      return Error{Errc::no_such_model, path,
+                   concat({"a bare shared object has no model named '", choice.model, "'"})};
+    }
+    PackagedModel model;
+    model.origin = path;
+    model.image = image;
+    model.image_mapping = mapping;
+    return from(model);
   }
 
   Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,

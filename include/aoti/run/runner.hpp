@@ -73,6 +73,12 @@ class Runner {
     return open_from(package, choice, observer);
   }
 
+  /// Opens a model of a package that is open as long as the call.
+  static Result<Runner> open(const PackagedModel& model, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(model, choice, observer);
+  }
+
   /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
   static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
@@ -278,6 +284,7 @@ class Runner {
     auto runner = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
       return detail::Opening<Runner>{choice, observer}.from(source);
     });
+    if (runner) watch.about(runner.value().constants().size());
     watch.ended(runner);
     return runner;
   }
@@ -290,10 +297,11 @@ class Runner {
 
   /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
   Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
-    bool any = false;
-    for (const Constant& constant : constants()) any |= constant.folded;
-    if (any) {  // other models complain on stderr
+    std::size_t count = 0;
+    for (const Constant& constant : constants()) count += constant.folded;
+    if (count != 0) {  // other models complain on stderr
       detail::Watch watch{observer_, Event::fold};
+      watch.about(count, inactive);
       auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators_.handle());
       watch.ended(done);

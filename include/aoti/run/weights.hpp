@@ -122,10 +122,11 @@ template <class Runner> class WeightsUpdate {
       if (auto done = write(native); !done) return done;
       if (auto done = swap(); !done) return done;
       // From here on all is done; what cannot be freed now is when the next set takes its place.
-      static_cast<void>(access().observed(Event::free, [&] { return access().free_inactive(); }));
+      static_cast<void>(access().observed(
+          Event::free, [&] { return access().free_inactive(); }, 0, true));
       return success();
     };
-    return finish("WeightsUpdate::commit", stream, body);
+    return finish("WeightsUpdate::commit", stream, false, body);
   }
 
   /// Gives the model the new weights and folds, but lets it run on the old ones: swap_weights()
@@ -133,7 +134,7 @@ template <class Runner> class WeightsUpdate {
   /// fails, what was staged before is gone, too.
   /// @errors as commit
   Result<void> stage(Stream stream = {}) {
-    return finish("WeightsUpdate::stage", stream,
+    return finish("WeightsUpdate::stage", stream, true,
                   [&](AOTInductorStreamHandle native) { return write(native); });
   }
 
@@ -364,15 +365,19 @@ template <class Runner> class WeightsUpdate {
     return success();
   }
 
-  template <class Body> Result<void> finish(const char* operation, Stream stream, Body&& body) {
+  template <class Body>
+  Result<void> finish(const char* operation, Stream stream, bool inactive, Body&& body) {
     if (runner_ == nullptr) return ended();
-    auto done = access().observed(Event::update, [&] {
-      return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
-        auto result = access().alone(operation, stream, body);
-        if (!result) return runner_->explained(std::move(result).error());
-        return success();
-      });
-    });
+    std::size_t count = 0;
+    for (const AtenTensorHandle tensor : tensors_.handles) count += tensor != nullptr;
+    const auto all = [&]() -> Result<void> {
+      auto result = access().alone(operation, stream, body);
+      if (!result) return runner_->explained(std::move(result).error());
+      return success();
+    };
+    auto done = access().observed(
+        Event::update, [&] { return detail::guard(Errc::model_threw, operation, all); }, count,
+        inactive);
     end();
     return done;
   }

@@ -46,8 +46,11 @@ template <class Runner> struct WeightsAccess {
   const std::string& origin() const { return runner.origin(); }
 
   /// Calls `body` between the begin and the end of an event.
-  template <class Body> Result<void> observed(Event event, Body&& body) const {
+  template <class Body>
+  Result<void> observed(Event event, Body&& body, std::size_t constants = 0,
+                        bool inactive = false) const {
     Watch watch{runner.observer_, event};
+    watch.about(constants, inactive);
     Result<void> done = body();
     watch.ended(done);
     return done;
@@ -398,10 +401,9 @@ Result<void> fold_weights(Runner& runner, Buffer buffer = Buffer::active,
 template <class Runner>
 Result<void> free_inactive_weights(Runner& runner, Waited waited = Waited::here) {
   const detail::WeightsAccess<Runner> access{runner};
-  return access.observed(Event::free, [&] {
-    return access.changing("free_inactive_weights", {},
-                           [&](AOTInductorStreamHandle) { return access.free_inactive(waited); });
-  });
+  const auto body = [&](AOTInductorStreamHandle) { return access.free_inactive(waited); };
+  return access.observed(
+      Event::free, [&] { return access.changing("free_inactive_weights", {}, body); }, 0, true);
 }
 
 }  // namespace aoti
