@@ -66,16 +66,25 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     if (const auto colon = text.find(':'); colon != text.npos) device_index = text[colon + 1] - '0';
     if (on_created != nullptr) on_created(name);
     if (!has_weights) return 0;
+    float values[3][size];
     for (int i = 0; i < 3; ++i) {
-      for (float& value : block[i]) value = static_cast<float>(i + 1);  // w = 1, b = 2, t = 3
+      for (float& value : values[i]) value = static_cast<float>(i + 1);  // w = 1, b = 2, t = 3
+    }
+    load(values[0]);
+    return 0;
+  }
+
+  void load(const float* values) {
+    tell("copy");
+    std::memcpy(block, values, sizeof block);
+    for (int i = 0; i < 3; ++i) {
       const std::int64_t sizes[] = {size}, strides[] = {1};
       AtenTensorHandle tensor = nullptr;
       const auto on = i == 1 ? 0 : device, at = i == 1 ? 0 : device_index;
       aoti_torch_create_tensor_from_blob(block[i], 1, sizes, strides, 0, float32, on, at, &tensor);
       sets[0].tensors[constants[static_cast<std::size_t>(i)].name] = tensor;
     }
-    sets[0].has_block = true;
-    return 0;
+    sets[0].has_block = loaded = true;
   }
   ~TwoSets() {
     for (Set& set : sets) {

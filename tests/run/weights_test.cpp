@@ -6,11 +6,22 @@
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "run/runners.hpp"
+
+namespace aoti_test {
+inline std::atomic<int> copies = 0;
+}
+
+// Called by the fakes with two sets.
+extern "C" __attribute__((used)) void on_weights(const char* what, AOTInductorStreamHandle,
+                                                 AOTIProxyExecutorHandle) {
+  aoti_test::copies += std::string_view{what} == "copy";
+}
 
 namespace aoti_test {
 namespace {
@@ -310,6 +321,29 @@ TEST_F(Weights, MayComeAfterTheModel) {
   Runner without = opened(package("two_sets_undescribed.pt2"), {.without_weights = true});
   auto undescribed = begun(without);
   expect_error(undescribed.set("t", eight(1)), Errc::unsupported, {"tells the shape"});
+}
+
+// Where what a package says of them does not go with their sizes, they are not used in place.
+TEST_F(Weights, ThatArePoorlyDescribedAreCopied) {
+  const struct {
+    const char* model;
+    int copies;
+  } cases[] = {{"two_sets_beside.pt2", 0},
+               {"two_sets_by_source.pt2", 0},
+               {"two_sets_wrong_source.pt2", 1},
+               {"two_sets_short_source.pt2", 1},
+               {"two_sets_wrong_spec.pt2", 1}};
+  for (const auto& [model, expected] : cases) {
+    SCOPED_TRACE(model);
+    const int before = copies;
+    Runner runner = opened(package(model));
+    EXPECT_EQ(copies - before, expected);
+    EXPECT_EQ(output(runner), at_first);
+    auto update = begun(runner);  // the tensors that the model made tell the shapes
+    set_all(update, 10, 20, 30);
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(10, 20, 30));
+  }
 }
 
 TEST_F(Weights, BesideTheImageMayBeLeftOut) {
