@@ -75,7 +75,6 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   }
 
   void load(const float* values) {
-    tell("copy");
     std::memcpy(block, values, sizeof block);
     for (int i = 0; i < 3; ++i) {
       const std::int64_t sizes[] = {size}, strides[] = {1};
