@@ -24,7 +24,9 @@ constexpr std::int32_t float32 = 6;
 constexpr std::int32_t int32 = 3;
 
 thread_local const char* last_error = "";
-thread_local AOTInductorStreamHandle run_stream = nullptr;  // of the run that goes on
+thread_local AOTInductorStreamHandle run_stream = nullptr;   // of the run that goes on
+thread_local AOTInductorStreamHandle fold_stream = nullptr;  // and of the fold
+thread_local AOTIProxyExecutorHandle fold_proxy = nullptr;
 
 inline AOTIRuntimeError fail(const char* text) {
   last_error = text;
@@ -201,8 +203,10 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
     return model_of<M>(c)->update(map, true);                                                      \
   }                                                                                                \
   AOTIRuntimeError AOTInductorModelContainerRunConstantFolding(C c, bool inactive,                 \
-                                                               AOTInductorStreamHandle,            \
-                                                               AOTIProxyExecutorHandle) {          \
+                                                               AOTInductorStreamHandle stream,     \
+                                                               AOTIProxyExecutorHandle proxy) {    \
+    fold_stream = stream;                                                                          \
+    fold_proxy = proxy;                                                                            \
     return model_of<M>(c)->fold(inactive);                                                         \
   }                                                                                                \
   AOTIRuntimeError AOTInductorModelContainerSwapConstantBuffer(C c) {                              \

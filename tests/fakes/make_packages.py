@@ -67,7 +67,8 @@ def model(
         files[f"{folder}{stem}.wrapper.so"] = so
     files[f"{folder}{stem}.wrapper_metadata.json"] = json.dumps(keys).encode()
     for ending, content in more.items():
-        files[folder + stem + {"weights": ".wrapper_weights.blob", "nodes": ".wrapper.json"}[ending]] = content
+        endings = {"weights": ".wrapper_weights.blob", "nodes": ".wrapper.json", "source": ".wrapper.cpp"}
+        files[folder + stem + endings[ending]] = content
     return files
 
 
@@ -161,6 +162,23 @@ def needing(so: bytes, library: str) -> bytes:
     return patched(so, tags[0x6FFFFFF9][0], struct.pack("<qQ", 1, name))
 
 
+def source(shapes: list[int]) -> bytes:
+    """What Inductor writes of the constants of `two_sets`, of these sizes."""
+    lines = [
+        line
+        for i, (name, size) in enumerate(zip(("w_", "b_", "t_"), shapes, strict=True))
+        for line in (
+            f'constants_info_[{i}].name = "{name}";',
+            f"constants_info_[{i}].device_type = cached_torch_device_type_cpu;",
+            f"constants_info_[{i}].offset = 0;",
+            f"constants_info_[{i}].shape = {{{size}}};",
+            f"constants_info_[{i}].stride = {{1}};",
+            f"constants_info_[{i}].layout = static_cast<int32_t>(cached_torch_layout_strided);",
+        )
+    ]
+    return "\n".join(lines).encode()
+
+
 def extern_nodes(calls: list[dict[str, object]]) -> bytes:
     return json.dumps({"nodes": [{"name": f"buf{i}", "node": call} for i, call in enumerate(calls)]}).encode()
 
@@ -191,6 +209,7 @@ def packages() -> dict[str, bytes]:
             {"name": "f_", "fqn": "", **eight},
         ],
     )
+    wrong_spec = two_sets_spec.replace('"strides":[1]', '"strides":[3]')
     small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
     other_machine = b"\xb7\0" if MACHINE == "x86_64" else b"\x3e\0"
 
@@ -219,6 +238,10 @@ def packages() -> dict[str, bytes]:
         "two_sets_old_described.pt2": package("two_sets_old", {"aoti.spec": two_sets_spec}),
         "two_sets_empty.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}),
         "two_sets_beside.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}, weights=two_sets),
+        "two_sets_by_source.pt2": package("two_sets_empty", weights=two_sets, source=source([8, 8, 8])),
+        "two_sets_wrong_source.pt2": package("two_sets_empty", weights=two_sets, source=source([8, 40, 8])),
+        "two_sets_short_source.pt2": package("two_sets_empty", weights=two_sets, source=source([8, 8, 8])[:-9]),
+        "two_sets_wrong_spec.pt2": package("two_sets_empty", {"aoti.spec": wrong_spec}, weights=two_sets),
         "two_sets_undescribed.pt2": package("two_sets_empty"),
         "appended.pt2": package(image("appended") + b"\0" * 100 + b"weights!"),
         "needs_torch.pt2": package(needing(image("needs"), "libtorch_fake.so")),

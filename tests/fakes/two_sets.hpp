@@ -14,7 +14,17 @@
 
 #include "fakes/fake_model.hpp"
 
+// Functions of the program's, where it has them: told of the device, and of what reaches the model.
+extern "C" {
+[[gnu::weak]] AOTIRuntimeError on_created(const char* device);
+[[gnu::weak]] void on_weights(const char* what, AOTInductorStreamHandle, AOTIProxyExecutorHandle);
+}
+
 namespace {
+
+inline void tell(const char* what) {
+  if (on_weights != nullptr) on_weights(what, fold_stream, fold_proxy);
+}
 
 using Map = std::unordered_map<std::string, AtenTensorHandle>;
 using Entry = struct {
@@ -38,24 +48,42 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     bool has_block = false, is_folded = false;
   };
 
+  std::int32_t device = 0, device_index = 0;  // b is on the CPU in any case
   Set sets[2];
   int active = 0;
   float block[3][size] = {};
   std::shared_mutex mutex;
   std::vector<Entry> entries;
   bool loaded = has_weights;
-  bool astray = false;  // as a compiled model is after a failure to fold the inactive set
+  bool pending = false;  // an explicit fold leaves the model where only Run looks for it
+  bool astray = false;   // as a compiled model is after a failure to fold the inactive set
 
-  TwoSets() {
-    if (!has_weights) return;
+  AOTIRuntimeError start(std::size_t, const char* name) {
+    const std::string text = name;
+    if (text.starts_with("cuda")) device = 1;
+    if (text.starts_with("xpu")) device = 12;
+    if (text.starts_with("mps")) device = 13;
+    if (const auto colon = text.find(':'); colon != text.npos) device_index = text[colon + 1] - '0';
+    if (on_created != nullptr) on_created(name);
+    if (!has_weights) return 0;
+    float values[3][size];
     for (int i = 0; i < 3; ++i) {
-      for (float& value : block[i]) value = static_cast<float>(i + 1);  // w = 1, b = 2, t = 3
+      for (float& value : values[i]) value = static_cast<float>(i + 1);  // w = 1, b = 2, t = 3
+    }
+    load(values[0]);
+    return 0;
+  }
+
+  void load(const float* values) {
+    std::memcpy(block, values, sizeof block);
+    for (int i = 0; i < 3; ++i) {
       const std::int64_t sizes[] = {size}, strides[] = {1};
       AtenTensorHandle tensor = nullptr;
-      aoti_torch_create_tensor_from_blob(block[i], 1, sizes, strides, 0, float32, 0, 0, &tensor);
+      const auto on = i == 1 ? 0 : device, at = i == 1 ? 0 : device_index;
+      aoti_torch_create_tensor_from_blob(block[i], 1, sizes, strides, 0, float32, on, at, &tensor);
       sets[0].tensors[constants[static_cast<std::size_t>(i)].name] = tensor;
     }
-    sets[0].has_block = true;
+    sets[0].has_block = loaded = true;
   }
   ~TwoSets() {
     for (Set& set : sets) {
@@ -134,7 +162,10 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     } else {
       exclusive.lock();
     }
-    return fold_locked(inactive);
+    tell(inactive ? "fold inactive" : "fold");
+    if (fold_locked(inactive) != 0) return 1;
+    pending = true;
+    return 0;
   }
   AOTIRuntimeError fold_locked(bool inactive) {
     Set& target = set(inactive);
@@ -159,6 +190,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   }
 
   AOTIRuntimeError swap() {
+    tell("swap");
     const std::unique_lock lock{mutex};
     active = 1 - active;
     astray = false;
@@ -166,6 +198,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   }
 
   AOTIRuntimeError free_inactive() {
+    tell("free");
     Set& target = set(true);
     drop(target.tensors["f_"]);
     target.is_folded = false;

@@ -1,6 +1,7 @@
 // The CUDA policy on a real GPU, and a model that runs on it. Skipped, with the reason, where there
 // is none.
 #include <aoti/device/cuda.hpp>
+#include <aoti/run/weights.hpp>
 
 #include <atomic>
 #include <string>
@@ -136,6 +137,47 @@ TEST_F(OnGpu, RefusesInputsAsOnTheProcessor) {
   expect_error(runner().run<1>(a_), Errc::input_count);
   expect_error(runner().run<1>(a_, b_.cpu()), Errc::input_device);
   EXPECT_TRUE(DeviceCase<Cuda>::state() == before);
+}
+
+// Weights from the CPU and from the GPU, beside the same model on the CPU.
+TEST(OnGpuWeights, ChangeAsOnTheProcessor) {
+  if (const std::string reason = why_no_gpu(); !reason.empty()) GTEST_SKIP() << reason;
+  auto opened_on_gpu = CudaRunner::open(model_path("linear_cuda"), {.device = {0}});
+  if (!opened_on_gpu && opened_on_gpu.error().code() == Errc::not_found) {
+    GTEST_SKIP() << opened_on_gpu.error().message()
+                 << "; compile_models.py --only linear_cuda writes it";
+  }
+  CudaRunner runner = value_of(std::move(opened_on_gpu));
+  Runner expected = opened("linear_beside");
+  const at::Tensor x = at::randn({4, 16});
+  const auto expect_close = [&] {
+    const at::Tensor on_gpu = x.cuda();
+    ASSERT_TRUE(good(Cuda::synchronize({0})));
+    const auto found = runner.run<1>(on_gpu);
+    ASSERT_TRUE(good(found));
+    EXPECT_TRUE(close(found.value()[0].cpu(), value_of(expected.run<1>(x))[0]));
+  };
+  expect_close();
+  for (const bool from_gpu : {false, true}) {
+    const auto before = DeviceCase<Cuda>::state();
+    auto update = value_of(aoti::update_weights(runner));
+    auto other = value_of(aoti::update_weights(expected));
+    for (const auto& [name, tensor] : value_of(aoti::weights(expected))) {
+      const at::Tensor changed = at::randn_like(tensor);
+      expect_error(update.share(name, changed), Errc::constant_device);
+      ASSERT_TRUE(good(update.set(name, from_gpu ? changed.cuda() : changed)));
+      ASSERT_TRUE(good(other.set(name, changed)));
+    }
+    ASSERT_TRUE(good(update.commit(Stream{new_stream()})));
+    ASSERT_TRUE(good(other.commit()));
+    EXPECT_TRUE(DeviceCase<Cuda>::state() == before);
+    expect_close();
+    for (const auto& [name, tensor] : value_of(aoti::weights(runner))) {
+      EXPECT_TRUE(tensor.is_cuda()) << name;
+    }
+  }
+  ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+  expect_close();
 }
 
 TEST_F(OnGpu, NeedsADeviceThatIsThere) {

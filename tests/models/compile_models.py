@@ -2,8 +2,8 @@
 
 Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A
 model is compiled again only when this script, the exporter, torch or the machine has changed. "vit", "vit_beside",
-"resnet18" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" needs a GPU: these,
-"lstm" and "linear_packed" are compiled only when asked for by name.
+"resnet18" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" and "linear_cuda" need
+a GPU: these, "lstm" and "linear_packed" are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors, first the input, then the output that eager PyTorch computes from it.
@@ -78,6 +78,7 @@ BY_NAME_ONLY = (
     "vit",
     "vit_beside",
     "add_cuda",
+    "linear_cuda",
     "resnet18",
     "mobilenet_v3",
     "lstm",
@@ -523,6 +524,14 @@ def make_linear_foreign(out: Path) -> None:
     ep = export(model.module, model.args, dynamic_shapes=model.dynamic_shapes)
     path = str(out / "linear_foreign.pt2")
     torch._inductor.aoti_compile_and_package(ep, package_path=path, inductor_configs=BESIDE)
+
+
+def make_linear_cuda(out: Path) -> None:
+    """linear_beside for a GPU, with its kernels in the image."""
+    module = seeded(Linear).cuda()
+    module.shift = module.shift.cuda()
+    options = {"aot_inductor.embed_kernel_binary": True}
+    aoti.export(out / "linear_cuda.pt2", Model(module, (torch.randn(4, 16, device="cuda"),), options=options))
 
 
 def make_folding(out: Path) -> None:

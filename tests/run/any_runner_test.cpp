@@ -114,6 +114,39 @@ TEST_F(AnyRunner, SaysWhereThereIsNoMemoryForIt) {
   expect_error(any, Errc::out_of_memory);
 }
 
+struct Counting {
+  int* begun;
+  void begin(aoti::Event) const noexcept { ++*begun; }
+  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+};
+constexpr aoti::Options shared{.access = aoti::Access::shared};
+using Observed = aoti::Runner<Cpu, FakeRuntime, shared, Counting>;
+int observed = 0;
+
+TEST_F(AnyRunner, TakesRunnersOfAnyOptionsAndObserver) {
+  auto runner = Observed::open(package("add.pt2"), {.instances = 2}, {&observed});
+  ASSERT_TRUE(good(runner));
+  auto any = Any::of(std::move(runner).value());
+  ASSERT_TRUE(good(any));
+  observed = 0;
+  expect_adds(any.value());
+  EXPECT_EQ(observed, 3);
+  EXPECT_EQ(any.value().as<Cpu>(), nullptr);
+  ASSERT_NE(any.value().get<Observed>(), nullptr);
+  EXPECT_NE(std::as_const(any.value()).get<Observed>(), nullptr);
+}
+
+TEST_F(AnyRunner, TellsOfTheModel) {
+  Any any = opened_by(Registry::of<Cpu>(), package("add.pt2"));
+  ASSERT_NE(any.metadata(), nullptr);
+  EXPECT_EQ((*any.metadata())["author"], "the tests");
+  ASSERT_EQ(any.constants().size(), 2u);
+  EXPECT_EQ(any.constants()[0].fqn, "layer.weight");
+  const Any other = std::move(any);
+  EXPECT_EQ(any.metadata(), nullptr);  // NOLINT(bugprone-use-after-move)
+  EXPECT_TRUE(any.constants().empty());
+}
+
 TEST_F(AnyRunner, AllocatesNothingOfItsOwnInARun) {
   const Any any = opened_by(Registry::of<Cpu>(), package("add.pt2"));
   const Outputs in{a23(), b23()};
@@ -224,6 +257,35 @@ TEST_F(Registries, ReplaceAPolicyOfTheSameKey) {
   EXPECT_NE(opened_by(copy, package("add.pt2")).as<OtherCpu>(), nullptr);
 }
 
+TEST_F(Registries, TakeFunctions) {
+  Registry registry = Registry::of<Own>();
+  registry.add(
+      "cpu",
+      [](const aoti::PackagedModel& model, const aoti::OpenOptions& choice) -> aoti::Result<Any> {
+        auto runner = Observed::open(model, choice, {&observed});
+        if (!runner) return std::move(runner).error();
+        return Any::of(std::move(runner).value());
+      });
+  Any any = opened_by(registry, package("add.pt2"));
+  EXPECT_NE(any.get<Observed>(), nullptr);
+  expect_adds(any);
+  registry.add<Cpu>();
+  EXPECT_NE(opened_by(registry, package("add.pt2")).as<Cpu>(), nullptr);
+  // Of several models the one that was asked for.
+  const auto two = registry.open(package("two.pt2"), {.model = "model2"});
+  ASSERT_TRUE(good(two));
+  EXPECT_NE(two.value().input_count(), 2u);
+}
+
+TEST_F(Registries, ServeOpenAny) {
+  const Registry registry = Registry::of<Own>();
+  const auto any = aoti::open_any(package("privateuseone.pt2"), {}, registry);
+  ASSERT_TRUE(good(any));
+  EXPECT_NE(any.value().as<Own>(), nullptr);
+  expect_error(aoti::open_any(package("add.pt2"), {}, registry), Errc::wrong_device,
+               {"for privateuseone"});
+}
+
 TEST_F(Registries, ListTheKeysThatTheyKnow) {
   expect_error(Registry::of<Cpu, Cuda>().open(package("privateuseone.pt2")), Errc::wrong_device,
                {"privateuseone.pt2 (model)", "compiled for privateuseone", "for cpu, cuda"});
@@ -262,7 +324,6 @@ TEST_F(Registries, OpenAnyKnowsTheDevicesOfThisLibrary) {
                {"cpu, cuda, xpu, mps"});
   expect_error(aoti::open_any<FakeRuntime>("absent.pt2"), Errc::not_found);
 
-  constexpr aoti::Options shared{.access = aoti::Access::shared};
   const auto two = aoti::Package::open(package("two.pt2"));
   ASSERT_TRUE(good(two));
   const auto model =

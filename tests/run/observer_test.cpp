@@ -224,6 +224,40 @@ TEST_F(Observers, HearWhatAnUpdateDoes) {
                                       "update! the model failed"));
 }
 
+/// Writes down what an outcome tells besides.
+struct Details {
+  std::vector<std::string>* heard;
+  void begin(Event) const noexcept {}
+  void end(Event event, const Outcome& outcome) const noexcept {
+    heard->push_back(aoti::detail::concat({to_string(event), " of ", outcome.constants,
+                                           outcome.inactive ? ", inactive" : ", active"}));
+  }
+};
+
+TEST_F(Observers, HearOfHowManyConstantsAndWhichSet) {
+  std::vector<std::string> heard;
+  auto runner = With<Details>::open(package("two_sets.pt2"), {}, {&heard});
+  ASSERT_TRUE(good(runner));
+  EXPECT_THAT(std::exchange(heard, {}), ElementsAre("fold of 1, active", "load of 4, active"));
+  ASSERT_TRUE(good(runner.value().run<1>(eight(0))));
+  EXPECT_THAT(std::exchange(heard, {}), ElementsAre("run of 0, active"));
+  const auto set_two = [&] {
+    auto update = aoti::update_weights(runner.value());
+    EXPECT_TRUE(good(update));
+    EXPECT_TRUE(good(update.value().set("layer.w", eight(1))));
+    EXPECT_TRUE(good(update.value().set("t", eight(1))));
+    return std::move(update).value();
+  };
+  ASSERT_TRUE(good(set_two().stage()));
+  EXPECT_THAT(std::exchange(heard, {}),
+              ElementsAre("fold of 1, inactive", "update of 2, inactive"));
+  ASSERT_TRUE(good(aoti::swap_weights(runner.value())));
+  ASSERT_TRUE(good(aoti::free_inactive_weights(runner.value())));
+  EXPECT_THAT(std::exchange(heard, {}), ElementsAre("swap of 0, active", "free of 0, inactive"));
+  ASSERT_TRUE(good(set_two().commit()));
+  EXPECT_EQ(heard.back(), "update of 2, active");
+}
+
 TEST_F(Observers, HearOfStagingSwappingAndFreeing) {
   auto runner = opened("two_sets.pt2");
   log.take();

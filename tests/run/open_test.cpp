@@ -325,7 +325,14 @@ TEST_F(Open, GivesKernelsAFolderAsLongAsTheModelLives) {
     EXPECT_TRUE(names_in(temporary.path()).empty());
     EXPECT_TRUE(good(unpacked.run<1>(a23(), b23())));
   }
-  EXPECT_EQ(names_in(package("unpacked_kernels/data/aotinductor/model")).size(), 5u);
+  const std::string folder = package("unpacked_kernels/data/aotinductor/model");
+  EXPECT_EQ(names_in(folder).size(), 5u);
+  for (const std::string& path : {fake("kernels"), package("kernels.pt2")}) {
+    const Runner told = opened(path, {.kernel_folder = folder});
+    EXPECT_TRUE(names_in(temporary.path()).empty());
+    EXPECT_TRUE(good(told.run<1>(a23(), b23())));
+  }
+  expect_error(opened(fake("kernels")).run<1>(a23(), b23()), Errc::model_failed);
   ::setenv("TMPDIR", "/no/such/folder", 1);
   expect_error(Runner::open(package("kernels.pt2")), Errc::library_load_failed,
                {"kernels.pt2 (model)", "writing the kernel /no/such/folder/aoti-"});

@@ -6,11 +6,22 @@
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "run/runners.hpp"
+
+namespace aoti_test {
+inline std::atomic<int> copies = 0;
+}
+
+// Called by the fakes with two sets.
+extern "C" __attribute__((used)) void on_weights(const char* what, AOTInductorStreamHandle,
+                                                 AOTIProxyExecutorHandle) {
+  aoti_test::copies += std::string_view{what} == "copy";
+}
 
 namespace aoti_test {
 namespace {
@@ -212,6 +223,39 @@ TEST_F(Weights, AreStagedSwappedAndFreed) {
   }
 }
 
+TEST_F(Weights, AreStagedInSteps) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    const auto stage = [&](const char* name, float value) {
+      auto update = begun(runner);
+      ASSERT_TRUE(good(update.set(name, eight(value))));
+      ASSERT_TRUE(good(update.stage()));
+    };
+    for (int round = 0; round < 2; ++round) {
+      stage("layer.w", 10);
+      stage("t", 30);
+      EXPECT_EQ(output(runner), at_first);
+      ASSERT_TRUE(good(aoti::swap_weights(runner)));
+      EXPECT_EQ(output(runner), y(10, 2, 30));
+      // What was swapped out does not wait for anything.
+      stage("layer.b", 20);
+      ASSERT_TRUE(good(aoti::swap_weights(runner)));
+      EXPECT_EQ(output(runner), y(10, 20, 30));
+      auto back = begun(runner);
+      set_all(back, 1, 2, 3);
+      ASSERT_TRUE(good(back.commit()));
+    }
+    stage("layer.w", 10);
+    ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+    stage("t", 30);
+    auto update = begun(runner);
+    ASSERT_TRUE(good(update.set("layer.b", eight(20))));
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(1, 20, 30));
+  }
+}
+
 TEST_F(Weights, AreReadWithoutACopy) {
   for (const std::string& model : keeping) {
     Runner runner = opened(package(model));
@@ -277,6 +321,62 @@ TEST_F(Weights, MayComeAfterTheModel) {
   Runner without = opened(package("two_sets_undescribed.pt2"), {.without_weights = true});
   auto undescribed = begun(without);
   expect_error(undescribed.set("t", eight(1)), Errc::unsupported, {"tells the shape"});
+}
+
+// Where what a package says of them does not go with their sizes, they are not used in place.
+TEST_F(Weights, ThatArePoorlyDescribedAreCopied) {
+  const struct {
+    const char* model;
+    int copies;
+  } cases[] = {{"two_sets_beside.pt2", 0},
+               {"two_sets_by_source.pt2", 0},
+               {"two_sets_wrong_source.pt2", 1},
+               {"two_sets_short_source.pt2", 1},
+               {"two_sets_wrong_spec.pt2", 1}};
+  for (const auto& [model, expected] : cases) {
+    SCOPED_TRACE(model);
+    const int before = copies;
+    Runner runner = opened(package(model));
+    EXPECT_EQ(copies - before, expected);
+    EXPECT_EQ(output(runner), at_first);
+    auto update = begun(runner);  // the tensors that the model made tell the shapes
+    set_all(update, 10, 20, 30);
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(10, 20, 30));
+  }
+}
+
+TEST_F(Weights, BesideTheImageMayBeLeftOut) {
+  Runner runner = opened(package("two_sets_beside.pt2"), {.without_weights = true});
+  EXPECT_EQ(runner.weights_state(), WeightsState::none);
+  expect_error(runner.run<1>(eight(0)), Errc::bad_state, {"no weights yet"});
+  auto update = begun(runner);
+  set_all(update, 10, 20, 30);
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(output(runner), y(10, 20, 30));
+  EXPECT_EQ(output(opened(package("two_sets.pt2"), {.without_weights = true})), at_first);
+  for (const char* model : {"two_sets_beside.pt2", "two_sets.pt2"}) {
+    EXPECT_EQ(output(opened(package(model), {.may_lack_weights = true})), at_first);
+  }
+  const Runner without = opened(package("two_sets_empty.pt2"), {.may_lack_weights = true});
+  EXPECT_EQ(without.weights_state(), WeightsState::none);
+}
+
+TEST_F(Weights, MayBeExpectedToBeAll) {
+  // Its third constant may be left out, as torch has it: it is a tensor or a buffer; b is a buffer.
+  Runner runner = opened(package("two_sets.pt2"));
+  auto update = begun(runner);
+  expect_error(update.expect_all(), Errc::missing_constants,
+               {"two_sets.pt2", "all parameters", "no tensor for layer.w"});
+  ASSERT_TRUE(good(update.set("w_", eight(10))));
+  ASSERT_TRUE(good(update.expect_all()));
+  ASSERT_TRUE(good(update.commit()));
+  expect_error(update.expect_all(), Errc::bad_state, {"ended"});
+  Runner old = opened(package("two_sets_old_described.pt2"));  // does not tell the kinds
+  auto all = begun(old);
+  expect_error(all.expect_all(), Errc::missing_constants, {"layer.w, layer.b, t"});
+  set_all(all, 1, 2, 3);
+  EXPECT_TRUE(good(all.expect_all()));
 }
 
 TEST_F(Weights, ComeFromABlob) {

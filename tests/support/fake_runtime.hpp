@@ -40,6 +40,9 @@ struct Foreign {
 inline std::atomic<int> live_storages = 0;
 inline std::atomic<int> live_handles = 0;
 
+/// Copies within a device and the like that are queued; a copy to the CPU waits for them.
+inline std::atomic<int> queued = 0;
+
 /// How many more allocations of the runtime succeed on this thread before one fails; -1 for all.
 inline thread_local int allocations_left = -1;
 inline thread_local std::string runtime_error;
@@ -64,6 +67,7 @@ struct Storage {
 struct FakeTensor {
   DType dtype = DType::float32;
   DeviceType device = DeviceType::cpu;
+  int index = 0;
   bool strided = true;
   Sizes sizes{};
   Sizes strides{};
@@ -180,6 +184,7 @@ struct FakeRuntime {
   }
   static DType dtype(const FakeTensor& tensor) noexcept { return tensor.dtype; }
   static aoti::DeviceType device(const FakeTensor& tensor) noexcept { return tensor.device; }
+  static int device_index(const FakeTensor& tensor) noexcept { return tensor.index; }
   static std::span<const std::int64_t> sizes(const FakeTensor& tensor) noexcept {
     return tensor.sizes;
   }
@@ -227,23 +232,26 @@ extern "C" {
 
 inline __attribute__((used)) AOTITorchError aoti_torch_empty_strided(
     std::int64_t rank, const std::int64_t* sizes, const std::int64_t* strides, std::int32_t dtype,
-    std::int32_t device, std::int32_t, AtenTensorHandle* out) {
+    std::int32_t device, std::int32_t index, AtenTensorHandle* out) {
   const aoti_test::Foreign scope;
   if (aoti_test::allocation_fails()) return 1;
   aoti_test::FakeTensor tensor = aoti_test::empty(static_cast<aoti::DType>(dtype),
                                                   {sizes, sizes + rank}, {strides, strides + rank});
   tensor.device = static_cast<aoti::DeviceType>(device);
+  tensor.index = index;
   *out = aoti_test::new_handle(std::move(tensor));
   return *out == nullptr;
 }
 
 inline __attribute__((used)) AOTITorchError aoti_torch_create_tensor_from_blob(
     void* data, std::int64_t rank, const std::int64_t* sizes, const std::int64_t* strides,
-    std::int64_t, std::int32_t dtype, std::int32_t device, std::int32_t, AtenTensorHandle* out) {
+    std::int64_t, std::int32_t dtype, std::int32_t device, std::int32_t index,
+    AtenTensorHandle* out) {
   const aoti_test::Foreign scope;
   if (aoti_test::allocation_fails()) return 1;
   aoti_test::FakeTensor tensor{.dtype = static_cast<aoti::DType>(dtype),
                                .device = static_cast<aoti::DeviceType>(device),
+                               .index = index,
                                .sizes = {sizes, sizes + rank},
                                .strides = {strides, strides + rank},
                                .storage = std::make_shared<aoti_test::Storage>(data)};
@@ -255,6 +263,10 @@ inline __attribute__((used)) AOTITorchError aoti_torch_copy_(AtenTensorHandle to
                                                              AtenTensorHandle from, std::int32_t) {
   const aoti_test::Foreign scope;
   if (aoti_test::allocation_fails()) return 1;
+  const bool from_cpu = aoti_test::tensor_of(from)->device == aoti::DeviceType::cpu;
+  const bool to_cpu = aoti_test::tensor_of(to)->device == aoti::DeviceType::cpu;
+  if (!from_cpu && !to_cpu) ++aoti_test::queued;
+  if (!from_cpu && to_cpu) aoti_test::queued = 0;
   aoti_test::copy_elements(*aoti_test::tensor_of(from), *aoti_test::tensor_of(to));
   return 0;
 }

@@ -122,6 +122,7 @@ USED int cudaGetDevice(int* out) {
 }
 USED int cudaDeviceSynchronize() {
   ++aoti_test::FakeShim<aoti_test::FakeCuda>::waits;
+  aoti_test::queued = 0;
   return 0;
 }
 

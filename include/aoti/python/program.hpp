@@ -1,7 +1,6 @@
 // An open model of whichever device, as the Python classes use it.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <concepts>
@@ -129,9 +128,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     });
   }
   Result<void> update(const NamedTensors& tensors, Update how) override {
-    if (how.full) {
-      if (auto done = expect_all(tensors); !done) return done;
-    }
     return with_weights([&]() -> Result<void> {
       auto update = update_weights(runner_);
       if (!update) return std::move(update).error();
@@ -139,6 +135,9 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
         auto done =
             how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
         if (!done) return done;
+      }
+      if (how.full) {
+        if (auto done = update.value().expect_all(); !done) return done;
       }
       return how.buffer == Buffer::active ? update.value().commit() : update.value().stage();
     });
@@ -192,21 +191,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
       if (handle != nullptr) return typename Device::Stream{handle};
     }
     return {};
-  }
-
-  Result<void> expect_all(const NamedTensors& tensors) const {
-    std::vector<std::string_view> missing;
-    for (const Constant& constant : constants()) {
-      const auto is_it = [&](const auto& named) {
-        return named.first == constant.fqn || named.first == constant.name;
-      };
-      const bool needed = constant.kind == ConstantKind::parameter && constant.bytes > 0;
-      if (needed && std::ranges::none_of(tensors, is_it)) missing.push_back(constant.fqn);
-    }
-    if (missing.empty()) return success();
-    return Error{Errc::missing_constants, runner_.origin(),
-                 detail::concat({"all parameters are to be updated; there is no tensor for ",
-                                 detail::join(missing)})};
   }
 
   Runner runner_;

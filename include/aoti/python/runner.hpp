@@ -208,35 +208,40 @@ inline void bind_base(py::module_& module) {
 template <DevicePolicy Device> void bind_runner(py::module_& module, const char* name) {
   using Self = BoundRunner<Device>;
   detail::bind_base(module);
-  const auto open = [](const std::string& path, std::size_t count, const std::string& device) {
+  const auto open = [](const std::string& path, std::size_t count, const std::string& device,
+                       const std::string& kernels, bool without_weights = false) {
     const OpenOptions choice{.instances = count,
                              .device = detail::device_of(Device::key, device),
-                             .without_weights = true};
+                             .without_weights = without_weights,
+                             .may_lack_weights = true,
+                             .kernel_folder = kernels};
     Self self;
     self.program = without_gil([&] { return open_program_on<Device>(path, choice); });
     return self;
   };
   const auto open_with = [open](const std::string& path, std::size_t count,
-                                const std::string& device, const py::object& constants) {
+                                const std::string& device, const std::string& kernels,
+                                const py::object& constants) {
     const NamedTensors tensors = detail::named(constants);
-    Self self = open(path, count, device);
+    Self self = open(path, count, device, kernels, true);
     without_gil([&] { return self.program->update(tensors, {}); });
     return self;
   };
   py::class_<Self, BoundProgram>(module, name, py::module_local())
-      .def(py::init([open](const std::string& path, std::size_t count, const std::string& device,
-                           const std::string&) { return open(path, count, device); }),
+      .def(py::init(
+               [open](const std::string& path, std::size_t count, const std::string& device,
+                      const std::string& kernels) { return open(path, count, device, kernels); }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
            py::arg("cubin_dir") = "")
       .def(py::init([open_with](const std::string& path, std::size_t count,
                                 const py::object& constants) {
-             return open_with(path, count, {}, constants);
+             return open_with(path, count, {}, {}, constants);
            }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("constants"))
       .def(py::init([open_with](const std::string& path, std::size_t count,
-                                const std::string& device, const std::string&,
+                                const std::string& device, const std::string& kernels,
                                 const py::object& constants) {
-             return open_with(path, count, device, constants);
+             return open_with(path, count, device, kernels, constants);
            }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str"),
            py::arg("cubin_dir"), py::arg("constants"))
@@ -297,7 +302,7 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
              const OpenOptions choice{.model = model,
                                       .instances = runners,
                                       .device = detail::device_of(index),
-                                      .without_weights = true};
+                                      .may_lack_weights = true};
              Self self;
              self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
                auto package = Package::open(path);

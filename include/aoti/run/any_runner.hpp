@@ -17,13 +17,16 @@
 
 namespace aoti {
 
-/// A runner of whichever device: what most callers need of Runner<Device, Runtime, options>,
-/// through one indirect call. Made by a Registry or from a runner. Moves like a pointer; its runs
-/// are as thread-safe as the runner's.
+/// A runner of whichever device, options and observer: what most callers need of it, through one
+/// indirect call. Made by a Registry or from a runner. Moves like a pointer; its runs are as
+/// thread-safe as the runner's.
 ///
 /// Streams differ from device to device, so runs here are on the one that is current for the
-/// calling thread. For another, and for all else that a runner offers, ask for the runner itself:
-/// `if (auto* runner = any.as<Cuda>()) runner->run(inputs, Cuda::Stream{handle})`.
+/// calling thread. For another, to change weights, and for all else that a runner offers, ask for
+/// the runner itself: `if (auto* runner = any.as<Cuda>()) runner->run(inputs,
+/// Cuda::Stream{handle})`.
+///
+/// @tparam options those of the runners that as() gives and a Registry opens
 template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
   static_assert(aoti::TensorRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
@@ -34,9 +37,10 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
 
   /// Takes a runner over, also where this fails.
   /// @errors out_of_memory
-  template <DevicePolicy Device> static Result<AnyRunner> of(Runner<Device, Runtime, options> it) {
+  template <class Device, Options own, class Observer>
+  static Result<AnyRunner> of(Runner<Device, Runtime, own, Observer> it) {
     AnyRunner any;
-    any.self_ = new (std::nothrow) Of<Device>{std::move(it)};
+    any.self_ = new (std::nothrow) Of<Runner<Device, Runtime, own, Observer>>{std::move(it)};
     if (any.self_ == nullptr) return Error{Errc::out_of_memory};
     return any;
   }
@@ -70,17 +74,32 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   std::size_t output_count() const noexcept { return self_ != nullptr ? self_->output_count() : 0; }
   const ModelSpec* spec() const noexcept { return self_ != nullptr ? self_->spec() : nullptr; }
 
+  /// As Runner's; null and none if moved from.
+  const Metadata* metadata() const noexcept {
+    return self_ != nullptr ? &self_->metadata() : nullptr;
+  }
+  std::span<const Constant> constants() const noexcept {
+    return self_ != nullptr ? self_->constants() : std::span<const Constant>{};
+  }
+
   /// The key of the device that the model runs on; empty if moved from.
   std::string_view device_key() const noexcept {
     return self_ != nullptr ? self_->key() : std::string_view{};
   }
 
-  /// The runner itself, which this keeps; null if it is of another policy, or moved from.
+  /// The runner itself, which this keeps; null if it is of another class, or moved from. One with
+  /// an observer or options of its own is asked for as such: `any.get<MyRunner>()`.
+  template <class R> R* get() noexcept {
+    return is<R>() ? &static_cast<Of<R>*>(self_)->runner : nullptr;
+  }
+  template <class R> const R* get() const noexcept {
+    return is<R>() ? &static_cast<const Of<R>*>(self_)->runner : nullptr;
+  }
   template <DevicePolicy Device> Runner<Device, Runtime, options>* as() noexcept {
-    return is<Device>() ? &static_cast<Of<Device>*>(self_)->runner : nullptr;
+    return get<Runner<Device, Runtime, options>>();
   }
   template <DevicePolicy Device> const Runner<Device, Runtime, options>* as() const noexcept {
-    return is<Device>() ? &static_cast<const Of<Device>*>(self_)->runner : nullptr;
+    return get<Runner<Device, Runtime, options>>();
   }
 
  private:
@@ -92,17 +111,19 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     virtual std::size_t input_count() const noexcept = 0;
     virtual std::size_t output_count() const noexcept = 0;
     virtual const ModelSpec* spec() const noexcept = 0;
+    virtual const Metadata& metadata() const noexcept = 0;
+    virtual const std::vector<Constant>& constants() const noexcept = 0;
     virtual std::string_view key() const noexcept = 0;
     virtual const void* type() const noexcept = 0;
   };
 
-  template <class Device> struct Of final : Self {
+  template <class R> struct Of final : Self {
     // Its address tells the type, also where there is no RTTI. Not const, since linkers may merge
     // constants.
     static inline char tag = 0;
-    Runner<Device, Runtime, options> runner;
+    R runner;
 
-    explicit Of(Runner<Device, Runtime, options>&& taken) noexcept : runner{std::move(taken)} {}
+    explicit Of(R&& taken) noexcept : runner{std::move(taken)} {}
     Result<void> run_into(std::span<const Tensor> in, std::span<Tensor> out) const override {
       return runner.run_into(in, out);
     }
@@ -111,14 +132,16 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     std::size_t input_count() const noexcept override { return runner.input_count(); }
     std::size_t output_count() const noexcept override { return runner.output_count(); }
     const ModelSpec* spec() const noexcept override { return runner.spec(); }
-    std::string_view key() const noexcept override { return Device::key; }
+    const Metadata& metadata() const noexcept override { return runner.metadata(); }
+    const std::vector<Constant>& constants() const noexcept override { return runner.constants(); }
+    std::string_view key() const noexcept override { return R::DevicePolicy::key; }
     const void* type() const noexcept override { return &tag; }
   };
 
   AnyRunner() noexcept = default;
 
-  template <class Device> bool is() const noexcept {
-    return self_ != nullptr && self_->type() == &Of<Device>::tag;
+  template <class R> bool is() const noexcept {
+    return self_ != nullptr && self_->type() == &Of<R>::tag;
   }
   [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "AnyRunner", "the runner was moved from"};
@@ -127,11 +150,14 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   Self* self_ = nullptr;
 };
 
-/// Which device policy opens packages of which device key. A value: a program makes one, adds its
-/// own policies, and opens packages with it. Const calls are safe from several threads.
+/// Which device policy, or which function, opens packages of which device key. A value: a program
+/// makes one, adds its own, and opens packages with it. Const calls are safe from several threads.
 template <class Runtime = Libtorch, Options options = Options{}> class Registry {
  public:
   using Any = AnyRunner<Runtime, options>;
+
+  /// Opens a model of a package, which lives as long as the call, as Runner::open does.
+  using Factory = Result<Any>(const PackagedModel& model, const OpenOptions& choice);
 
   /// The policies named: `Registry<>::of<Cpu, Cuda>()`. Of two with one key the last counts.
   /// @allocates a few words
@@ -143,15 +169,17 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
   /// Opens packages of Device::key with this policy from now on, in place of another with that key.
   /// @allocates a few words
-  template <DevicePolicy Device> void add() {
-    const Row added{Device::key, &open_with<Device>};
+  template <DevicePolicy Device> void add() { add(Device::key, &open_with<Device>); }
+
+  /// The same with a function, which may open a runner with an observer or options of its own.
+  void add(std::string_view key, Factory* factory) {
     for (Row& row : rows_) {
-      if (row.key == added.key) {
-        row = added;
+      if (row.key == key) {
+        row.open = factory;
         return;
       }
     }
-    rows_.push_back(added);
+    rows_.push_back({std::string{key}, factory});
   }
 
   /// Opens a model with the policy that is registered under its AOTI_DEVICE_KEY. A bare shared
@@ -182,7 +210,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
       if (!model) return std::move(model).error();
       const std::string_view key = model.value().metadata["AOTI_DEVICE_KEY"];
       for (const Row& row : rows_) {
-        if (row.key == key) return row.open(package, choice);
+        if (row.key == key) return row.open(model.value(), choice);
       }
       return unknown(key, model.value().origin);
     });
@@ -190,13 +218,13 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
  private:
   struct Row {
-    std::string_view key;
-    Result<Any> (*open)(const Package&, const OpenOptions&);
+    std::string key;
+    Factory* open;
   };
 
   template <class Device>
-  static Result<Any> open_with(const Package& package, const OpenOptions& choice) {
-    auto runner = Runner<Device, Runtime, options>::open(package, choice);
+  static Result<Any> open_with(const PackagedModel& model, const OpenOptions& choice) {
+    auto runner = Runner<Device, Runtime, options>::open(model, choice);
     if (!runner) return std::move(runner).error();
     return Any::of(std::move(runner).value());
   }
@@ -217,7 +245,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 };
 
 /// Opens a package, by its path, from bytes, or open already, with whichever of Cpu, Cuda, Xpu and
-/// Mps it was compiled for. A Registry offers the same with policies of one's own.
+/// Mps it was compiled for.
 /// @errors those of Registry::open
 template <class Runtime = Libtorch, Options options = Options{}, class Source>
 Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice = {}) {
@@ -226,6 +254,13 @@ Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOpt
     static const auto registry = Registry<Runtime, options>::template of<Cpu, Cuda, Xpu, Mps>();
     return registry.open(source, choice);
   });
+}
+
+/// The same with whichever policy a registry has for it, which may be one's own.
+template <class Source, class Runtime, Options options>
+Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice,
+                                             const Registry<Runtime, options>& registry) {
+  return registry.open(source, choice);
 }
 
 }  // namespace aoti

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/device/device.hpp"
 #include "aoti/run/spec.hpp"
 #include "aoti/runtime/runtime.hpp"
 
@@ -119,6 +120,27 @@ template <class Runtime, class At>
   return {Errc::input_layout, std::move(where),
           concat({"found strides ", join(Runtime::strides(tensor)), ", expected ",
                   join(expected.strides), " (-1 for any)"})};
+}
+
+/// Whether it can be told on which device of the policy's kind a tensor lies.
+template <class Device, class Runtime>
+inline constexpr bool knows_index =
+    Device::type != DeviceType::cpu&& requires(const typename Runtime::Tensor& tensor) {
+  Runtime::device_index(tensor);
+};
+
+/// Why a strided tensor is not on the device where it should be: it is on another of that kind.
+template <class Device, class Runtime>
+[[gnu::cold, gnu::noinline]] std::string describe_elsewhere(const typename Runtime::Tensor& tensor,
+                                                            DeviceIndex device) {
+  return concat({"found a tensor on ", to_string(Device::type), ":", Runtime::device_index(tensor),
+                 ", expected one on ", to_string(Device::type), ":", device.value});
+}
+template <class Device, class Runtime>
+[[gnu::always_inline]] bool is_elsewhere(const typename Runtime::Tensor& tensor,
+                                         DeviceIndex device) {
+  return !device.is_current() && Runtime::is_strided_on(tensor, Device::type) &&
+         Runtime::device_index(tensor) != device.value;
 }
 
 /// Replaces handles whose memory is not laid out as the compiled code assumes by copies; false

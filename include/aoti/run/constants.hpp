@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,8 @@ struct Constant {
   /// Of the first element in a blob of weights, in bytes.
   std::size_t offset = 0;
   std::vector<std::int64_t> strides{};  ///< In elements, as the compiled code assumes them.
+  /// Where it is kept: some of a model for another device lie on the CPU.
+  std::optional<DeviceType> device{};
 };
 
 /// Which weights a model has.
@@ -58,6 +61,7 @@ struct WeightsLedger {
   WeightsState state = WeightsState::none;
   bool occupied = false;                // the inactive buffer holds something
   bool staged = false;                  // the inactive buffer holds a complete set
+  bool waits = false;                   // and one that was never swapped in
   bool folded_freed = false;            // it held folded constants, which were freed
   bool block = false;                   // there is a block
   bool block_active = true;             // it belongs to the active buffer
@@ -128,6 +132,7 @@ void describe_by_spec(std::vector<Constant>& constants, const std::vector<Consta
       continue;
     describe(constants[i], spec[i].shape, spec[i].strides);
     if (spec[i].offset != 0) constants[i].offset = spec[i].offset;
+    constants[i].device = spec[i].device;
   }
 }
 
@@ -172,6 +177,7 @@ template <class = void> struct SourceReader {
     constexpr std::string_view info = "constants_info_[";
     struct Found {
       bool named = false, strided = false, at_start = false, sized = false, stepped = false;
+      std::optional<DeviceType> device;
       std::vector<std::int64_t> shape, strides;
     };
     std::vector<Found> all(constants.size());
@@ -185,12 +191,18 @@ template <class = void> struct SourceReader {
       if (field == "shape") found.sized = numbers(value, found.shape);
       if (field == "stride") found.stepped = numbers(value, found.strides);
       if (field == "offset") found.at_start = number(value, offset) && offset == 0;
+      constexpr std::string_view prefix = "cached_torch_device_type_";
+      if (DeviceType type{}; field == "device_type" && value.starts_with(prefix) &&
+                             parse_device_type(value.substr(prefix.size()), type)) {
+        found.device = type;
+      }
       if (field == "layout") found.strided = value.find("layout_strided") != value.npos;
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
       const Found& found = all[i];
       if (found.named && found.strided && found.at_start && found.sized && found.stepped) {
         describe(constants[i], found.shape, found.strides);
+        constants[i].device = found.device;
       }
     }
   }

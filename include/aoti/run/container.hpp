@@ -60,7 +60,8 @@ template <class T = void> class BasicContainer {
     auto library =
         Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
     if (!library) return std::move(library).error();
-    auto kernels = BasicKernelFolder<T>::make(model);
+    Result<BasicKernelFolder<T>> kernels{BasicKernelFolder<T>{}};
+    if (options.kernel_folder.empty()) kernels = BasicKernelFolder<T>::make(model);
     if (!kernels) return std::move(kernels).error();
     BasicContainer container;
     container.library_ = std::move(library).value();
@@ -72,7 +73,7 @@ template <class T = void> class BasicContainer {
     if (exports) {
       container.exports_ = exports.value();
       done = detail::guard(Errc::model_threw, "Container::create",
-                           [&] { return container.start(device, options.instances); });
+                           [&] { return container.start(device, options); });
     } else {
       done = std::move(exports).error();
     }
@@ -180,10 +181,12 @@ template <class T = void> class BasicContainer {
     return std::string{result.value() != nullptr ? result.value() : ""};
   }
 
-  Result<void> start(const std::string& device, std::size_t instances) {
+  Result<void> start(const std::string& device, const OpenOptions& options) {
     using Exports = abi::ModelExports;
-    if (auto done = abi::call<&Exports::create_with_device>(
-            exports_, &handle_, instances, device.c_str(), kernels_.path().c_str());
+    const std::string& folder =
+        options.kernel_folder.empty() ? kernels_.path() : options.kernel_folder;
+    if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, options.instances,
+                                                            device.c_str(), folder.c_str());
         !done) {
       return done;
     }

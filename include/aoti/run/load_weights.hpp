@@ -100,9 +100,10 @@ template <class Runtime> struct WeightsLoader {
   const Image& image;
 
   /// @param type the device that the model runs on
+  /// @param leave_out whether weights that lie beside the image are not to be loaded
   /// @errors unsupported (the package carries no weights, or in a form that is not read),
   ///         damaged_package, out_of_memory, model_failed, model_threw
-  Result<void> load(const ModelSpec* spec, DeviceType type) {
+  Result<void> load(const ModelSpec* spec, DeviceType type, bool leave_out) {
     describe_constants(spec);
     WeightsLedger& ledger = container.ledger();
     ledger.in_block.assign(container.constants().size(), 1);
@@ -113,6 +114,9 @@ template <class Runtime> struct WeightsLoader {
       ledger.state = complete.value() ? WeightsState::loaded : WeightsState::none;
       return success();
     }
+    bool needed = false;
+    for (const Constant& constant : container.constants()) needed |= !constant.folded;
+    if (leave_out && needed) return success();
     auto placed = use_in_place(type);
     if (!placed) return std::move(placed).error();
     if (placed.value()) {

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -31,8 +32,10 @@ constexpr std::string_view to_string(Event event) noexcept {
 
 /// How an event ended.
 struct Outcome {
-  const Error* error;        ///< What the caller gets, or null; to be read during `end` only.
-  std::int64_t nanoseconds;  ///< Since `begin` returned.
+  const Error* error;         ///< What the caller gets, or null; to be read during `end` only.
+  std::int64_t nanoseconds;   ///< Since `begin` returned.
+  std::size_t constants = 0;  ///< Loaded, set by the update, or folded; 0 for the other events.
+  bool inactive = false;      ///< Whether the set that was staged, folded or freed is not in use.
 
   Errc code() const noexcept { return error != nullptr ? error->code() : Errc::none; }
 };
@@ -103,6 +106,11 @@ template <class Observer> class Watch {
     if (!ended_) static_cast<void>(failed(Error{Errc::model_threw}));
   }
 
+  /// What the outcome tells besides.
+  void about(std::size_t constants, bool inactive = false) noexcept {
+    constants_ = constants;
+    inactive_ = inactive;
+  }
   template <class T> void ended(const Result<T>& result) noexcept {
     end(result ? nullptr : &result.error());
   }
@@ -125,7 +133,7 @@ template <class Observer> class Watch {
   }
 
   void end(const Error* error) noexcept {
-    const Outcome outcome{error, now<Observer>() - start_};
+    const Outcome outcome{error, now<Observer>() - start_, constants_, inactive_};
     ended_ = true;
     if constexpr (has_token) {
       observer_.end(event_, outcome, std::move(token_));
@@ -137,6 +145,8 @@ template <class Observer> class Watch {
   const Observer& observer_;
   Event event_;
   bool ended_ = false;
+  bool inactive_ = false;
+  std::size_t constants_ = 0;
   [[no_unique_address]] Token token_;
   std::int64_t start_;
 };
@@ -144,6 +154,7 @@ template <class Observer> class Watch {
 template <> class Watch<NoObserver> {
  public:
   constexpr Watch(const NoObserver&, Event) noexcept {}
+  constexpr void about(std::size_t, bool = false) const noexcept {}
   template <class T> constexpr void ended(const Result<T>&) const noexcept {}
   constexpr Error&& failed(Error&& error) const noexcept { return std::move(error); }
 };

@@ -30,33 +30,10 @@ template <class Runner> struct Opening {
   Result<Runner> from(const Package& package) const {
     auto model = package.model(choice.model);
     if (!model) return std::move(model).error();
-    return open_model(model.value());
+    return from(model.value());
   }
 
-  Result<Runner> from(Bytes bytes) const {
-    if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
-    auto package = Package::from_bytes(bytes);
-    if (!package) return std::move(package).error();
-    return from(package.value());
-  }
-
- private:
-  using Device = typename Runner::DevicePolicy;
-  using Runtime = typename Runner::TensorRuntime;
-
-  Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
-    if (!choice.model.empty()) {
-      return Error{Errc::no_such_model, path,
-                   concat({"a bare shared object has no model named '", choice.model, "'"})};
-    }
-    PackagedModel model;
-    model.origin = path;
-    model.image = image;
-    model.image_mapping = mapping;
-    return open_model(model);
-  }
-
-  Result<Runner> open_model(const PackagedModel& model) const {
+  Result<Runner> from(const PackagedModel& model) const {
     if (choice.instances == 0 || (Runner::exclusive && choice.instances > 1)) {
       return Error{
           Errc::invalid_argument, model.origin,
@@ -92,12 +69,36 @@ template <class Runner> struct Opening {
     return runner;
   }
 
+  Result<Runner> from(Bytes bytes) const {
+    if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
+    auto package = Package::from_bytes(bytes);
+    if (!package) return std::move(package).error();
+    return from(package.value());
+  }
+
+ private:
+  using Device = typename Runner::DevicePolicy;
+  using Runtime = typename Runner::TensorRuntime;
+
+  Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
+    if (!choice.model.empty()) {
+      return Error{Errc::no_such_model, path,
+                   concat({"a bare shared object has no model named '", choice.model, "'"})};
+    }
+    PackagedModel model;
+    model.origin = path;
+    model.image = image;
+    model.image_mapping = mapping;
+    return from(model);
+  }
+
   Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,
                             AOTInductorStreamHandle stream) const {
     WeightsLoader<Runtime> loader{runner.container_, model, image};
-    if (auto done = loader.load(runner.spec(), Device::type); !done) return done;
+    auto done = loader.load(runner.spec(), Device::type, choice.without_weights);
+    if (!done) return done;
     if (runner.weights_state() == WeightsState::loaded) return runner.fold(false, stream);
-    if (choice.without_weights) {
+    if (choice.without_weights || choice.may_lack_weights) {
       std::swap(runner.inputs_, runner.hidden_inputs_);
       return success();
     }
@@ -109,7 +110,10 @@ template <class Runner> struct Opening {
   /// Learns the counts and the spec, and picks the function to run.
   static Result<void> describe(Runner& runner) {
     const abi::ModelExports& exports = runner.container_.exports();
-    const bool single = Runner::exclusive && exports.run_single_threaded != nullptr;
+    // After an explicit fold a container keeps its model where only …Run looks for it.
+    bool folds = false;
+    for (const Constant& constant : runner.constants()) folds |= constant.folded;
+    const bool single = Runner::exclusive && exports.run_single_threaded != nullptr && !folds;
     runner.run_ = single ? exports.run_single_threaded : exports.run;
     if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
       runner.gate_ = GatePointer::make();

@@ -13,7 +13,7 @@ namespace aoti {
 /// How many threads may be inside a runner.
 enum class Access {
   /// One at a time, which is fastest: no lock, and the model's own bookkeeping is left out where
-  /// the model allows (torch 2.7 on). Several threads take a runner each.
+  /// the model allows (torch 2.7 on, without folded constants). Several threads take a runner each.
   exclusive,
   /// Any number: up to OpenOptions::instances run at once and share one set of weights, the rest
   /// wait.
@@ -38,14 +38,20 @@ struct OpenOptions {
   /// Runs that may proceed at once; above 1 only with Access::shared.
   std::size_t instances = 1;
   DeviceIndex device = DeviceIndex::current();
-  /// Opens a package that carries no weights, too (compiled by torch 2.13 or later). The runner
-  /// refuses to run until it is given all of them, see run/weights.hpp, before other threads call
-  /// it.
+  /// Leaves out the weights that lie beside the image, and opens a package that carries none, too
+  /// (compiled by torch 2.13 or later). The runner refuses to run until it is given all of them,
+  /// see run/weights.hpp, before other threads call it. Weights that are embedded in the image come
+  /// with it all the same: such a runner can run at once.
   bool without_weights = false;
+  /// Opens a package that carries no weights like that, and loads those of others.
+  bool may_lack_weights = false;
   Backing backing = default_backing;
   /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
   /// loaded before it, for good. Two that define the same ones end the process, as torch has it.
   std::vector<std::string> operator_libraries = {};
+  /// Where the kernels (.cubin and the like) of a model for a GPU lie as files. Empty for those of
+  /// the package; a bare shared object has none beside it.
+  std::string kernel_folder = {};
 };
 
 }  // namespace aoti

@@ -73,6 +73,12 @@ class Runner {
     return open_from(package, choice, observer);
   }
 
+  /// Opens a model of a package that is open as long as the call.
+  static Result<Runner> open(const PackagedModel& model, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(model, choice, observer);
+  }
+
   /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
   static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
@@ -278,23 +284,25 @@ class Runner {
     auto runner = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
       return detail::Opening<Runner>{choice, observer}.from(source);
     });
+    if (runner) watch.about(runner.value().constants().size());
     watch.ended(runner);
     return runner;
   }
 
-  template <class Body> Result<void> on_device(Body&& body) const {
-    auto guard = Device::enter(device_, Stream{});
+  template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
+    auto guard = Device::enter(device_, stream);
     if (!guard) return std::move(guard).error();
     return body(Device::native(guard.value()));
   }
 
   /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
   Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
-    bool any = false;
-    for (const Constant& constant : constants()) any |= constant.folded;
-    if (any) {  // other models complain on stderr
+    std::size_t count = 0;
+    for (const Constant& constant : constants()) count += constant.folded;
+    if (count != 0) {  // other models complain on stderr
       detail::Watch watch{observer_, Event::fold};
       [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
+      watch.about(count, inactive);
       auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators_.handle());
       watch.ended(done);
@@ -394,6 +402,15 @@ class Runner {
       if (good != in.size()) [[unlikely]] {
         return checks == nullptr ? undefined(good)
                                  : detail::describe_mismatch<Runtime>(*spec_, at, good);
+      }
+      if constexpr (detail::knows_index<Device, Runtime>) {
+        const std::size_t here = detail::count_while<In>(in.size(), [&](auto i) {
+          return !detail::is_elsewhere<Device, Runtime>(at(i), device_);
+        });
+        if (here != in.size()) [[unlikely]] {
+          return Error{Errc::input_device, detail::concat({"input ", here}),
+                       detail::describe_elsewhere<Device, Runtime>(at(here), device_)};
+        }
       }
     }
     auto guard = Device::enter(device_, stream);

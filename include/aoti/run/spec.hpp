@@ -127,6 +127,7 @@ template <class T = void> struct SpecReader {
       constant.fqn = item["fqn"].string;
       constant.described = parse_dtype(item["dtype"].string, constant.dtype) &&
                            integers(item["shape"], constant.shape);
+      if (DeviceType type{}; parse_device_type(item["device"].string, type)) constant.device = type;
       // Other layouts than strided ones have one that says so, and no strides.
       constant.described &= item["layout"].is(JsonKind::null);
       const Json& offset = item["offset"];

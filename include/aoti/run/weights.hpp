@@ -16,7 +16,8 @@ namespace aoti {
 /// A change of a runner's weights that happens as a whole or not at all. Tensors are checked when
 /// they are set and held here; the model sees them when commit() or stage() is called. Whatever
 /// goes wrong, and when this object dies without a commit, the model runs on as it did. What is not
-/// set stays as it is.
+/// set stays as it is: as stage() left it, until that set is swapped in or freed, else as the model
+/// runs on.
 ///
 /// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
 /// thread. With Access::shared, other threads may run the model during all of it, and each run uses
@@ -25,6 +26,7 @@ template <class Runner> class WeightsUpdate {
  public:
   using Tensor = typename Runner::Tensor;
   using Runtime = typename Runner::TensorRuntime;
+  using Stream = typename Runner::Stream;
 
   /// @errors bad_state (another update is open, or the runner was moved from), out_of_memory
   static Result<WeightsUpdate> begin(Runner& runner) {
@@ -49,7 +51,7 @@ template <class Runner> class WeightsUpdate {
   ~WeightsUpdate() { end(); }
 
   /// Sets a weight to a copy of a tensor, which may lie on the CPU or on the model's device and
-  /// have any strides.
+  /// have any strides. The copy is made on the stream that is current, and done on return.
   /// @param name the FQN, or the name inside the compiled code
   /// @errors bad_state (committed already), no_such_constant, undefined_tensor, constant_dtype,
   ///         constant_shape, constant_layout (not strided), constant_device, out_of_memory
@@ -63,8 +65,8 @@ template <class Runner> class WeightsUpdate {
   /// tensor's reference count; memory that the tensor only borrows must live as long as the model
   /// uses it. Writing to it changes the model's weight, also during a run.
   /// @errors as set; constant_layout (its strides are not those of the compiled code),
-  ///         constant_device (it is not on the model's kind of device; which one of that kind is
-  ///         not checked), unsupported (before torch 2.8)
+  ///         constant_device (it is not where the model keeps that constant, see
+  ///         Constant::device), unsupported (before torch 2.8)
   Result<void> share(std::string_view name, const Tensor& tensor) {
     return put("WeightsUpdate::share", name, tensor,
                [&](const Constant& constant) { return shared_handle(constant, tensor); });
@@ -88,33 +90,57 @@ template <class Runner> class WeightsUpdate {
     });
   }
 
-  /// Gives the model the new weights, folds, lets it run on them, and frees the old ones, unless
-  /// the device cannot be waited for: then they go when the next set comes. Ends this update,
-  /// whether it succeeds or not. When folding fails, a run of another thread in that instant may
-  /// find weights of both sets: compiled models leave no way to prevent it.
+  /// Fails unless this update sets all weights. As torch has it, buffers and parameters without
+  /// elements need not be among them.
+  /// @errors bad_state (ended already), missing_constants (all of their names)
+  Result<void> expect_all() const {
+    if (runner_ == nullptr) return ended();
+    std::vector<std::string_view> missing;
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      const Constant& constant = expected_[i];
+      if (tensors_.handles[i] == nullptr && is_needed(constant)) missing.push_back(constant.fqn);
+    }
+    if (missing.empty()) return success();
+    return Error{Errc::missing_constants, runner_->origin(),
+                 detail::concat({"all parameters are to be updated; there is no tensor for ",
+                                 detail::join(missing)})};
+  }
+
+  /// Gives the model the new weights, folds on the stream, lets it run on them, and frees the old
+  /// ones. Ends this update, whether it succeeds or not. When folding fails, a run of another
+  /// thread in that instant may find weights of both sets: compiled models leave no way to prevent
+  /// it.
+  ///
+  /// New weights are ready before a run can find them. Old ones are freed once the device has done
+  /// with them. Where it cannot be waited for (XPU, MPS) they go when the next set comes: runs on
+  /// other streams that use them must be done by then.
   /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
   ///         model had no weights and some are still missing), unsupported, out_of_memory,
   ///         model_failed, model_threw
-  Result<void> commit() {
-    return finish("WeightsUpdate::commit", [&](AOTInductorStreamHandle stream) -> Result<void> {
-      if (auto done = write(stream); !done) return done;
+  Result<void> commit(Stream stream = {}) {
+    const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
+      if (auto done = write(native); !done) return done;
       if (auto done = swap(); !done) return done;
       // From here on all is done; what cannot be freed now is when the next set takes its place.
-      static_cast<void>(access().observed(Event::free, [&] { return access().free_inactive(); }));
+      static_cast<void>(access().observed(
+          Event::free, [&] { return access().free_inactive(); }, 0, true));
       return success();
-    });
+    };
+    return finish("WeightsUpdate::commit", stream, false, body);
   }
 
   /// Gives the model the new weights and folds, but lets it run on the old ones: swap_weights()
-  /// changes over, and back again. Ends this update, whether it succeeds or not.
+  /// changes over, and back again. Ends this update, whether it succeeds or not. Where writing
+  /// fails, what was staged before is gone, too.
   /// @errors as commit
-  Result<void> stage() {
-    return finish("WeightsUpdate::stage",
-                  [&](AOTInductorStreamHandle stream) { return write(stream); });
+  Result<void> stage(Stream stream = {}) {
+    return finish("WeightsUpdate::stage", stream, true,
+                  [&](AOTInductorStreamHandle native) { return write(native); });
   }
 
  private:
   using Access = detail::WeightsAccess<Runner>;
+  using Device = typename Runner::DevicePolicy;
 
   explicit WeightsUpdate(Runner& runner)
       : runner_{&runner}, tensors_{runner.constants().size()}, current_{}, expected_{} {}
@@ -135,7 +161,18 @@ template <class Runner> class WeightsUpdate {
     return {code, detail::concat({"weight '", constant.fqn, "'"}), std::move(text)};
   }
 
-  /// Completes what is known of shapes by the tensors that the model holds.
+  static bool is_needed(const Constant& constant) {
+    return !constant.folded && constant.kind != ConstantKind::buffer &&
+           constant.kind != ConstantKind::tensor &&
+           !(constant.kind == ConstantKind::parameter && constant.described &&
+             detail::extent(constant.shape, constant.strides, constant.dtype) == 0);
+  }
+  /// Where the model keeps a constant.
+  static DeviceType place(const Constant& constant) {
+    return constant.device == DeviceType::cpu ? DeviceType::cpu : Device::type;
+  }
+
+  /// Completes what is known of shapes and devices by the tensors that the model holds.
   Result<void> learn_shapes() {
     expected_ = constants();
     if (runner_->weights_state() == WeightsState::none) {
@@ -148,9 +185,10 @@ template <class Runner> class WeightsUpdate {
     }
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       Constant& constant = expected_[i];
-      if (constant.described || current_[i] == nullptr) continue;
+      if (current_[i] == nullptr) continue;
       const Tensor& tensor = Runtime::peek(current_[i]);
-      if (!Runtime::is_strided(tensor)) continue;
+      if (!constant.device) constant.device = Runtime::device(tensor);
+      if (constant.described || !Runtime::is_strided(tensor)) continue;
       const auto sizes = Runtime::sizes(tensor), strides = Runtime::strides(tensor);
       detail::describe(constant, {sizes.begin(), sizes.end()}, {strides.begin(), strides.end()});
     }
@@ -210,10 +248,10 @@ template <class Runner> class WeightsUpdate {
                                    to_string(constant.dtype)}));
     }
     const DeviceType device = Runtime::device(tensor);
-    if (device != Runner::DevicePolicy::type && device != DeviceType::cpu) {
+    if (device != Device::type && device != DeviceType::cpu) {
       return wrong(Errc::constant_device, constant,
                    detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
-                                   to_string(Runner::DevicePolicy::type), " or cpu"}));
+                                   to_string(Device::type), " or cpu"}));
     }
     if (!constant.described) {
       return wrong(Errc::unsupported, constant,
@@ -228,7 +266,7 @@ template <class Runner> class WeightsUpdate {
                                  detail::join(constant.shape), "]"}));
   }
 
-  /// A new tensor on the model's device, laid out as the compiled code assumes.
+  /// A new tensor where the model keeps it, laid out as the compiled code assumes.
   Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
     detail::OwnedHandles<Runtime> source{1};
     source.handles[0] = Runtime::share(tensor);
@@ -242,12 +280,22 @@ template <class Runner> class WeightsUpdate {
       return wrong(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
     }
     AtenTensorHandle handle = nullptr;
+    const DeviceType device = place(constant);
     const int status = source == nullptr ||
                        make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
                             constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
-                            static_cast<std::int32_t>(Runner::DevicePolicy::type),
-                            runner_->device_.value, &handle);
-    if (status == 0 && copy(handle, source, 0) == 0) return handle;
+                            static_cast<std::int32_t>(device),
+                            device == DeviceType::cpu ? 0 : runner_->device_.value, &handle);
+    if (status == 0 && copy(handle, source, 0) == 0) {
+      // One within the device is only queued so far.
+      if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
+        return handle;
+      }
+      auto done = access().wait_for_stream();
+      if (done) return handle;
+      Runtime::destroy(handle);
+      return std::move(done).error();
+    }
     const std::string reason = Runtime::last_error();
     if (handle != nullptr) Runtime::destroy(handle);
     const bool memory = status != 0 || detail::tells_of_memory(reason);
@@ -259,10 +307,16 @@ template <class Runner> class WeightsUpdate {
     if (!access().keeps_tensors()) {
       return wrong(Errc::unsupported, constant, "models before torch 2.8 copy what they are given");
     }
-    if (Runtime::device(tensor) != Runner::DevicePolicy::type) {
+    if (Runtime::device(tensor) != place(constant)) {
       return wrong(Errc::constant_device, constant,
                    detail::concat({"found a tensor on ", to_string(Runtime::device(tensor)),
-                                   ", expected one on ", to_string(Runner::DevicePolicy::type)}));
+                                   ", expected one on ", to_string(place(constant))}));
+    }
+    if constexpr (detail::knows_index<Device, Runtime>) {
+      if (detail::is_elsewhere<Device, Runtime>(tensor, runner_->device_)) {
+        return wrong(Errc::constant_device, constant,
+                     detail::describe_elsewhere<Device, Runtime>(tensor, runner_->device_));
+      }
     }
     const auto strides = Runtime::strides(tensor);
     for (std::size_t d = 0; d < strides.size(); ++d) {
@@ -311,15 +365,19 @@ template <class Runner> class WeightsUpdate {
     return success();
   }
 
-  template <class Body> Result<void> finish(const char* operation, Body&& body) {
+  template <class Body>
+  Result<void> finish(const char* operation, Stream stream, bool inactive, Body&& body) {
     if (runner_ == nullptr) return ended();
-    auto done = access().observed(Event::update, [&] {
-      return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
-        auto result = access().alone(operation, body);
-        if (!result) return runner_->explained(std::move(result).error());
-        return success();
-      });
-    });
+    std::size_t count = 0;
+    for (const AtenTensorHandle tensor : tensors_.handles) count += tensor != nullptr;
+    const auto all = [&]() -> Result<void> {
+      auto result = access().alone(operation, stream, body);
+      if (!result) return runner_->explained(std::move(result).error());
+      return success();
+    };
+    auto done = access().observed(
+        Event::update, [&] { return detail::guard(Errc::model_threw, operation, all); }, count,
+        inactive);
     end();
     return done;
   }
@@ -328,11 +386,23 @@ template <class Runner> class WeightsUpdate {
     return access().observed(Event::swap, [&] { return access().swap(); });
   }
 
-  /// Writes the inactive set: what was set, and the tensors in use for the rest.
+  /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else
+  /// those in use.
   Result<void> write(AOTInductorStreamHandle stream) {
-    std::vector<AtenTensorHandle> all = tensors_.handles;
     detail::WeightsLedger& ledger = access().ledger();
-    std::vector<char> in_block(all.size(), 0);
+    std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
+    if (ledger.waits) {
+      auto done = access().extract(Buffer::inactive, waiting);
+      if (!done && done.error().code() != Errc::unsupported) return done;
+    }
+    std::vector<char> in_block(expected_.size(), 0);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      if (waiting[i] != nullptr && tensors_.handles[i] == nullptr) {
+        in_block[i] = ledger.staged_in_block[i];
+      }
+    }
+    if (auto done = access().own(waiting, tensors_.handles); !done) return done;
+    std::vector<AtenTensorHandle> all = tensors_.handles;
     std::vector<std::string_view> missing;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (expected_[i].folded || all[i] != nullptr) continue;
@@ -345,15 +415,14 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
     if (auto done = access().settle(); !done) return done;
-    ledger.staged = false;
+    ledger.staged = ledger.waits = false;
     ledger.occupied = true;
     ledger.staged_in_block = std::move(in_block);
     if (auto done = fill_inactive(all, stream); !done) {
-      access().recover();
-      static_cast<void>(access().free_inactive());
+      access().abandon();
       return done;
     }
-    ledger.staged = true;
+    ledger.staged = ledger.waits = true;
     return success();
   }
 
@@ -361,26 +430,7 @@ template <class Runner> class WeightsUpdate {
                              AOTInductorStreamHandle stream) {
     if (auto done = access().prepare_inactive(stream); !done) return done;
     if (auto done = access().give(all); !done) return done;
-    const bool spoils = folding_spoils();
-    if (!spoils || runner_->weights_state() != WeightsState::none) {
-      if (auto done = runner_->fold(true, stream); !done) return done;
-      if (spoils) {
-        if (auto done = access().give(all); !done) return done;
-      }
-    }
-    return access().settle();
-  }
-
-  /// Models that fold the inactive set replace its constants of this kind by copies of the active
-  /// ones, which must be there. Given again, the set counts as not folded, so that the first run
-  /// folds it once more; but what it folded is right all the time.
-  bool folding_spoils() const {
-    bool folded = false, tensors = false;
-    for (const Constant& constant : expected_) {
-      folded |= constant.folded;
-      tensors |= constant.kind == ConstantKind::tensor;
-    }
-    return folded && tensors;
+    return access().fold_inactive(all, stream);
   }
 
   Runner* runner_;

@@ -16,6 +16,12 @@ namespace aoti {
 /// A model has room for two sets of weights: the one it runs on, and one that can take its place.
 enum class Buffer : bool { active, inactive };
 
+/// Whether a device has done all that may still use some memory.
+enum class Waited : bool {
+  here,       ///< It is waited for, where torch's C interface can.
+  by_caller,  ///< The caller has waited for it, on whatever streams runs were.
+};
+
 /// A weight and its name, the FQN in the module that was compiled.
 template <class Tensor> struct Weight {
   std::string name;
@@ -27,6 +33,8 @@ namespace detail {
 /// What the functions on weights have in common.
 template <class Runner> struct WeightsAccess {
   using Runtime = typename Runner::TensorRuntime;
+  using Device = typename Runner::DevicePolicy;
+  using Stream = typename Device::Stream;
   using Exports = abi::ModelExports;
   using Entries = std::vector<abi::ConstantEntry>;
 
@@ -38,17 +46,21 @@ template <class Runner> struct WeightsAccess {
   const std::string& origin() const { return runner.origin(); }
 
   /// Calls `body` between the begin and the end of an event.
-  template <class Body> Result<void> observed(Event event, Body&& body) const {
+  template <class Body>
+  Result<void> observed(Event event, Body&& body, std::size_t constants = 0,
+                        bool inactive = false) const {
     Watch watch{runner.observer_, event};
+    watch.about(constants, inactive);
     Result<void> done = body();
     watch.ended(done);
     return done;
   }
 
   /// As alone(), while nobody else changes the weights.
-  template <class Body> Result<void> changing(const char* operation, Body&& body) const {
+  template <class Body>
+  Result<void> changing(const char* operation, Stream stream, Body&& body) const {
     if (runner.updating_.exchange(true)) return updating();
-    auto done = alone(operation, body);
+    auto done = alone(operation, stream, body);
     runner.updating_.store(false);
     return done;
   }
@@ -56,13 +68,14 @@ template <class Runner> struct WeightsAccess {
     return {Errc::bad_state, origin(), "an update of the weights is open, or a change goes on"};
   }
 
-  /// Calls `body(stream)` as the runner's only user, on its device.
-  template <class Body> Result<void> alone(const char* operation, Body&& body) const {
+  /// Calls `body(native stream)` as the runner's only user, on its device.
+  template <class Body>
+  Result<void> alone(const char* operation, Stream stream, Body&& body) const {
     return guard(Errc::model_threw, operation, [&]() -> Result<void> {
       if (container().handle() == nullptr) return runner.gone();
       const Occupancy occupancy{Runner::detects_concurrent_use ? &runner.busy_ : nullptr};
       if (!occupancy.entered()) return runner.busy();
-      return runner.on_device(body);
+      return runner.on_device(stream, body);
     });
   }
 
@@ -155,7 +168,7 @@ template <class Runner> struct WeightsAccess {
   Result<void> swap() const {
     WeightsLedger& ledger = this->ledger();
     if (!ledger.staged) {
-      return Error{Errc::bad_state, origin(), "there is no second set of weights to swap to"};
+      return no_second_set();
     }
     if (auto done = swap_sets(); !done) return done;
     std::swap(ledger.in_block, ledger.staged_in_block);
@@ -166,6 +179,7 @@ template <class Runner> struct WeightsAccess {
       if (exports.get_last_error == nullptr) runner.run_ = exports.run;
     }
     ledger.block_active = !ledger.block_active;
+    ledger.waits = false;
     ledger.staged = ledger.state != WeightsState::none;  // the old set stays, if there was one
     ledger.occupied = ledger.staged;
     if (ledger.state == WeightsState::none) {
@@ -175,23 +189,87 @@ template <class Runner> struct WeightsAccess {
     return success();
   }
 
+  Error no_second_set() const {
+    return {Errc::bad_state, origin(), "there is no second set of weights"};
+  }
+
   Result<void> swap_sets() const {
     const auto call = [&] { return container().template call<&Exports::swap_constant_buffer>(); };
     return runner.gate_.get() != nullptr ? runner.gate_.get()->change(call) : call();
   }
 
+  /// Folds the inactive set, which has just been given these tensors, or has had them for long.
+  Result<void> fold_inactive(const std::vector<AtenTensorHandle>& all,
+                             AOTInductorStreamHandle stream) const {
+    const bool spoils = folding_spoils();
+    if (!spoils || runner.weights_state() != WeightsState::none) {
+      if (auto done = runner.fold(true, stream); !done) return done;
+      if (spoils) {
+        if (auto done = give(all); !done) return done;
+      }
+    }
+    return settle();
+  }
+
+  /// Models that fold the inactive set replace its constants of this kind by copies of the active
+  /// ones, which must be there. Given again, the set counts as not folded, so that the first run
+  /// folds it once more; but what it folded is right all the time.
+  bool folding_spoils() const {
+    bool folded = false, tensors = false;
+    for (const Constant& constant : constants()) {
+      folded |= constant.folded;
+      tensors |= constant.kind == ConstantKind::tensor;
+    }
+    return folded && tensors;
+  }
+
+  /// Gives an inactive set up whose writing or folding failed.
+  void abandon() const {
+    ledger().staged = ledger().waits = false;
+    recover();
+    static_cast<void>(free_inactive());
+  }
+
+  /// Folds anew what waits in the inactive set, or was swapped out.
+  Result<void> fold_staged(AOTInductorStreamHandle stream) const {
+    if (!ledger().staged) return no_second_set();
+    std::vector<AtenTensorHandle> handles;
+    OwnedHandles<Runtime> all{constants().size()};
+    if (folding_spoils()) {
+      if (auto done = extract(Buffer::inactive, handles); !done) return done;
+      if (auto done = own(handles, all.handles); !done) return done;
+    }
+    auto done = fold_inactive(all.handles, stream);
+    if (!done) abandon();
+    return done;
+  }
+
+  /// Makes handles of one's own for those tensors that have none yet: the model's go when it is
+  /// given others.
+  Result<void> own(const std::vector<AtenTensorHandle>& tensors,
+                   std::vector<AtenTensorHandle>& owned) const {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      if (tensors[i] == nullptr || owned[i] != nullptr) continue;
+      owned[i] = Runtime::share(Runtime::peek(tensors[i]));
+      if (owned[i] == nullptr) return Error{Errc::out_of_memory};
+    }
+    return success();
+  }
+
   /// Frees what only the inactive set uses.
-  Result<void> free_inactive() const {
+  Result<void> free_inactive(Waited waited = Waited::here) const {
     WeightsLedger& ledger = this->ledger();
     if (!ledger.occupied) return success();
-    if (auto done = Runner::DevicePolicy::synchronize(runner.device_); !done) return done;
+    if (waited == Waited::here) {
+      if (auto done = Device::synchronize(runner.device_); !done) return done;
+    }
     if (keeps_tensors()) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
       if (auto done = extract(Buffer::active, active); !done) return done;
       if (auto done = give(active); !done) return done;
     }
-    ledger.staged = ledger.occupied = false;
+    ledger.staged = ledger.waits = ledger.occupied = false;
     bool block_used = false;
     for (const char in_block : ledger.in_block) block_used |= in_block != 0;
     if (ledger.block && !ledger.block_active && block_used) return success();
@@ -214,11 +292,32 @@ template <class Runner> struct WeightsAccess {
     }
   }
 
-  /// Waits for copies and folds that were queued, where the device can be waited for.
+  /// Waits for the copies and folds of an update: for the device, or where that cannot be, for the
+  /// stream that is current.
   Result<void> settle() const {
-    auto done = Runner::DevicePolicy::synchronize(runner.device_);
-    if (!done && done.error().code() != Errc::unsupported) return done;
-    return success();
+    auto done = Device::synchronize(runner.device_);
+    if (done || done.error().code() != Errc::unsupported) return done;
+    return wait_for_stream();
+  }
+
+  /// A copy to the CPU ends once all is done that its stream had queued.
+  Result<void> wait_for_stream() const {
+    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
+    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
+    const std::int64_t one = 1;
+    const auto dtype = static_cast<std::int32_t>(DType::float32);
+    OwnedHandles<Runtime> ends{2};
+    AtenTensorHandle* const to = &ends.handles[0];
+    AtenTensorHandle* const from = &ends.handles[1];
+    if (make != nullptr && copy != nullptr &&
+        make(1, &one, &one, dtype, static_cast<std::int32_t>(DeviceType::cpu), 0, to) == 0 &&
+        make(1, &one, &one, dtype, static_cast<std::int32_t>(Device::type), runner.device_.value,
+             from) == 0 &&
+        copy(*to, *from, 0) == 0) {
+      return success();
+    }
+    return Error{Errc::unsupported, origin(),
+                 concat({"waiting for the device: ", Runtime::last_error()})};
   }
 
   /// Models read the folded constants of the inactive set when they are given others, through null
@@ -270,30 +369,41 @@ Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
 template <class Runner> Result<void> swap_weights(Runner& runner) {
   const detail::WeightsAccess<Runner> access{runner};
   return access.observed(Event::swap, [&] {
-    return access.changing("swap_weights", [&](AOTInductorStreamHandle) { return access.swap(); });
+    return access.changing("swap_weights", {},
+                           [&](AOTInductorStreamHandle) { return access.swap(); });
   });
 }
 
-/// Computes the folded constants anew, after weights that the model shares were written to.
+/// Computes the folded constants of a set anew, after weights that the model shares were written
+/// to. Those of the active set are queued on the stream; those of the inactive one are there on
+/// return, and where folding them fails, that set is given up.
 /// Wraps AOTInductorModelContainerRunConstantFolding.
-/// @errors bad_state (an exclusive runner is in use, or there are no weights), model_failed
-template <class Runner> Result<void> fold_weights(Runner& runner) {
+/// @errors bad_state (an exclusive runner is in use, or there is no such set), model_failed; those
+///         of the device policy's `enter`
+template <class Runner>
+Result<void> fold_weights(Runner& runner, Buffer buffer = Buffer::active,
+                          typename Runner::Stream stream = {}) {
   const detail::WeightsAccess<Runner> access{runner};
-  return access.changing("fold_weights", [&](AOTInductorStreamHandle stream) -> Result<void> {
-    if (runner.weights_state() != WeightsState::none) return access.fold(stream);
+  const auto fold = [&](AOTInductorStreamHandle native) -> Result<void> {
+    if (buffer == Buffer::inactive) return access.fold_staged(native);
+    if (runner.weights_state() != WeightsState::none) return access.fold(native);
     return Error{Errc::bad_state, runner.origin(), "the model has no weights yet"};
-  });
+  };
+  return access.changing("fold_weights", stream, fold);
 }
 
 /// Frees the memory of the set that the runner does not run on.
 /// Wraps AOTInductorModelContainerFreeInactiveConstantBuffer.
-/// @errors bad_state (an exclusive runner is in use), model_failed
-template <class Runner> Result<void> free_inactive_weights(Runner& runner) {
+/// @param waited torch's C interface cannot wait for an XPU or MPS device: there the caller does,
+///        by torch::xpu::synchronize() say, and tells so
+/// @errors bad_state (an exclusive runner is in use), model_failed; those of the device policy's
+///         `synchronize`
+template <class Runner>
+Result<void> free_inactive_weights(Runner& runner, Waited waited = Waited::here) {
   const detail::WeightsAccess<Runner> access{runner};
-  return access.observed(Event::free, [&] {
-    return access.changing("free_inactive_weights",
-                           [&](AOTInductorStreamHandle) { return access.free_inactive(); });
-  });
+  const auto body = [&](AOTInductorStreamHandle) { return access.free_inactive(waited); };
+  return access.observed(
+      Event::free, [&] { return access.changing("free_inactive_weights", {}, body); }, 0, true);
 }
 
 }  // namespace aoti

@@ -35,6 +35,7 @@ struct Libtorch {
   static DeviceType device(const at::Tensor& tensor) {
     return static_cast<DeviceType>(tensor.device().type());
   }
+  static int device_index(const at::Tensor& tensor) { return tensor.device().index(); }
   [[gnu::always_inline]] static std::span<const std::int64_t> sizes(const at::Tensor& tensor) {
     return {tensor.sizes().data(), tensor.sizes().size()};
   }
