@@ -147,9 +147,10 @@ TEST_F(Convolutions, OfOtherTypes) {
       expect_alike({{2, 4, 9, 8}, {6, 2, 3, 3}, {2}, {1}, {1}, false, {0}, 2}, dtype, lie, lie,
                    false);
       // Torch rounds each sum to half here.
-      if (dtype == at::kDouble)
+      if (dtype == at::kDouble) {
         expect_alike({{2, 4, 5, 4}, {4, 3, 3, 3}, {2}, {1}, {1}, true, {1}}, dtype, lie, Lie::dense,
                      true);
+      }
       expect_alike({{1, 2, 4, 5, 6}, {3, 2, 2, 3, 2}, {1}, {0}, {1}}, dtype, lie, Lie::dense, true);
     }
   }
