@@ -133,6 +133,32 @@ TEST_F(Attentions, OfOtherLayouts) {
   expect_alike({at::randn({1, 1, 3, 8}).transpose(1, 2), k.slice(0, 0, 1), v.slice(0, 0, 1)});
 }
 
+// Of narrow ones, which torch rounds between the two products, it is that of float32, rounded.
+TEST_F(Attentions, OfOtherTypes) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kHalf, at::kBFloat16}) {
+    const at::Tensor q = interleaved(2, 4, 5, 8).to(dtype), k = at::randn({2, 4, 7, 8}).to(dtype),
+                     v = at::randn({2, 4, 7, 8}).to(dtype), m = at::randn({5, 7}).to(dtype);
+    for (const bool causal : {false, true}) {
+      if (dtype == at::kDouble) {
+        expect_alike({q, k, v, {}, causal});
+        expect_alike({q, k, v, m, causal});
+        continue;
+      }
+      const auto wide = [](const at::Tensor& tensor) { return tensor.to(at::kFloat); };
+      const auto [wanted, sums] = at::_scaled_dot_product_flash_attention_for_cpu(
+          wide(q), wide(k), wide(v), 0, causal, wide(m));
+      Twin query = twin(q), key = twin(k), value = twin(v), mask = twin(m);
+      AtenTensorHandle added = mask.of_native(), outs[2] = {};
+      ASSERT_EQ(native_function<Flash>()(query.of_native(), key.of_native(), value.of_native(), 0,
+                                         causal, &added, nullptr, &outs[0], &outs[1]),
+                0);
+      const aoti::Tensor found = taken_native(outs[0]), found_sums = taken_native(outs[1]);
+      EXPECT_TRUE(assert_close(torch_of(found), wanted.to(dtype)));
+      EXPECT_TRUE(assert_close(torch_of(found_sums), sums));
+    }
+  }
+}
+
 TEST_F(Attentions, RefuseWhatDoesNotFit) {
   const auto refusal = [](const at::Tensor& q, const at::Tensor& k, double dropout = 0) {
     Twin query = twin(q), key = twin(k);
@@ -143,8 +169,8 @@ TEST_F(Attentions, RefuseWhatDoesNotFit) {
     return aoti::NativeOnednn::last_error().substr(std::string{Flash::symbol}.size());
   };
   EXPECT_EQ(refusal(at::rand({1, 2, 3, 4}), at::rand({1, 2, 3, 5})), ": the sizes do not match");
-  EXPECT_EQ(refusal(at::rand({1, 2, 3, 4}, at::kDouble), at::rand({1, 2, 3, 4}, at::kDouble)),
-            ": only for float32 on oneDNN");
+  EXPECT_EQ(refusal(at::ones({1, 2, 3, 4}, at::kInt), at::ones({1, 2, 3, 4}, at::kInt)),
+            ": not for this dtype on oneDNN");
   EXPECT_EQ(refusal(at::rand({1, 2, 3, 4}), at::rand({1, 2, 3, 4}), 0.1), ": there is no dropout");
 }
 

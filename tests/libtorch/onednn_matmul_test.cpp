@@ -175,8 +175,21 @@ TEST_P(Products, OfBatches) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Onednn, Products, testing::Values(at::kFloat, at::kDouble, at::kBFloat16),
+INSTANTIATE_TEST_SUITE_P(Onednn, Products,
+                         testing::Values(at::kFloat, at::kDouble, at::kBFloat16, at::kHalf),
                          [](const auto& test) { return std::string{c10::toString(test.param)}; });
+
+TEST(Product, OfIntegersIsAdded) {
+  for (const at::ScalarType dtype : {at::kLong, at::kInt, at::kShort, at::kChar, at::kByte}) {
+    Twin a = twin(at::randint(0, 100, {4, 8}).to(dtype)),
+         b = twin(at::randint(0, 100, {8, 5}).to(dtype));
+    Twin self = twin(at::randint(0, 100, {5}).to(dtype)), out = twin(at::empty({4, 5}, dtype));
+    ASSERT_EQ(native_function<imported::cpu_addmm_out>()(out.of_native(), self.of_native(),
+                                                         a.of_native(), b.of_native(), 3, -2),
+              0);
+    EXPECT_TRUE(assert_close(out.torch, at::addmm(self.torch, a.torch, b.torch, 3, -2))) << dtype;
+  }
+}
 
 TEST(Product, OfTwoPairsIsAdded) {
   Twin a = twin(at::rand({4, 8})), b = twin(at::rand({8, 5})), c = twin(at::rand({4, 6}));
@@ -217,7 +230,7 @@ TEST(Product, RefusesWhatDoesNotFit) {
   Twin whole = twin(at::ones({8, 5}, at::kLong));
   EXPECT_NE(mm(out.of_native(), a.of_native(), whole.of_native()), 0);
   EXPECT_EQ(aoti::NativeOnednn::last_error(), "aoti_torch_cpu_mm_out: the dtypes differ");
-  Twin n = twin(at::ones({4, 4}, at::kLong));
+  Twin n = twin(at::ones({4, 4}, at::kBool));
   EXPECT_NE(mm(n.of_native(), n.of_native(), n.of_native()), 0);
   EXPECT_EQ(aoti::NativeOnednn::last_error(),
             "aoti_torch_cpu_mm_out: not for this dtype on oneDNN");

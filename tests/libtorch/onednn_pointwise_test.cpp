@@ -19,6 +19,7 @@ const std::vector<Function> functions = {{"none"},
                                          {"tanh"},
                                          {"swish"},
                                          {"hardswish"},
+                                         {"hardsigmoid"},
                                          {"hardtanh", {-0.2, 0.3}},
                                          {"gelu", {}, "none"},
                                          {"gelu", {}, "tanh"}};
@@ -71,13 +72,15 @@ TEST(Pointwise, LinearLayers) {
     Sizes result = sizes;
     result.back() = 12;
     Twin other = twin(at::randn(result));
-    expect_alike(
-        [&](bool torch, AtenTensorHandle* out) {
-          AtenTensorHandle b = of(bias, torch);
-          return function_of<imported::cpu__linear_pointwise_binary>(torch)(
-              of(x, torch), of(other, torch), of(weight, torch), &b, "add", out);
-        },
-        "add");
+    for (const char* operation : {"add", "sub"}) {
+      expect_alike(
+          [&](bool torch, AtenTensorHandle* out) {
+            AtenTensorHandle b = of(bias, torch);
+            return function_of<imported::cpu__linear_pointwise_binary>(torch)(
+                of(x, torch), of(other, torch), of(weight, torch), &b, operation, out);
+          },
+          operation);
+    }
   }
 }
 
