@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -124,7 +125,9 @@ TEST_P(RunnerUpstream, TakesInactiveWeightsAndSwaps) {
     ASSERT_TRUE(good(update.expect_all()));
     ASSERT_TRUE(good(update.stage()));
     expect_same();
-    theirs->run_const_fold(true);
+    // By this torch's takes constants that are plain tensors back from the active set, also where
+    // there is nothing to fold.
+    if (std::string_view{GetParam()} == "folding") theirs->run_const_fold(true);
     ASSERT_TRUE(good(aoti::fold_weights(*ours, Buffer::inactive)));
     theirs->swap_constant_buffer();
     ASSERT_TRUE(good(aoti::swap_weights(*ours)));

@@ -26,6 +26,8 @@ def without_observer(text: str) -> str:
     assert count == FORMS + 1, f"{count} events"
     text, count = re.subn(r"\n *watch\.ended\((outputs|done)\);", "", text)
     assert count == FORMS + 1, f"{count} ends of events"
+    text, count = re.subn(r"\n *watch\.about\(count, inactive\);", "", text)
+    assert count == 1, f"{count} details"
     text, count = re.subn(r"watch\.failed\(\s*(Error\{[^;]*\})\);", r"\1;", text)
     assert count == 1, f"{count} refusals"
     text, count = re.subn(r"auto (outputs|done) = ([^;]*(?:\{[^}]*\}[^;]*)*);\n *return \1;", r"return \2;", text)

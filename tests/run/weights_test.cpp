@@ -256,6 +256,38 @@ TEST_F(Weights, AreStagedInSteps) {
   }
 }
 
+TEST_F(Weights, ThatAreStagedAreFoldedAnew) {
+  for (const std::string& model : keeping) {
+    SCOPED_TRACE(model);
+    Runner runner = opened(package(model));
+    expect_error(aoti::fold_weights(runner, Buffer::inactive), Errc::bad_state, {"no second set"});
+    const auto stage = [&](const FakeTensor& w) {
+      auto update = begun(runner);
+      ASSERT_TRUE(good(update.share("layer.w", w)));
+      ASSERT_TRUE(good(update.set("t", eight(30))));
+      ASSERT_TRUE(good(update.stage()));
+    };
+    const FakeTensor mine = eight(10);
+    const auto write = [&](float value) {
+      for (int i = 0; i < 8; ++i) static_cast<float*>(mine.data())[i] = value;
+    };
+    stage(mine);
+    write(11);
+    ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::inactive)));
+    EXPECT_EQ(output(runner), at_first);
+    write(666);
+    expect_error(aoti::fold_weights(runner, Buffer::inactive), Errc::model_failed);
+    EXPECT_EQ(output(runner), at_first);
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+    write(10);
+    stage(mine);
+    write(11);
+    ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::inactive)));
+    ASSERT_TRUE(good(aoti::swap_weights(runner)));
+    EXPECT_EQ(output(runner), y(11, 2, 30));
+  }
+}
+
 TEST_F(Weights, AreReadWithoutACopy) {
   for (const std::string& model : keeping) {
     Runner runner = opened(package(model));
