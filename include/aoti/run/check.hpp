@@ -137,8 +137,8 @@ template <class Device, class Runtime>
                  ", expected one on ", to_string(Device::type), ":", device.value});
 }
 template <class Device, class Runtime>
-[[gnu::always_inline]] bool is_elsewhere(const typename Runtime::Tensor& tensor,
-                                         DeviceIndex device) {
+[[gnu::always_inline]] inline bool is_elsewhere(const typename Runtime::Tensor& tensor,
+                                                DeviceIndex device) {
   return !device.is_current() && Runtime::is_strided_on(tensor, Device::type) &&
          Runtime::device_index(tensor) != device.value;
 }
