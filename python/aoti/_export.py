@@ -9,6 +9,7 @@ embeds them in the image.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -284,23 +285,33 @@ def _exported(model: Model) -> ExportedProgram:
 def _tune(name: str, model: Model, directory: str) -> list[Any]:
     """As `_compile`, of the fastest way to compile it."""
     from ._model import load
-    from ._tune import fastest
+    from ._tune import Example, fastest
 
     ep = _exported(model)
     args, kwargs = ep.example_inputs
     if any(isinstance(leaf, torch.Tensor) and not leaf.is_cpu for leaf in pytree.tree_leaves((args, kwargs))):
         raise ValueError("tune: expected a model for the CPU")
 
+    state = {**ep.state_dict, **ep.constants}
+    written = {fqn: state[fqn] for fqn in _mutated(ep)}
+    before = {fqn: tensor.detach().clone() for fqn, tensor in written.items()}
+
+    def restored() -> None:
+        for fqn, tensor in written.items():
+            tensor.copy_(before[fqn])
+
     def compile_with(options: Mapping[str, Any], folder: str) -> tuple[list[Any], Callable[[], Any]]:
-        files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+        try:
+            files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+        finally:
+            restored()  # compiling may run the program
         path = Path(folder) / "candidate.pt2"
         _write(path, {name: files}, {})
-        compiled = load(path, threads=torch.get_num_threads())
-        return files, lambda: compiled(*args, **kwargs)
+        return files, load(path, threads=torch.get_num_threads())
 
     with torch.no_grad():
-        expected = ep.module()(*args, **kwargs)
-        files, tried = fastest(compile_with, expected, directory, f"tuning {name}")
+        expected = Example(ep.example_inputs)(copy.deepcopy(ep.module()))
+        files, tried = fastest(compile_with, Example(ep.example_inputs), expected, directory, f"tuning {name}")
     _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
     return files
 
