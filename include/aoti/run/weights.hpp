@@ -210,10 +210,12 @@ template <class Runner> class WeightsUpdate {
                                    to_string(constant.dtype)}));
     }
     const DeviceType device = Runtime::device(tensor);
-    if (device != Runner::DevicePolicy::type && device != DeviceType::cpu) {
-      return wrong(Errc::constant_device, constant,
-                   detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
-                                   to_string(Runner::DevicePolicy::type), " or cpu"}));
+    constexpr DeviceType expected = Runner::DevicePolicy::type;
+    if (device != expected && device != DeviceType::cpu) {
+      return wrong(
+          Errc::constant_device, constant,
+          detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
+                          to_string(expected), expected == DeviceType::cpu ? "" : " or cpu"}));
     }
     if (!constant.described) {
       return wrong(Errc::unsupported, constant,
