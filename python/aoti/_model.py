@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import operator
 import os
@@ -54,6 +55,23 @@ class ThreadsWarning(UserWarning):
     """A model runs with another number of threads than it was compiled for, which can cost half of its speed."""
 
 
+class _CallSignature:
+    """`inspect.signature` of a model: its arguments as it was exported; those by position have no other way."""
+
+    def __get__(self, model: CompiledModel | None, owner: type) -> inspect.Signature:
+        text = "" if model is None else model._call_spec[0]
+        if not text or model is None:
+            raise AttributeError("__signature__")
+        spec = _tree(text)
+        names = [argument["name"] for argument in model._arguments]
+        args, kwargs = pytree.tree_unflatten(names if len(names) == spec.num_leaves else [""] * spec.num_leaves, spec)
+        texts = [name if isinstance(name, str) and name.isidentifier() else f"_{i}" for i, name in enumerate(args)]
+        return inspect.Signature(
+            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in texts]
+            + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in kwargs]
+        )
+
+
 class CompiledModel(_C.Model):
     """A compiled model, called as the exported module was; made by `load`.
 
@@ -67,6 +85,8 @@ class CompiledModel(_C.Model):
     TypeError, and a tensor that is not laid out as the example was an InputError; where the package does not tell that the
     model writes, it writes into the one, and what it writes into the other is lost.
     """
+
+    __signature__ = _CallSignature()
 
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, tensors)) or "…" for tensors in (self.inputs, self.outputs))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import inspect
 import io
 import json
 import os
@@ -182,6 +183,11 @@ def test_it_tells_of_itself(add):
     assert [str(tensor) for tensor in add.inputs] == ["a: float32[8] on cpu", "b: float32[8] on cpu"]
     assert add.outputs[0].shape == (8,) and add.device == "cpu" and "AOTI_DEVICE_KEY" in add.metadata
     assert aoti.load(package("nested")).inputs[0].shape == ("batch 1..64", 3)
+    assert str(inspect.signature(add)) == "(a, b, /)"
+    assert str(inspect.signature(aoti.load(package("nested")))) == "(x, /, *, scale)"
+    for described in (aoti.CompiledModel.device, aoti.CompiledModel.metadata, aoti.drop_in.AOTIModelPackageLoader.get_metadata):
+        assert described.__doc__
+    assert "threads" in aoti.__doc__ and "tune" in aoti.__doc__ and "two capsules" in aoti.drop_in.__doc__
     plain = aoti.load(package("mlp_plain"))  # written by torch's own function
     assert plain.inputs == [] and plain(torch.ones(4, 64)).shape == (4, 8)
 
