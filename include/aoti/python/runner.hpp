@@ -37,7 +37,7 @@ inline void* pointer_in(py::handle capsule, const char* what) {
 }
 
 /// What has keys; pybind11 looks for another overload where an argument is none.
-class Mapping : public py::object {
+class __attribute__((visibility("hidden"))) Mapping : public py::object {
  public:
   PYBIND11_OBJECT(Mapping, py::object, is_mapping)
   static bool is_mapping(PyObject* object) {
@@ -223,10 +223,10 @@ inline void bind_base(py::module_& module) {
       .def("update_constant_buffer", update, py::arg("tensor_map"), py::arg("use_inactive"),
            py::arg("validate_full_updates"), py::arg("user_managed") = false,
            "Replaces weights by name: all of the map, or none where this raises.");
-  static PyMethodDef method{
-      "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
-      METH_FASTCALL | METH_KEYWORDS,
-      "run($self, inputs, stream_handle=None)\n--\n\nRuns on a sequence of tensors and returns a list."};
+  static PyMethodDef method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
+                            METH_FASTCALL | METH_KEYWORDS,
+                            "run($self, inputs, stream_handle=None)\n--\n\nRuns on a sequence of "
+                            "tensors and returns a list."};
   base.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(base.ptr()), &method));
 }
