@@ -242,6 +242,9 @@ def load(
 
     Models do not survive a fork of the process while another thread runs one, or after they ran with several threads:
     a run in the child may wait for ever. Start processes that run models with `multiprocessing`'s "spawn".
+
+    When the process ends, daemon threads that are in a call stay there. Torch itself does not survive threads that free
+    tensors at that time, or are in an operator written in Python: join them before.
     """
     content, in_memory = source_of(source)
     check_threads(threads)
