@@ -79,7 +79,8 @@ def _tuned(metadata: Mapping[str, str]) -> list[str]:
     tuned = json_of(metadata, TUNED_KEY)
     with reading(TUNED_KEY):
         return [
-            f"{row['name']}: " + (row["failed"] if "failed" in row else f"{row['microseconds']:,} µs, {tuned['threads']} threads")
+            f"{row['name']}: "
+            + (row["failed"] if "failed" in row else f"{row['microseconds']:,} µs, {tuned['threads']} threads")
             for row in tuned.get("tried", [])
         ]
 

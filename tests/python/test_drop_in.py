@@ -45,7 +45,7 @@ def test_every_name_is_there():
 
 
 def overloads(function):
-    """The signatures that a function tells, which pybind11's do in their docstrings: lists of (name, type, has a default)."""
+    """The signatures that a function tells, pybind11's in their docstrings: lists of (name, type, has a default)."""
     texts = re.findall(r"^(?:\d+\. )?\w+(\(.*\)) ?(?:-> .*)?$", function.__doc__, re.MULTILINE)
     if function.__text_signature__:
         texts = [function.__text_signature__.replace("$", "")]
@@ -90,6 +90,19 @@ def test_every_overload_is_there():
                 assert any(accepts(own, signature) for own in overloads(our_function)), (name, our_function, signature)
                 compared += 1
     assert compared > 40
+
+
+def test_the_stubs_are_complete():
+    source = Path(__file__).resolve().parents[2] / "python" / "aoti" / "_C.pyi"
+    stubs = {node.name: node for node in ast.parse(source.read_text()).body if hasattr(node, "name")}
+    methods = {name: {f.name for f in getattr(node, "body", []) if hasattr(f, "name")} for name, node in stubs.items()}
+    for name, value in vars(aoti._C).items():
+        if name.startswith("__"):
+            continue
+        assert name in stubs
+        if isinstance(value, type):
+            known = methods[name].union(*(methods[base.id] for base in stubs[name].bases))
+            assert {m for m in vars(value) if not m.startswith(("__", "_pybind11"))} <= known
 
 
 def test_a_package_runs(module):

@@ -185,7 +185,7 @@ def test_it_tells_of_itself(add):
     assert aoti.load(package("nested")).inputs[0].shape == ("batch 1..64", 3)
     assert str(inspect.signature(add)) == "(a, b, /)"
     assert str(inspect.signature(aoti.load(package("nested")))) == "(x, /, *, scale)"
-    for described in (aoti.CompiledModel.device, aoti.CompiledModel.metadata, aoti.drop_in.AOTIModelPackageLoader.get_metadata):
+    for described in (aoti.CompiledModel.device, aoti.CompiledModel.metadata, aoti.drop_in.AOTIModelPackageLoader.run):
         assert described.__doc__
     assert "threads" in aoti.__doc__ and "tune" in aoti.__doc__ and "two capsules" in aoti.drop_in.__doc__
     plain = aoti.load(package("mlp_plain"))  # written by torch's own function
