@@ -8,9 +8,12 @@
 #include <aoti/runtime/native.hpp>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #if __has_include(<ATen/core/Tensor.h>)
+#include <ATen/Parallel.h>
+
 #include <aoti/runtime/libtorch_operators.hpp>
 #endif
 #if defined(AOTI_INSPECT_ONEDNN)  // headers of oneDNN's are among libtorch's too
@@ -62,6 +65,15 @@ std::string describe(const aoti::TensorSpec& tensor, const aoti::ModelSpec& spec
     text += (i == 0 ? " in order " : ",") + std::to_string(tensor.order[i]);
   }
   return text;
+}
+
+/// How many threads a model would run with here, as far as that can be told.
+std::string threads() {
+#if __has_include(<ATen/core/Tensor.h>)
+  return std::to_string(at::get_num_threads());
+#else
+  return std::to_string(std::thread::hardware_concurrency());
+#endif
 }
 
 void print_constants(const Runner& runner) {
@@ -128,7 +140,8 @@ void print_model(const aoti::Package& package, const std::string& name) {
   auto model = package.model(name);
   if (!model) return line("unreadable", model.error().message());
   for (const auto& [key, value] : model.value().metadata.items) {
-    if (key != aoti::ModelSpec::metadata_key) line(key.c_str(), value);
+    if (key == aoti::ModelSpec::metadata_key) continue;
+    line(key.c_str(), key == "aoti.threads" ? value + " (this machine: " + threads() + ")" : value);
   }
   line("image", std::to_string(model.value().image.size()) + " bytes");
   line("weights beside", std::to_string(model.value().weights.size()) + " bytes");

@@ -5,6 +5,12 @@
     result = model(x)                                      runs it, as the module was called
     print(aoti.inspect("model.pt2"))                       what it holds, takes and returns
 
+    aoti.export(…, tune=True, threads=2)                   compiles in several ways, keeps the fastest at two threads
+    aoti.load(…, threads=2)                                runs with two threads; a ThreadsWarning if it was compiled
+                                                           for another number
+    model(numpy_array)                                     arrays and what else has __dlpack__ are used where they lie
+    with model.update() as u: u["fc.weight"] = tensor      new weights, all at once or not at all
+
 Errors are of the classes in aoti.errors, under aoti.Error. The classes and functions of torch._C._aoti, under their
 names, are in aoti.drop_in.
 """

@@ -1,6 +1,7 @@
 """python -m aoti inspect FILE…: what packages hold, as tables."""
 
 import argparse
+import os
 import sys
 
 import aoti
@@ -14,10 +15,13 @@ def main() -> int:
     failed = False
     for file in parser.parse_args().files:
         try:
-            print(f"{file}\n{aoti.inspect(file)}")
+            print(f"{os.fsencode(file).decode(errors='replace')}\n{aoti.inspect(file)}", flush=True)
         except aoti.Error as error:
             print(error, file=sys.stderr)
             failed = True
+        except BrokenPipeError:  # nobody reads on, as with `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     return int(failed)
 
 

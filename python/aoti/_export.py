@@ -9,6 +9,7 @@ embeds them in the image.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -120,11 +121,11 @@ def export(
         raise ValueError("models: expected a Model or a non-empty dict of name to Model")
     for name, model in models.items():
         _check_model(name, model)
+    _check_mapping("extra", extra)
     extra = dict(extra or {})
     for name, content in extra.items():
         _check_extra(name, content)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads: expected a number from 1, got {threads!r}")
+    check_threads(threads)
 
     with _threads_set(threads), tempfile.TemporaryDirectory(prefix="aoti-") as work:
         files: dict[str, list[Any]] = {}
@@ -143,7 +144,9 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     {"version": 1, "inputs": [tensor, ...], "outputs": [tensor, ...]}
 
     inputs: the tensors among the arguments, positional ones first, in the order in which the compiled model
-        takes them. Numbers, strings and None among the arguments were compiled in.
+        takes them. One that the model writes to has "mutated": true.
+    arguments: all arguments, flattened; only if some are no tensors. Numbers, strings, None and the like were compiled
+        in: {"name", "value"}, the value as `repr` writes it, null where that does not tell it; tensors: {"name"}.
     outputs: everything that is returned, flattened. Integers, bools and computed floats come back as CPU
         tensors without dimensions, None as no tensor at all, which a null dtype and device say.
     tensor: {"name", "dtype", "device", "shape"} and, unless the memory is row-major contiguous, either
@@ -172,47 +175,72 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
     has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
     """
+    return _spec(ep, _mutated(ep)[1])
+
+
+def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
     signature = ep.graph_signature
     values = {node.name: node.meta["val"] for node in ep.graph.nodes if "val" in node.meta}
     symbols = _symbol_names(values.values())
 
-    inputs = []
+    inputs: list[dict[str, Any]] = []
+    arguments: list[dict[str, Any]] = []
     for item in signature.input_specs:
         if item.kind is not InputKind.USER_INPUT:
             continue
         if isinstance(item.arg, TensorArgument):
             name = item.arg.name
+            arguments.append({"name": name})
             inputs.append(_tensor(f"input '{name}'", name, values[name], ep, symbols))
+            if name in mutated:
+                inputs[-1]["mutated"] = True
             if None in inputs[-1].get("strides", ()):
                 raise ValueError(
                     f"input '{name}': its memory has gaps whose size depends on a dynamic dimension, which cannot "
                     "be checked; export with a contiguous example"
                 )
-        elif not isinstance(item.arg, ConstantArgument):
+        elif isinstance(item.arg, ConstantArgument):
+            arguments.append({"name": item.arg.name, "value": constant_text(item.arg.value)})
+        else:
             raise ValueError(
                 f"input '{item.arg.name}': a compiled model takes tensors only; pass the number as a tensor, "
                 "or export it as a constant"
             )
 
     outputs: list[dict[str, Any]] = []
-    arguments = [item.arg for item in signature.output_specs if item.kind is OutputKind.USER_OUTPUT]
-    for argument, name in zip(arguments, _output_names(arguments, ep.call_spec.out_spec)):
+    returned = [item.arg for item in signature.output_specs if item.kind is OutputKind.USER_OUTPUT]
+    for argument, name in zip(returned, _output_names(returned, ep.call_spec.out_spec)):
         what = f"output '{name}'"
         if isinstance(argument, TensorArgument):
             outputs.append(_tensor(what, name, values[argument.name], ep, symbols))
         else:
             outputs.append(_scalar(what, name, argument))
-    return {"version": SPEC_VERSION, "inputs": inputs, "outputs": outputs}
+    described = {"version": SPEC_VERSION, "inputs": inputs, "outputs": outputs}
+    return described if len(arguments) == len(inputs) else {**described, "arguments": arguments}
+
+
+def constant_text(value: Any) -> str | None:
+    """A value that can be compiled in, as the spec has it; None where its text does not tell it from others."""
+    plain = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
+    return repr(value) if isinstance(value, plain) else None
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
+    if "\0" in str(target):
+        raise ValueError("path: embedded null byte")
+    try:
+        str(target).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"path: expected a name in UTF-8, got {str(target)!r}") from None
     if target.suffix != ".pt2":
         raise ValueError(f"path: expected a file name that ends in .pt2, got '{target}'")
     if not target.parent.is_dir():
         raise ValueError(f"path: '{target.parent}' is not a directory")
     if target.is_dir():
         raise ValueError(f"path: '{target}' is a directory")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"path: no file can be written into '{target.parent}'")
     return target
 
 
@@ -235,6 +263,8 @@ def _check_model(name: Any, model: Any) -> None:
         )
     if not isinstance(model.args, (tuple, list)):
         raise ValueError(f"{where}: args: expected a tuple, got {type(model.args).__name__}")
+    for what in ("kwargs", "options", "metadata"):
+        _check_mapping(f"{where}: {what}", getattr(model, what))
     for key in model.options or {}:
         if key in _RESERVED_OPTIONS:
             raise ValueError(f"{where}: option '{key}' is set by export(); metadata goes into Model.metadata")
@@ -245,6 +275,11 @@ def _check_model(name: Any, model: Any) -> None:
             raise ValueError(f"{where}: metadata: expected text for text, got {key!r}: {value!r}")
         if key.startswith("aoti."):
             raise ValueError(f"{where}: metadata: keys that start with 'aoti.' are reserved, got '{key}'")
+
+
+def _check_mapping(what: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{what}: expected a dict or None, got {value!r}")
 
 
 def _has_option(key: str) -> bool:
@@ -262,6 +297,13 @@ def _check_extra(name: Any, content: Any) -> None:
         raise ValueError(f"extra: expected a relative path without '..', got {name!r}")
     if not isinstance(content, (str, bytes)):
         raise ValueError(f"extra: '{name}': expected str or bytes, got {type(content).__name__}")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises ValueError for what is no sensible number of threads: each takes memory, and too many end the process."""
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+        raise ValueError(f"threads: expected a number from 1 to {most}, got {threads!r}")
 
 
 @contextmanager
@@ -284,23 +326,33 @@ def _exported(model: Model) -> ExportedProgram:
 def _tune(name: str, model: Model, directory: str) -> list[Any]:
     """As `_compile`, of the fastest way to compile it."""
     from ._model import load
-    from ._tune import fastest
+    from ._tune import Example, fastest
 
     ep = _exported(model)
     args, kwargs = ep.example_inputs
     if any(isinstance(leaf, torch.Tensor) and not leaf.is_cpu for leaf in pytree.tree_leaves((args, kwargs))):
         raise ValueError("tune: expected a model for the CPU")
 
+    state = {**ep.state_dict, **ep.constants}
+    written = {fqn: state[fqn] for fqn in _mutated(ep)[0]}
+    before = {fqn: tensor.detach().clone() for fqn, tensor in written.items()}
+
+    def restored() -> None:
+        for fqn, tensor in written.items():
+            tensor.copy_(before[fqn])
+
     def compile_with(options: Mapping[str, Any], folder: str) -> tuple[list[Any], Callable[[], Any]]:
-        files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+        try:
+            files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+        finally:
+            restored()  # compiling may run the program
         path = Path(folder) / "candidate.pt2"
         _write(path, {name: files}, {})
-        compiled = load(path, threads=torch.get_num_threads())
-        return files, lambda: compiled(*args, **kwargs)
+        return files, load(path, threads=torch.get_num_threads())
 
     with torch.no_grad():
-        expected = ep.module()(*args, **kwargs)
-        files, tried = fastest(compile_with, expected, directory, f"tuning {name}")
+        expected = Example(ep.example_inputs)(copy.deepcopy(ep.module()))
+        files, tried = fastest(compile_with, Example(ep.example_inputs), expected, directory, f"tuning {name}")
     _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
     return files
 
@@ -308,17 +360,18 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
 def _compile(name: str, model: Model, directory: str, ep: ExportedProgram | None = None) -> list[Any]:
     """Returns what Inductor generated: paths under `directory`, and weights that are still in memory."""
     ep = ep or _exported(model)
-    description = spec(ep)
+    mutated, mutated_inputs = _mutated(ep)
+    description = _spec(ep, mutated_inputs)
     options = dict(model.options or {})
     beside = _weights_go_beside(ep, options)
     files = _generate(ep, description, model.metadata, {**options, **(_BESIDE if beside else {})}, directory)
-    constants = _constants(ep, files)
+    constants = _constants(ep, files, mutated)
     if beside and (constants is None or not _weights_size(files)):
         # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
         directory = os.path.join(directory, "embedded")
         os.mkdir(directory)
         files = _generate(ep, description, model.metadata, options, directory)
-        constants = _constants(ep, files)
+        constants = _constants(ep, files, mutated)
     _check_counts(name, description, files)
     if constants is not None:
         _amend_metadata(files, SPEC_KEY, {**description, "constants": constants})
@@ -420,7 +473,7 @@ def _weights_size(files: list[Any]) -> int | None:
     return blobs[0].stat().st_size if len(blobs) == 1 else None
 
 
-def _constants(ep: ExportedProgram, files: list[Any]) -> list[dict[str, Any]] | None:
+def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list[dict[str, Any]] | None:
     """What `spec` documents, or None if the generated C++ does not say it in the way that is known here."""
     source = _generated_source(files)
     if source is None:
@@ -447,12 +500,10 @@ def _constants(ep: ExportedProgram, files: list[Any]) -> list[dict[str, Any]] | 
             position += constant["bytes"]
         if blob is not None and blob != position:
             raise ValueError(f"{blob} bytes of weights, expected {position}")
-        mutated = _mutated(ep)
         for constant in constants:
             if constant["fqn"] in mutated:
                 constant["mutated"] = True
-                mutated.remove(constant["fqn"])
-        if any(tensors[fqn].numel() > 0 for fqn in mutated):
+        if any(tensors[fqn].numel() > 0 for fqn in mutated - {constant["fqn"] for constant in constants}):
             raise ValueError("the program writes to a constant of unknown name")
     except (KeyError, ValueError):
         return None
@@ -506,11 +557,12 @@ def _expect_like(constant: dict[str, Any], tensor: torch.Tensor | None) -> None:
         raise ValueError(f"{constant['fqn']}: the program has another shape or dtype")
 
 
-def _mutated(ep: ExportedProgram) -> set[str]:
-    """The FQNs of what the program writes to."""
+def _mutated(ep: ExportedProgram) -> tuple[set[str], set[str]]:
+    """What the program writes to: the FQNs of weights, and the names of inputs."""
     # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not say it.
     signature = ep.run_decompositions({}).graph_signature
-    return {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
+    weights = {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
+    return weights, set(signature.user_inputs_to_mutate.values())
 
 
 def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | bytes]) -> None:

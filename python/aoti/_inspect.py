@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
+import torch
+
 from . import _C
-from ._export import SPEC_KEY, THREADS_KEY, TUNED_KEY
-from ._model import ConstantInfo, TensorInfo, source_of, tensors_of
+from ._export import SPEC_KEY, TUNED_KEY
+from ._model import ConstantInfo, TensorInfo, json_of, reading, source_of, tensors_of, threads_of
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,20 @@ class ModelInfo:
     """
 
     name: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(repr=False)
     image: int
     weights: int
     refused: str | None
     threads: int | None
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
-    constants: list[ConstantInfo]
+    constants: list[ConstantInfo] = field(repr=False)
 
     def __str__(self) -> str:
         rows = [
             ("runs here", "yes" if self.refused is None else f"no: {self.refused}"),
             ("device", self.metadata.get("AOTI_DEVICE_KEY", "not told")),
-            ("threads", "not told" if self.threads is None else str(self.threads)),
+            ("threads", _threads(self.threads)),
             ("size", f"{self.image:,} bytes of code, {self.weights:,} bytes of weights beside it"),
             *(("tuned", text) for text in _tuned(self.metadata)),
             *(("input", str(tensor)) for tensor in self.inputs),
@@ -54,6 +55,8 @@ class Inspection(list[ModelInfo]):
     def __str__(self) -> str:
         return "\n".join(map(str, self))
 
+    __repr__ = __str__
+
 
 def inspect(source: str | os.PathLike[str] | bytes | BinaryIO) -> Inspection:
     """What a package holds: a list of ModelInfo, which prints as a table. Nothing of the package is run.
@@ -62,34 +65,42 @@ def inspect(source: str | os.PathLike[str] | bytes | BinaryIO) -> Inspection:
 
     Raises PackageError where the file is not what it should be.
     """
-    return Inspection(_info(*described) for described in _C._describe(source_of(source)))
+    return Inspection(_info(*described) for described in _C._describe(*source_of(source)))
+
+
+def _threads(compiled_for: int | None) -> str:
+    if compiled_for is None:
+        return "not told"
+    uses = torch.get_num_threads()
+    return str(compiled_for) if compiled_for == uses else f"{compiled_for} (this process: {uses})"
 
 
 def _tuned(metadata: Mapping[str, str]) -> list[str]:
-    if TUNED_KEY not in metadata:
-        return []
-    tuned = json.loads(metadata[TUNED_KEY])
-    return [
-        f"{row['name']}: " + (row["failed"] if "failed" in row else f"{row['microseconds']:,} µs, {tuned['threads']} threads")
-        for row in tuned["tried"]
-    ]
+    tuned = json_of(metadata, TUNED_KEY)
+    with reading(TUNED_KEY):
+        return [
+            f"{row['name']}: "
+            + (row["failed"] if "failed" in row else f"{row['microseconds']:,} µs, {tuned['threads']} threads")
+            for row in tuned.get("tried", [])
+        ]
 
 
 def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None) -> ModelInfo:
-    spec = json.loads(metadata.get(SPEC_KEY, "{}"))
-    threads = metadata.get(THREADS_KEY)
-    constants = [
-        ConstantInfo(c["fqn"], c["dtype"], tuple(c["shape"]), c["bytes"])
-        for c in spec.get("constants", [])
-        if c["kind"] != "folded"
-    ]
+    spec = json_of(metadata, SPEC_KEY)
+    _tuned(metadata)  # raises where it is damaged
+    with reading(SPEC_KEY):
+        constants = [
+            ConstantInfo(c["fqn"], c["dtype"], tuple(c["shape"]), c["bytes"])
+            for c in spec.get("constants", [])
+            if c["kind"] != "folded"
+        ]
     return ModelInfo(
         name,
         metadata,
         image,
         weights,
         refused,
-        int(threads) if threads else None,
+        threads_of(metadata),
         tensors_of(metadata, "inputs"),
         tensors_of(metadata, "outputs"),
         constants,

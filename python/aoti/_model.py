@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import operator
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -16,8 +18,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from . import _C
-from ._export import SPEC_KEY, THREADS_KEY
-from .errors import InputError
+from ._export import SPEC_KEY, THREADS_KEY, check_threads, constant_text
+from .errors import InputError, PackageError
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,42 @@ class ThreadsWarning(UserWarning):
     """A model runs with another number of threads than it was compiled for, which can cost half of its speed."""
 
 
+class _CallSignature:
+    """`inspect.signature` of a model: its arguments as it was exported; those by position have no other way."""
+
+    def __get__(self, model: CompiledModel | None, owner: type) -> inspect.Signature:
+        text = "" if model is None else model._call_spec[0]
+        if not text or model is None:
+            raise AttributeError("__signature__")
+        spec = _tree(text)
+        names = [argument["name"] for argument in model._arguments]
+        args, kwargs = pytree.tree_unflatten(names if len(names) == spec.num_leaves else [""] * spec.num_leaves, spec)
+        texts = [name if isinstance(name, str) and name.isidentifier() else f"_{i}" for i, name in enumerate(args)]
+        return inspect.Signature(
+            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in texts]
+            + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in kwargs]
+        )
+
+
 class CompiledModel(_C.Model):
     """A compiled model, called as the exported module was; made by `load`.
 
     Any number of threads may call it. A call releases the GIL while the model runs. Tensors are torch's; numpy arrays
     and other objects with __dlpack__ are used where they lie, on the CPU. Where the package tells the shapes, dtypes and
     devices that the model was exported for, as those of `export` do, arguments are checked against them: InputError, a
-    ValueError, says what does not fit. Numbers, texts and the like among the arguments were compiled in: their values are
-    not looked at.
+    ValueError, says what does not fit. Numbers, texts and the like among the arguments were compiled in: another value
+    is an InputError, too. Where the package does not tell, as torch's own do not, their values are not looked at.
+
+    A model that writes to an argument writes to the caller's memory. An array that is not writeable is then a
+    TypeError, and a tensor that is not laid out as the example was an InputError; where the package does not tell that the
+    model writes, it writes into the one, and what it writes into the other is lost.
     """
 
-    metadata: dict[str, str]  # what the package says of the model
-    device: str  # the device's key, such as "cpu"
+    __signature__ = _CallSignature()
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, tensors)) or "…" for tensors in (self.inputs, self.outputs))
+        return f"<CompiledModel({inputs}) -> ({outputs})>"
 
     @property
     def inputs(self) -> list[TensorInfo]:
@@ -99,6 +125,8 @@ class CompiledModel(_C.Model):
 
         share: use the tensors themselves, without a copy. Writing to them then changes the model.
         """
+        if not isinstance(share, bool):
+            raise TypeError(f"share: expected True or False; found {share!r}")
         return WeightsUpdate(self, share)
 
     def _nested(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -116,33 +144,72 @@ class CompiledModel(_C.Model):
         if found != in_spec:
             text = f"the model is called with other arguments: found {_form(found)}, expected {_form(in_spec)}"
             raise InputError(text, "invalid argument")
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) or hasattr(leaf, "__dlpack__")]
+        tensors = self._checked(leaves)
         return pytree.tree_unflatten(self._call_flat(tensors), out_spec)
 
 
+    @functools.cached_property
+    def _arguments(self) -> list[dict[str, Any]]:
+        """What the package tells of the leaves of a call, see `export`'s spec; else nothing."""
+        spec = json_of(self.metadata, SPEC_KEY)
+        return spec.get("arguments", spec.get("inputs", []))
+
+    def _checked(self, leaves: list[Any]) -> list[Any]:
+        """The tensors among the leaves of a call, after a look at the others, as far as the package tells of them."""
+        tensors = [leaf for leaf in leaves if _is_tensor(leaf)]
+        if len(self._arguments) != len(leaves):
+            return tensors
+        for argument, leaf in zip(self._arguments, leaves):
+            name = argument["name"]
+            if "value" not in argument:
+                if not _is_tensor(leaf):
+                    raise TypeError(f"argument '{name}': expected a tensor; found {type(leaf).__name__}")
+            elif _is_tensor(leaf) or argument["value"] not in (None, constant_text(leaf)):
+                text = f"argument '{name}': found {_brief(leaf)}, but the model was compiled with {argument['value']}"
+                raise InputError(text, "invalid argument")
+        return tensors
+
+
 class WeightsUpdate:
-    """See CompiledModel.update."""
+    """A change of weights, for a `with` block: see CompiledModel.update."""
 
     def __init__(self, model: CompiledModel, share: bool) -> None:
         self._model = model
         self._share = share
-        self._tensors: dict[str, torch.Tensor] = {}
+        self._tensors: dict[str, torch.Tensor] | None = None  # inside the block only
 
-    def __setitem__(self, name: str, tensor: torch.Tensor) -> None:
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"expected a name and a tensor; found {type(name).__name__}, {type(tensor).__name__}")
+    def __setitem__(self, name: str, tensor: Any) -> None:
+        """Sets the weight of that name: to a tensor, or on the CPU to a numpy array or an object with __dlpack__.
+
+        It is looked at when the block ends, and must stay as it is until then. Raises TypeError for anything else, and
+        RuntimeError outside of the block.
+        """
+        if self._tensors is None:
+            raise RuntimeError("weights are set inside of `with model.update() as u:`")
+        if not isinstance(name, str):
+            raise TypeError(f"expected the name of a weight; found {type(name).__name__}")
+        if not isinstance(tensor, torch.Tensor):
+            if not hasattr(tensor, "__dlpack__"):
+                raise TypeError(f"weight '{name}': expected a tensor or an array; found {type(tensor).__name__}")
+            try:
+                tensor = torch.from_dlpack(tensor)
+            except Exception as error:
+                raise TypeError(f"weight '{name}': no tensor can be made of a {type(tensor).__name__}") from error
         self._tensors[name] = tensor
 
-    def update(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def update(self, tensors: Mapping[str, Any]) -> None:
         """Sets several, such as a state_dict."""
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"expected a mapping of names to tensors; found {type(tensors).__name__}")
         for name, tensor in tensors.items():
             self[name] = tensor
 
     def __enter__(self) -> WeightsUpdate:
+        self._tensors = {}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        tensors, self._tensors = self._tensors, {}
+        tensors, self._tensors = self._tensors, None
         if kind is None and tensors:
             self._model._update(tensors, self._share)
 
@@ -165,35 +232,42 @@ def load(
         file. Nothing is extracted.
     model: its name in the package; None for the only one.
     device: which device of the kind that the model was compiled for, such as "cuda:1"; None for the current one.
-    threads: how many threads a run uses inside; None for torch.get_num_threads(), which is set to this number during
-        each run. A ThreadsWarning says when the model was compiled for another number.
+    threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
+        thread during each run. A ThreadsWarning says when the model was compiled for another number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
     operator_libraries: shared objects that define operators which the model calls, loaded before it.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
     this torch; both are RuntimeErrors. A model's code, some hundred kilobytes, stays loaded until the process ends.
+
+    Models do not survive a fork of the process while another thread runs one, or after they ran with several threads:
+    a run in the child may wait for ever. Start processes that run models with `multiprocessing`'s "spawn".
+
+    When the process ends, daemon threads that are in a call stay there. Torch itself does not survive threads that free
+    tensors at that time, or are in an operator written in Python: join them before.
     """
-    source = source_of(source)
-    for what, number in (("threads", threads), ("instances", instances)):
-        if number is not None and (type(number) is not int or not 1 <= number <= 1 << 16):
-            raise ValueError(f"{what}: expected a number from 1 to 65536; found {number!r}")
+    content, in_memory = source_of(source)
+    check_threads(threads)
+    if type(instances) is not int or not 1 <= instances <= 1 << 16:
+        raise ValueError(f"instances: expected a number from 1 to 65536; found {instances!r}")
     if not isinstance(model, (str, type(None))):
         raise TypeError(f"model: expected a name or None; found {type(model).__name__}")
     if isinstance(operator_libraries, (str, bytes, os.PathLike)):
         raise TypeError("operator_libraries: expected a sequence of paths; found one path")
     wanted = _device(device)
     opened = CompiledModel(
-        source,
+        content,
+        in_memory,
         model or "",
         -1 if wanted is None or wanted.index is None else wanted.index,
         threads or 0,
         instances,
-        [os.fspath(library) for library in operator_libraries],
+        [path_of(library) for library in operator_libraries],
     )
     if wanted is not None and not isinstance(device, int) and wanted.type != opened.device:
         raise ValueError(f"device: the model was compiled for {opened.device}; asked for was {device}")
-    compiled_for, uses = int(opened.metadata.get(THREADS_KEY, 0)), threads or torch.get_num_threads()
-    if compiled_for > 1 and compiled_for != uses:
+    compiled_for, uses = threads_of(opened.metadata), threads or torch.get_num_threads()
+    if compiled_for is not None and compiled_for > 1 and compiled_for != uses:
         warnings.warn(
             f"the model was compiled for {compiled_for} threads and runs with {uses}; "
             "compile it for as many as it will run with",
@@ -215,28 +289,80 @@ def _form(spec: pytree.TreeSpec) -> str:
     return "model(" + ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]) + ")"
 
 
-def source_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> str | bytes:
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) or hasattr(value, "__dlpack__")
+
+
+def _brief(value: Any) -> str:
+    return type(value).__name__ if constant_text(value) is None else repr(value)
+
+
+def source_of(source: str | os.PathLike[Any] | bytes | BinaryIO) -> tuple[bytes, bool]:
+    """A package's bytes and True, or its path and False."""
     if hasattr(source, "read"):
         source = source.read()
         if isinstance(source, str):
             raise TypeError("source: expected a file that is open in binary mode")
-    return bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), True
+    return path_of(source), False
+
+
+def path_of(path: str | os.PathLike[Any]) -> bytes:
+    """As the operating system has it, which need not be UTF-8."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
 
 
 def _device(device: str | torch.device | int | None) -> torch.device | None:
     if device is None or isinstance(device, torch.device):
         return device
+    if isinstance(device, str):
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(f"device: {error}") from None
+    if isinstance(device, bool):
+        raise TypeError("device: expected a text, a torch.device or a number; found a bool")
+    index = operator.index(device)
+    if not 0 <= index < 128:  # what torch can count
+        raise ValueError(f"device: expected a number from 0 to 127; found {index}")
+    return torch.device("cpu", index)
+
+
+@contextmanager
+def reading(key: str) -> Iterator[None]:
+    """Turns what goes wrong with a text of the metadata into a PackageError."""
     try:
-        return torch.device(device) if isinstance(device, str) else torch.device("cpu", operator.index(device))
-    except RuntimeError as error:
-        raise ValueError(f"device: {error}") from None
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise PackageError(f"metadata '{key}': damaged package: {error!r}", "damaged package") from error
+
+
+def json_of(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    """An entry of the metadata that holds an object in JSON; empty where there is none."""
+    with reading(key):
+        value = json.loads(metadata.get(key, "{}"))
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, found {type(value).__name__}")
+        return value
+
+
+def threads_of(metadata: Mapping[str, str]) -> int | None:
+    """How many threads a model was compiled for."""
+    with reading(THREADS_KEY):
+        return int(metadata[THREADS_KEY]) if THREADS_KEY in metadata else None
 
 
 def tensors_of(metadata: Mapping[str, str], which: str) -> list[TensorInfo]:
-    return [
-        TensorInfo(t["name"], t["dtype"], t["device"], tuple(_size(size) for size in t["shape"]))
-        for t in json.loads(metadata.get(SPEC_KEY, "{}")).get(which, [])
-    ]
+    spec = json_of(metadata, SPEC_KEY)
+    with reading(SPEC_KEY):
+        return [
+            TensorInfo(t["name"], t["dtype"], t["device"], tuple(_size(size) for size in t["shape"]))
+            for t in spec.get(which, [])
+        ]
 
 
 def _size(size: int | Mapping[str, Any]) -> int | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import statistics
 import sys
@@ -29,6 +30,21 @@ _SECONDS = 0.5  # that each candidate is measured
 _TURNS = 15
 
 
+class Example:
+    """The arguments of a call, of which every call of `fresh` makes new ones, as a model may write to them."""
+
+    def __init__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        self.arguments = pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, arguments)
+
+    def fresh(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return copy.deepcopy(self.arguments)  # unlike clones, with the strides of the originals
+
+    def __call__(self, model: Callable[..., Any]) -> tuple[Any, Any]:
+        """What a model returns, and what it leaves in its arguments."""
+        args, kwargs = self.fresh()
+        return model(*args, **kwargs), (args, kwargs)
+
+
 @dataclass
 class Candidate:
     """One way, and what came of it: `seconds` for a call, or why it `failed`."""
@@ -36,7 +52,7 @@ class Candidate:
     name: str
     options: dict[str, Any]
     files: list[Any] | None = None
-    call: Callable[[], Any] | None = None
+    model: Callable[..., Any] | None = None
     seconds: float | None = None
     failed: str | None = None
 
@@ -46,15 +62,16 @@ class Candidate:
 
 
 def fastest(
-    compile: Callable[[Mapping[str, Any], str], tuple[list[Any], Callable[[], Any]]],
+    compile: Callable[[Mapping[str, Any], str], tuple[list[Any], Callable[..., Any]]],
+    example: Example,
     expected: Any,
     directory: str,
     title: str,
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """The files of the fastest candidate, and a report on each, the fastest first.
 
-    compile: compiles with further options in a directory; returns files, and a call of the model that they make.
-    expected: what the module returns.
+    compile: compiles with further options in a directory; returns files, and the model that they make.
+    expected: what `example` gives for the module.
 
     Raises what the defaults raised, where no candidate works.
     """
@@ -65,39 +82,40 @@ def fastest(
         folder = os.path.join(directory, f"candidate{number}")
         os.mkdir(folder)
         try:
-            candidate.files, candidate.call = compile(candidate.options, folder)
-            _expect_alike(candidate.call(), expected)
+            candidate.files, candidate.model = compile(candidate.options, folder)
+            _expect_alike(example(candidate.model), expected)
         except Exception as error:  # noqa: BLE001 one that does not work is no candidate
             errors.append(error)
-            candidate.call = None
+            candidate.model = None
             candidate.failed = f"{type(error).__name__}: {error}".splitlines()[0]
             _say(f"{title}: {candidate.name}: left out: {candidate.failed}")
-    working = [candidate for candidate in candidates if candidate.call is not None]
+    working = [candidate for candidate in candidates if candidate.model is not None]
     if not working:
         raise errors[0]
-    _measure(working)
+    _measure(working, example)
     working.sort(key=lambda candidate: candidate.seconds or 0)
     for candidate in working:
         _say(f"{title}: {candidate.name}: {(candidate.seconds or 0) * 1e6:,.1f} µs")
-    others = [candidate for candidate in candidates if candidate.call is None]
+    others = [candidate for candidate in candidates if candidate.model is None]
     return working[0].files or [], [candidate.report() for candidate in working + others]
 
 
-def _measure(candidates: list[Candidate]) -> None:
+def _measure(candidates: list[Candidate], example: Example) -> None:
     """Sets the median time of a call of each; they take turns, so that what else the machine does meets all."""
-    counts = []
-    for candidate in candidates:
+
+    def seconds(candidate: Candidate, count: int) -> float:
+        assert candidate.model is not None
+        args, kwargs = example.fresh()
         start = time.perf_counter()
-        candidate.call()
-        once = max(time.perf_counter() - start, 1e-7)
-        counts.append(max(1, int(_SECONDS / _TURNS / once)))
+        for _ in range(count):
+            candidate.model(*args, **kwargs)
+        return (time.perf_counter() - start) / count
+
+    counts = [max(1, int(_SECONDS / _TURNS / max(seconds(candidate, 1), 1e-7))) for candidate in candidates]
     times: list[list[float]] = [[] for _ in candidates]
     for _ in range(_TURNS):
         for candidate, count, taken in zip(candidates, counts, times):
-            start = time.perf_counter()
-            for _ in range(count):
-                candidate.call()
-            taken.append((time.perf_counter() - start) / count)
+            taken.append(seconds(candidate, count))
     for candidate, taken in zip(candidates, times):
         candidate.seconds = statistics.median(taken)
 

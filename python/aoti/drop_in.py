@@ -5,6 +5,10 @@ expected, an update of weights happens as a whole or not at all, and the GIL is 
 
 What they refuse: an exchange of sets of weights where there is only one; and weights for a bare shared object without any,
 whose shapes nothing tells, so that they cannot be checked: a package of aoti.export tells them.
+
+What cannot be told, and may crash the process: a capsule without a name that holds anything but the handle of a tensor,
+given to alloc_tensor_by_stealing_from_void_ptr or as a stream_handle; a handle that two capsules hold, or that torch's
+own module took from one before. A handle that nobody takes leaks its tensor.
 """
 
 from ._C import (

@@ -1,7 +1,9 @@
 """aoti.drop_in beside torch._C._aoti: the same scripts on either, with the same results and kinds of errors."""
 
 import _datetime as datetime
+import ast
 import gc
+import re
 import types
 from pathlib import Path
 
@@ -40,6 +42,67 @@ def test_every_name_is_there():
         if isinstance(theirs, type):
             missing = {m for m in dir(theirs) if not m.startswith("_")} - set(dir(ours[name]))
             assert not missing, f"{name} lacks {missing}"
+
+
+def overloads(function):
+    """The signatures that a function tells, pybind11's in their docstrings: lists of (name, type, has a default)."""
+    texts = re.findall(r"^(?:\d+\. )?\w+(\(.*\)) ?(?:-> .*)?$", function.__doc__, re.MULTILINE)
+    if function.__text_signature__:
+        texts = [function.__text_signature__.replace("$", "")]
+    found = []
+    for text in texts:
+        if text == "(*args, **kwargs)":
+            continue
+        arguments = ast.parse(f"def f{text}: pass").body[0].args
+        plain = len(arguments.args) - len(arguments.defaults)
+        types = [None if a.annotation is None else ast.unparse(a.annotation) for a in arguments.args]
+        signature = [(a.arg, types[i], i >= plain) for i, a in enumerate(arguments.args)]
+        found.append([argument for argument in signature if argument[0] != "self"])
+    return found
+
+
+def accepts(ours, theirs):
+    """Whether a signature takes all calls that another does. Theirs may have no names, as in arg0."""
+    if len(ours) < len(theirs) or any(not has_default for _, _, has_default in ours[len(theirs) :]):
+        return False
+    return all(
+        (their_name in (our_name, f"arg{i}"))
+        and (our_type is None or our_type in (their_type, "object") or "Sequence" in their_type)
+        and (our_default or not their_default)
+        for i, ((our_name, our_type, our_default), (their_name, their_type, their_default)) in enumerate(zip(ours, theirs))
+    )
+
+
+def test_every_overload_is_there():
+    compared = 0
+    for name, theirs in vars(torch._C._aoti).items():
+        if name.startswith("_"):
+            continue
+        ours = getattr(aoti.drop_in, name)
+        pairs = [(theirs, ours)]
+        if isinstance(theirs, type):
+            methods = ["__init__", *(m for m in dir(theirs) if not m.startswith("_"))]
+            pairs = [(getattr(theirs, method), getattr(ours, method)) for method in methods]
+        for their_function, our_function in pairs:
+            expected = overloads(their_function)
+            assert expected
+            for signature in expected:
+                assert any(accepts(own, signature) for own in overloads(our_function)), (name, our_function, signature)
+                compared += 1
+    assert compared > 40
+
+
+def test_the_stubs_are_complete():
+    source = Path(__file__).resolve().parents[2] / "python" / "aoti" / "_C.pyi"
+    stubs = {node.name: node for node in ast.parse(source.read_text()).body if hasattr(node, "name")}
+    methods = {name: {f.name for f in getattr(node, "body", []) if hasattr(f, "name")} for name, node in stubs.items()}
+    for name, value in vars(aoti._C).items():
+        if name.startswith("__"):
+            continue
+        assert name in stubs
+        if isinstance(value, type):
+            known = methods[name].union(*(methods[base.id] for base in stubs[name].bases))
+            assert {m for m in vars(value) if not m.startswith(("__", "_pybind11"))} <= known
 
 
 def test_a_package_runs(module):
@@ -178,6 +241,8 @@ def test_a_pointer_is_taken_once():
     aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
     with pytest.raises(ValueError, match="already taken"):
         aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
+    capsules = iter(aoti.drop_in.unsafe_alloc_void_ptrs_from_tensors([torch.ones(2), torch.zeros(2)]))
+    assert [t[0] for t in aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs(capsules)] == [1, 0]
     for bad in (None, 0, 7, "x", datetime.datetime_CAPI):
         with pytest.raises(TypeError):
             aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(bad)
@@ -244,6 +309,21 @@ def test_devices_and_counts_are_checked(unpacked):
         aoti.drop_in.AOTIModelPackageLoader(package("add"), device_index=-2)
     with pytest.raises(aoti.InputError):
         aoti.drop_in.AOTIModelPackageLoader(package("add"), run_single_threaded=True, num_runners=2)
+    with pytest.raises(aoti.InputError):
+        aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), 2, "", "", True)
+    for count in (2**40, "1"):
+        with pytest.raises(TypeError):
+            aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), count)
+        with pytest.raises(TypeError):
+            aoti.drop_in.AOTIModelPackageLoader(package("add"), num_runners=count)
+    for count in (0, -1):
+        with pytest.raises(aoti.InputError):
+            aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), count)
+    for constants in ([], "x", 3.5):
+        with pytest.raises(TypeError):
+            aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), 1, "", "", constants=constants)
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), 1, "cpu", "", True)
+    assert runner.run([torch.ones(8)] * 2)[0][0] == 2
 
 
 def test_inputs_are_checked():

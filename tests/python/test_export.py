@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import re
 import sys
 import zipfile
@@ -112,6 +113,23 @@ def test_dimension_that_is_not_linear():
 def test_memory_layout(example, dynamic, layout):
     tensor = spec_of_input(example, (dynamic,))
     assert {key: tensor[key] for key in ("order", "strides") if key in tensor} == layout
+
+
+def test_arguments_that_are_no_tensors_or_written_to():
+    class Kinds(nn.Module):
+        def forward(self, x, y, k=3, *, mode="a"):
+            x.add_(1)
+            return x * k + y
+
+    result = spec(export(Kinds(), (torch.ones(2), torch.ones(2), 3), {"mode": "b"}))
+    assert [tensor.get("mutated") for tensor in result["inputs"]] == [True, None]
+    assert result["arguments"] == [
+        {"name": "x"},
+        {"name": "y"},
+        {"name": "k", "value": "3"},
+        {"name": "mode", "value": "'b'"},
+    ]
+    assert "arguments" not in spec(export(Twice(), (torch.ones(2),)))
 
 
 def test_kwargs_dtypes_and_nested_outputs():
@@ -251,12 +269,18 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     [
         ("model.zip", None, None, "ends in .pt2"),
         ("absent/model.pt2", None, None, "is not a directory"),
+        ("a\0.pt2", None, None, "embedded null byte"),
+        ("\udcff.pt2", None, None, "in UTF-8"),
         ("model.pt2", {}, None, "non-empty dict"),
         ("model.pt2", {"a/b": Model(Twice(), (torch.ones(1),))}, None, "model 'a/b'"),
         ("model.pt2", Model(torch.sin), None, "module: expected an nn.Module"),
         ("model.pt2", Model(Twice(), torch.ones(1)), None, "args: expected a tuple"),
         ("model.pt2", Model(Twice(), (), metadata={"aoti.spec": "x"}), None, "reserved"),
         ("model.pt2", Model(Twice(), (), metadata={"n": 1}), None, "expected text for text"),
+        ("model.pt2", Model(Twice(), (), metadata="x"), None, "metadata: expected a dict"),
+        ("model.pt2", Model(Twice(), (), kwargs=[1]), None, "kwargs: expected a dict"),
+        ("model.pt2", Model(Twice(), (), options=[]), None, "options: expected a dict"),
+        ("model.pt2", None, [1], "extra: expected a dict"),
         ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, "set by export"),
         ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, "torch .* has no option 'aot_ind"),
         ("model.pt2", None, {"../x": "y"}, r"without '\.\.'"),
@@ -268,6 +292,12 @@ def test_bad_arguments(tmp_path, name, models, extra, message):
     with pytest.raises(ValueError, match=message):
         aoti.export(tmp_path / name, models, extra=extra)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(ValueError, match="no file can be written"):
+        aoti.export(tmp_path / "model.pt2", Model(Twice(), (torch.ones(1),)))
 
 
 def test_gaps_of_dynamic_size_are_refused() -> None:

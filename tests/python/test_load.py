@@ -1,7 +1,11 @@
 """aoti.load and what it returns, aoti.inspect, and the command."""
 
+import dataclasses
 import gc
+import inspect
 import io
+import json
+import os
 import pickle
 import signal
 import subprocess
@@ -9,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,7 @@ import pytest
 import torch
 
 import aoti
+import aoti.drop_in
 
 MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
 
@@ -110,15 +116,60 @@ def test_files_that_are_no_packages(tmp_path):
             aoti.load(bad)
 
 
+def test_paths_are_what_the_system_has(tmp_path):
+    class InBytes:
+        def __fspath__(self):
+            return os.fsencode(odd)
+
+    odd = tmp_path / os.fsdecode(b"\xffodd.pt2")
+    odd.write_bytes(package("add").read_bytes())
+    for source in (odd, str(odd), InBytes()):
+        assert aoti.load(source)(torch.ones(8), torch.ones(8))[0] == 2
+        assert len(aoti.inspect(source)) == 1
+    with pytest.raises(aoti.PackageError, match="not found"):
+        aoti.load(tmp_path / os.fsdecode(b"\xffabsent.pt2"))
+    cut_short = f"{package('add')}\0.pt2"
+    for call in (aoti.load, aoti.inspect, aoti.drop_in.AOTIModelPackageLoader):
+        with pytest.raises(ValueError, match="embedded null byte"):
+            call(cut_short)
+    with pytest.raises(ValueError, match="embedded null byte"):
+        aoti.load(package("add"), operator_libraries=["libx.so\0"])
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [(key, text) for key in ("aoti.spec", "aoti.tuned") for text in ("{", "[]", "null", '{"inputs":[3],"tried":[3]}')]
+    + [("aoti.threads", "x")],
+)
+def test_odd_metadata_is_a_damaged_package(tmp_path, key, text):
+    path = tmp_path / "odd.pt2"
+    with zipfile.ZipFile(package("add")) as package_in, zipfile.ZipFile(path, "w") as package_out:
+        for entry in package_in.namelist():
+            content = package_in.read(entry)
+            if entry.endswith("_metadata.json"):
+                content = json.dumps({**json.loads(content), key: text}).encode()
+            package_out.writestr(entry, content)
+    with pytest.raises(aoti.PackageError, match="damaged package") as error:
+        aoti.inspect(path)
+    assert error.value.code == "damaged package"
+    if key != "aoti.tuned":  # which a run does not need
+        with pytest.raises(aoti.PackageError):
+            aoti.load(path)
+
+
 def test_options_are_checked():
-    for bad in ({"threads": 0}, {"instances": 0}, {"threads": "two"}, {"threads": True}, {"device": "x"}):
+    too_many = max(64, 4 * os.cpu_count()) + 1
+    for bad in ({"threads": 0}, {"threads": too_many}, {"instances": 0}, {"threads": "two"}, {"threads": True}):
+        with pytest.raises(ValueError):
+            aoti.load(package("add"), **bad)
+    for bad in ({"device": "x"}, {"device": 2**40}, {"device": 256}, {"device": -1}):
         with pytest.raises(ValueError):
             aoti.load(package("add"), **bad)
     with pytest.raises(ValueError, match="compiled for cpu"):
         aoti.load(package("add"), device="cuda:0")
     with pytest.raises(aoti.LoadError):
         aoti.load(package("add"), device="cpu:3")
-    for bad in ({"model": 3}, {"operator_libraries": "libx.so"}):
+    for bad in ({"model": 3}, {"operator_libraries": "libx.so"}, {"device": True}):
         with pytest.raises(TypeError):
             aoti.load(package("add"), **bad)
     with pytest.raises(TypeError, match="binary"), open(__file__) as text:
@@ -132,6 +183,11 @@ def test_it_tells_of_itself(add):
     assert [str(tensor) for tensor in add.inputs] == ["a: float32[8] on cpu", "b: float32[8] on cpu"]
     assert add.outputs[0].shape == (8,) and add.device == "cpu" and "AOTI_DEVICE_KEY" in add.metadata
     assert aoti.load(package("nested")).inputs[0].shape == ("batch 1..64", 3)
+    assert str(inspect.signature(add)) == "(a, b, /)"
+    assert str(inspect.signature(aoti.load(package("nested")))) == "(x, /, *, scale)"
+    for described in (aoti.CompiledModel.device, aoti.CompiledModel.metadata, aoti.drop_in.AOTIModelPackageLoader.run):
+        assert described.__doc__
+    assert "threads" in aoti.__doc__ and "tune" in aoti.__doc__ and "two capsules" in aoti.drop_in.__doc__
     plain = aoti.load(package("mlp_plain"))  # written by torch's own function
     assert plain.inputs == [] and plain(torch.ones(4, 64)).shape == (4, 8)
 
@@ -154,6 +210,17 @@ def test_weights_change_as_a_whole():
     with model.update() as u, pytest.raises(TypeError):
         u["weight"] = [1.0] * 12
     torch.testing.assert_close(model(x)[0], torch.full((12,), 7.0))
+    with model.update() as u:
+        u["weight"] = np.full(12, 5, dtype=np.float32)
+    torch.testing.assert_close(model.weights()["weight"], torch.full((12,), 5.0))
+    for outside in (u, model.update()):
+        with pytest.raises(RuntimeError, match="with model.update"):
+            outside["weight"] = torch.zeros(12)
+    with pytest.raises(TypeError, match="mapping"), model.update() as u:
+        u.update([1])
+    with pytest.raises(TypeError, match="share"):
+        model.update(share="no")
+    model.update()
     own = torch.zeros(12)
     with model.update(share=True) as u:
         u.update({"weight": own})
@@ -201,6 +268,104 @@ def test_a_call_from_inside_the_models_own_run_is_an_error():
     model = aoti.load(package("custom"))
     model(torch.ones(8))
     assert calls
+
+
+def test_what_an_operator_raises_is_the_cause():
+    raised = None
+
+    @torch.library.custom_op("aoti_tests::twice_plus", mutates_args=())
+    def twice_plus(x: torch.Tensor, alpha: float) -> torch.Tensor:
+        if raised is not None:
+            raise raised
+        return 2 * x + alpha
+
+    x = torch.ones(8)
+    loader = aoti.drop_in.AOTIModelPackageLoader(str(package("custom")))
+    for call in (aoti.load(package("custom")), lambda x: loader.run([x]), lambda x: loader.boxed_run([x])):
+        raised = KeyError("a key")
+        with pytest.raises(aoti.RunError, match="a key") as error:
+            call(x)
+        assert error.value.__cause__ is raised
+        for raised in (KeyboardInterrupt("stop"), SystemExit(3)):
+            with pytest.raises(type(raised)) as stopped:
+                call(x)
+            assert stopped.value is raised
+        raised = None
+        call(x)
+
+
+def test_a_process_ends_while_a_thread_is_in_a_call():
+    # The results are kept: torch itself does not survive that a thread frees a tensor at that time.
+    script = (
+        "import aoti, threading, time, torch\n"
+        f"model, a, kept = aoti.load({str(package('add'))!r}), torch.ones(8), []\n"
+        "def call():\n"
+        "    while True: kept.append(model(a, a))\n"
+        "for _ in range(4): threading.Thread(target=call, daemon=True).start()\n"
+        "time.sleep(0.1)\n"
+    )
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_was_compiled_in_is_compared(tmp_path):
+    class Kinds(torch.nn.Module):
+        def forward(self, x, k=3, mask=None, *, mode="a"):
+            x.add_(1)
+            return x * k
+
+    path = aoti.export(tmp_path / "kinds.pt2", aoti.Model(Kinds(), (torch.zeros(2, 3), 3, None), {"mode": "a"}))
+    model, x = aoti.load(path), torch.zeros(2, 3)
+    torch.testing.assert_close(model(x, 3, None, mode="a"), torch.full((2, 3), 3.0))
+    torch.testing.assert_close(x, torch.ones(2, 3))
+    for args, mode, kind, name in (
+        ((x, 4, None), "a", aoti.InputError, "k"),
+        ((x, 3.0, None), "a", aoti.InputError, "k"),
+        ((x, 3, x), "a", aoti.InputError, "mask"),
+        ((x, 3, None), "b", aoti.InputError, "mode"),
+        ((3, x, None), "a", TypeError, "x"),
+        ((None, 3, None), "a", TypeError, "x"),
+    ):
+        with pytest.raises(kind, match=f"argument '{name}'"):
+            model(*args, mode=mode)
+
+    # It writes to x, which must be where that can be seen.
+    array = np.zeros((2, 3), dtype=np.float32)
+    model(array, 3, None, mode="a")
+    assert array[0, 0] == 1
+    array.flags.writeable = False
+    loader = aoti.drop_in.AOTIModelPackageLoader(path)
+    for call in (lambda x: model(x, 3, None, mode="a"), lambda x: loader.run([x]), lambda x: loader.boxed_run([x])):
+        with pytest.raises(TypeError, match="not writeable"):
+            call(array)
+        with pytest.raises(aoti.InputError, match="the model writes to it"):
+            call(torch.zeros(3, 2).t())
+    assert array[0, 0] == 1
+
+
+def test_tensors_inside_of_transforms_are_refused(add):
+    for transform in (torch.func.vmap, lambda f: torch.func.grad(lambda x: f(x).sum())):
+        with pytest.raises(aoti.InputError, match="vmap, grad or jvp"):
+            transform(lambda x: add(x, x))(torch.ones(8, 8))
+    with pytest.raises(aoti.InputError, match="vmap, grad or jvp"):
+        torch.func.jvp(lambda x: add(x, x), (torch.ones(8),), (torch.ones(8),))
+
+
+def test_threads_of_a_run_are_its_threads_only():
+    found = {}
+
+    @torch.library.custom_op("aoti_tests::twice_plus", mutates_args=())
+    def twice_plus(x: torch.Tensor, alpha: float) -> torch.Tensor:
+        found["run"] = torch.get_num_threads()
+        other = threading.Thread(target=lambda: found.update(other=torch.get_num_threads()))
+        other.start()
+        other.join()
+        return 2 * x + alpha
+
+    before = torch.get_num_threads()
+    aoti.load(package("custom"), threads=before + 1)(torch.ones(8))
+    assert found == {"run": before + 1, "other": before} and torch.get_num_threads() == before
 
 
 def test_threads_take_turns_and_the_gil_is_free(add):
@@ -286,11 +451,18 @@ def test_inspect_prints_a_table():
     text = str(aoti.inspect(package("nested")))
     assert "model model" in text and "input      x: float32[batch 1..64, 3] on cpu" in text
     assert [model.name for model in aoti.inspect(package("pair"))] == ["model", "model2"]
+    assert repr(aoti.inspect(package("nested"))) == text and len(repr(model)) < 1000
+    assert repr(aoti.load(package("add"))).startswith("<CompiledModel(a: float32[8] on cpu, b: float32[8] on cpu) -> (")
+    other = torch.get_num_threads() + 1
+    assert f"threads    {other} (this process: {other - 1})" in str(dataclasses.replace(model, threads=other))
 
 
 def test_the_command_inspects(tmp_path):
     command = [sys.executable, "-m", "aoti", "inspect"]
     done = subprocess.run([*command, package("add")], capture_output=True, text=True, check=True)
     assert "input      a: float32[8] on cpu" in done.stdout
+    with subprocess.Popen([*command, package("add")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()  # as `| true` does
+        assert "Error" not in process.stderr.read() and process.wait() == 1
     failed = subprocess.run([*command, tmp_path / "absent.pt2"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1 and "not found" in failed.stderr and "Traceback" not in failed.stderr

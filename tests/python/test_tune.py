@@ -1,5 +1,6 @@
 """aoti.export(…, tune=True)."""
 
+import copy
 import json
 
 import pytest
@@ -38,6 +39,40 @@ def test_what_fails_or_differs_is_left_out(tmp_path, monkeypatch, capfd):
     tried = json.loads(aoti.load(path).metadata["aoti.tuned"])["tried"]
     assert [row["name"] for row in tried] == list(wrong)
     assert "failed" in tried[1] and "left out" in capfd.readouterr().err
+
+
+class Writing(torch.nn.Module):
+    """Writes to its buffers and to its argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(8)
+        self.register_buffer("runs", torch.zeros(8))
+
+    def forward(self, x):
+        self.runs.add_(1)
+        x.add_(1)
+        return self.norm(x) + self.runs
+
+
+def test_state_and_arguments_stay_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tune, "CANDIDATES", {"defaults": {}, "freezing": {"freezing": True}})
+    monkeypatch.setattr(_tune, "_SECONDS", 0.01)
+    module, x = Writing().train(), torch.randn(4, 8) + 5
+    state, argument = copy.deepcopy(module.state_dict()), x.clone()
+    path = aoti.export(tmp_path / "tuned.pt2", aoti.Model(module, (x,)), tune=True)
+    torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
+    torch.testing.assert_close(x, argument, rtol=0, atol=0)
+
+    model = aoti.load(path, threads=torch.get_num_threads())
+    assert "microseconds" in json.loads(model.metadata["aoti.tuned"])["tried"][0]
+    packed = {name: tensor for name, tensor in model.weights().items() if name in dict(module.named_buffers())}
+    assert "runs" in packed
+    torch.testing.assert_close(packed, {name: state[name] for name in packed}, rtol=0, atol=0)
+    for _ in range(2):
+        ours, theirs = x.clone(), x.clone()
+        torch.testing.assert_close(model(ours), module(theirs), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_outputs_that_differ_are_told():

@@ -238,6 +238,21 @@ TEST(Check, WorksOnScalars) {
   expect(spec(input("x", "", R"(,"order":[])")), {{{floats({})}, Fit::yes}});
 }
 
+// What a model writes into a copy would be lost.
+TEST(Check, DoesNotReorderWhatTheModelWritesTo) {
+  const std::string text =
+      "input 0 'x': wrong input layout: found strides 1, 2; the model writes to it, so that it "
+      "must "
+      "be laid out as what it was exported with: without gaps, ";
+  expect(spec(input("x", "2,2", R"(,"mutated":true)")),
+         {{{floats({2, 2})}, Fit::yes},
+          {{floats({2, 2}, {1, 2})}, Fit::no, Errc::input_layout, text + "row by row"}});
+  expect(spec(input("x", "2,2,1", R"(,"order":[1,0,2],"mutated":true)")),
+         {{{floats({2, 2, 1}, {1, 2, 1})}, Fit::yes}});
+  expect(spec(input("x", "2,2", R"(,"mutated":false)")),
+         {{{floats({2, 2}, {1, 2})}, Fit::reordered}});
+}
+
 // Sizes and numbers of the spec at the ends of what is read.
 TEST(Check, DoesNotOverflow) {
   const ModelSpec model = spec(input(

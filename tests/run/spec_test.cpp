@@ -29,7 +29,7 @@ TEST(ModelSpec, ReadsWhatTheExporterWrites) {
        "shape":[{"symbol":"batch","min":1,"max":64},3,{"symbol":"s","scale":2,"offset":1,"min":3,"max":null}]},
       {"name":"y","dtype":"int64","device":"cuda",
        "shape":[{"symbol":"batch","min":1,"max":64},{"text":"s*t","min":0,"max":9}],"order":[1,0]},
-      {"name":"z","dtype":"bool","device":"cpu","shape":[4,{"symbol":"s","min":1}],"strides":[null,2]},
+      {"name":"z","dtype":"bool","device":"cpu","shape":[4,{"symbol":"s","min":1}],"strides":[null,2],"mutated":true},
       {"name":"scalar","dtype":"bfloat16","device":"mps","shape":[]}],
     "outputs":[{"name":"out","dtype":"float8_e4m3fn","device":"cpu","shape":[{"symbol":"batch","min":1,"max":64}]},
       {"name":"nothing","dtype":null,"device":null,"shape":[]}]})");
@@ -68,6 +68,8 @@ TEST(ModelSpec, ReadsWhatTheExporterWrites) {
   EXPECT_EQ(y.shape[1].max, 9);
   EXPECT_EQ(y.order, (std::vector<int>{1, 0}));
 
+  EXPECT_FALSE(y.mutated);
+  EXPECT_TRUE(spec.inputs[2].mutated);
   EXPECT_EQ(spec.inputs[2].strides, (std::vector<std::int64_t>{-1, 2}));
   EXPECT_EQ(spec.inputs[2].shape[1].first_dimension, 2);
   EXPECT_TRUE(spec.inputs[3].shape.empty());

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -24,9 +26,19 @@ constexpr const char* exception_of(Errc code) noexcept {
   return "RunError";
 }
 
+/// Text that may hold names of files, which need not be in UTF-8.
+inline py::str text_of(std::string_view text) {
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
+}
+
 /// Raises an error in Python, with `code` and the text: a plain RuntimeError where the package aoti
-/// is not installed. The caller has the GIL.
+/// is not installed. What an operator in Python raised is its cause, or is raised itself where it
+/// is no Exception, such as a KeyboardInterrupt. The caller has the GIL.
 [[noreturn, gnu::cold]] inline void raise(const Error& error) {
+  std::optional<py::error_already_set> cause;
+  if (PyErr_Occurred() != nullptr) cause.emplace();
+  if (cause && !cause->matches(PyExc_Exception)) throw py::error_already_set{*cause};
   py::object module;
   try {
     module = py::module_::import("aoti.errors");
@@ -35,7 +47,13 @@ constexpr const char* exception_of(Errc code) noexcept {
     throw py::error_already_set{};
   }
   const py::object type = module.attr(exception_of(error.code()));
-  py::set_error(type, type(error.message(), std::string{to_string(error.code())}));
+  const py::object raised = type(text_of(error.message()), text_of(to_string(error.code())));
+  if (cause) {
+    const py::object value = cause->value();
+    if (cause->trace()) PyException_SetTraceback(value.ptr(), cause->trace().ptr());
+    PyException_SetCause(raised.ptr(), py::object{value}.release().ptr());
+  }
+  py::set_error(type, raised);
   throw py::error_already_set{};
 }
 
@@ -46,16 +64,51 @@ template <class T> T value_or_raise(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
 
+/// Stops this thread until the process ends.
+[[noreturn]] inline void hang() noexcept {
+  for (;;) ::pause();
+}
+
+/// Calls `acquire`, which waits for the GIL. Once the interpreter is at its end, CPython before
+/// 3.14 ends the thread there, by unwinding its stack, which C++ would answer with std::terminate;
+/// later ones do as is done here.
+template <class Acquire> auto acquire_gil(Acquire&& acquire) noexcept {
+  try {
+    return acquire();
+  } catch (...) {
+    hang();
+  }
+}
+
 /// Lets other Python threads run while it lives; quicker than pybind11's.
 class WithoutGil {
  public:
   WithoutGil() noexcept : state_{PyEval_SaveThread()} {}
   WithoutGil(const WithoutGil&) = delete;
-  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  ~WithoutGil() {
+    acquire_gil([&] { PyEval_RestoreThread(state_); });
+  }
 
  private:
   PyThreadState* state_;
 };
+
+/// Has the GIL while it lives, in whichever thread.
+class WithGil {
+ public:
+  WithGil() noexcept : state_{acquire_gil([] { return PyGILState_Ensure(); })} {}
+  WithGil(const WithGil&) = delete;
+  ~WithGil() { PyGILState_Release(state_); }
+
+ private:
+  PyGILState_STATE state_;
+};
+
+/// A path as the C functions take it. A ValueError for one with a NUL, as Python's own.
+inline const std::string& checked_path(const std::string& path) {
+  if (path.find('\0') != std::string::npos) throw py::value_error("embedded null byte");
+  return path;
+}
 
 /// Calls `body` while other Python threads may run, and raises the error that it returns.
 template <class Body> auto without_gil(Body&& body) {

@@ -17,20 +17,36 @@ namespace aoti::python {
 
 namespace detail {
 
-/// Sets how many threads an operator may use while it lives; 0 leaves that as it is.
+/// Sets how many threads an operator may use while it lives, in this thread only; 0 leaves that as
+/// it is. at::set_num_threads would set what threads that start meanwhile begin with, too.
 class ThreadsGuard {
  public:
   explicit ThreadsGuard(int threads) : before_{threads > 0 ? at::get_num_threads() : 0} {
     if (before_ == threads) before_ = 0;
-    if (before_ > 0) at::set_num_threads(threads);
+    if (before_ == 0) return;
+    set(threads);
+    if (mkl_ != nullptr) mkl_before_ = mkl_(threads);
   }
   ThreadsGuard(const ThreadsGuard&) = delete;
   ~ThreadsGuard() {
-    if (before_ > 0) at::set_num_threads(before_);
+    if (before_ == 0) return;
+    set(before_);
+    if (mkl_ != nullptr) mkl_(mkl_before_);
   }
 
  private:
+  // Those of the libraries that torch uses; null where it uses none.
+  inline static void (*const openmp_)(int) =
+      reinterpret_cast<void (*)(int)>(Libtorch::import("omp_set_num_threads"));
+  static void set(int threads) {
+    openmp_ != nullptr ? openmp_(threads) : at::set_num_threads(threads);
+  }
+
+  inline static int (*const mkl_)(int) =
+      reinterpret_cast<int (*)(int)>(Libtorch::import("MKL_Set_Num_Threads_Local"));
+
   int before_;
+  int mkl_before_ = 0;
 };
 
 }  // namespace detail
@@ -73,7 +89,7 @@ class Model : public BoundProgram {
     if (!plain) {
       return self.attr("_nested")(args, kwargs != nullptr ? py::handle{kwargs} : py::dict{});
     }
-    TensorBuffer inputs = tensors_of(args, "argument");
+    TensorBuffer inputs = tensors_of(args, "argument", get().mutated_inputs());
     TensorBuffer outputs = run(inputs);
     if (result_ == Form::one) return object_of(std::move(outputs.tensors()[0]));
     if (result_ == Form::list) return sequence_of<py::list>(outputs.tensors());
@@ -82,7 +98,7 @@ class Model : public BoundProgram {
 
   /// The same with leaves in a list, which gives a list of leaves.
   py::list call_flat(const py::list& leaves) const {
-    TensorBuffer inputs = tensors_of(leaves, "argument");
+    TensorBuffer inputs = tensors_of(leaves, "argument", get().mutated_inputs());
     TensorBuffer outputs = run(inputs);
     return sequence_of<py::list>(outputs.tensors());
   }
@@ -121,26 +137,17 @@ inline PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) no
   });
 }
 
-/// A path as str, or a package's bytes, which must outlive this.
-class Source {
- public:
-  explicit Source(const py::object& object)
-      : text_{py::cast<std::string_view>(object)}, in_memory_{py::isinstance<py::bytes>(object)} {}
-
-  Result<Package> open() const {
-    return in_memory_ ? Package::from_bytes(std::as_bytes(std::span{text_}))
-                      : Package::open(std::string{text_});
-  }
-
- private:
-  std::string_view text_;
-  bool in_memory_;
-};
+/// A package's bytes, or its path.
+inline Result<Package> open_package(std::string_view source, bool in_memory) {
+  return in_memory ? Package::from_bytes(std::as_bytes(std::span{source}))
+                   : Package::open(std::string{source});
+}
 
 /// Of each model (name, metadata, bytes of the image, bytes of weights beside it, why it does not
 /// run here or None). Nothing of the package is run.
-template <DevicePolicy... Devices> py::list describe(const py::object& source) {
-  const Package package = without_gil([in = Source{source}] { return in.open(); });
+template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bool in_memory) {
+  const std::string_view text = source;
+  const Package package = without_gil([&] { return open_package(text, in_memory); });
   py::list models;
   for (const std::string& name : package.model_names()) {
     const PackagedModel model = value_or_raise(package.model(name));
@@ -149,10 +156,10 @@ template <DevicePolicy... Devices> py::list describe(const py::object& source) {
       if (model.metadata["AOTI_DEVICE_KEY"] != Device::key) return;
       refused = py::none();
       auto fit = preflight<Device, LibtorchWithOperators>(model);
-      if (!fit) refused = py::str(fit.error().message());
+      if (!fit) refused = text_of(fit.error().message());
     };
     (check.template operator()<Devices>(), ...);
-    models.append(py::make_tuple(name, dict_of(model.metadata), model.image.size(),
+    models.append(py::make_tuple(text_of(name), dict_of(model.metadata), model.image.size(),
                                  model.weights.size(), refused));
   }
   return models;
@@ -172,29 +179,30 @@ inline py::list list_of(const std::vector<Constant>& constants) {
 
 /// Adds the class Model, for the devices named, to a module.
 template <DevicePolicy... Devices> void bind_model(py::module_& module) {
-  module.def("_describe", &detail::describe<Devices...>, py::arg("source"));
-  const auto open = [](const py::object& source, std::string model, int device, int threads,
-                       std::size_t instances, std::vector<std::string> libraries) {
+  module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
+  const auto open = [](const py::bytes& source, bool in_memory, std::string model, int device,
+                       int threads, std::size_t instances, std::vector<std::string> libraries) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
                        .operator_libraries = std::move(libraries)};
     choice.device = detail::device_of(device);
-    auto program =
-        without_gil([&, in = detail::Source{source}]() -> Result<std::unique_ptr<Program>> {
-          auto package = in.open();
-          if (!package) return std::move(package).error();
-          return open_program<Devices...>(package.value(), choice);
-        });
+    const std::string_view text = source;
+    auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
+      auto package = detail::open_package(text, in_memory);
+      if (!package) return std::move(package).error();
+      return open_program<Devices...>(package.value(), choice);
+    });
     return std::make_unique<Model>(std::move(program), threads);
   };
-  const auto update = [](Model& self, const py::object& tensors, bool share) {
+  const auto update = [](Model& self, const detail::Mapping& tensors, bool share) {
     detail::update(self.get(), tensors, false, false, share);
   };
   py::class_<Model>(module, "Model", py::module_local(),
                     py::custom_type_setup(
                         [](PyHeapTypeObject* type) { type->ht_type.tp_call = detail::call_model; }))
-      .def(py::init(open), py::arg("source"), py::arg("model"), py::arg("device"),
-           py::arg("threads"), py::arg("instances"), py::arg("operator_libraries"))
+      .def(py::init(open), py::arg("source"), py::arg("in_memory"), py::arg("model"),
+           py::arg("device"), py::arg("threads"), py::arg("instances"),
+           py::arg("operator_libraries"))
       .def("_call_flat", &Model::call_flat)
       .def("_update", update)
       .def("_weights",
@@ -206,8 +214,11 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
       .def_property_readonly(
           "_constants", [](const Model& self) { return detail::list_of(self.get().constants()); })
       .def_property_readonly(
-          "metadata", [](const Model& self) { return detail::dict_of(self.get().metadata()); })
-      .def_property_readonly("device", [](const Model& self) { return self.get().device_key(); });
+          "metadata", [](const Model& self) { return detail::dict_of(self.get().metadata()); },
+          "What the package says of the model: a dict of texts, those of export's among them.")
+      .def_property_readonly(
+          "device", [](const Model& self) { return self.get().device_key(); },
+          "The kind of device that it was compiled for, such as \"cpu\" or \"cuda\".");
 }
 
 }  // namespace aoti::python

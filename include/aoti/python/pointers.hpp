@@ -49,20 +49,32 @@ inline py::object steal(py::handle capsule) {
 /// without a name that holds anything but a tensor's handle, it cannot be told and the process may
 /// crash.
 inline void bind_pointers(py::module_& module) {
-  module.def("unsafe_alloc_void_ptr_from_tensor",
-             [](const at::Tensor& tensor) { return detail::capsule_of(tensor); });
-  module.def("unsafe_alloc_void_ptrs_from_tensors", [](const std::vector<at::Tensor>& tensors) {
-    py::list capsules;
-    for (const at::Tensor& tensor : tensors) capsules.append(detail::capsule_of(tensor));
-    return capsules;
-  });
-  module.def("alloc_tensor_by_stealing_from_void_ptr",
-             [](const py::object& capsule) { return detail::steal(capsule); });
-  module.def("alloc_tensors_by_stealing_from_void_ptrs", [](const py::sequence& capsules) {
-    py::list tensors;
-    for (const py::handle capsule : capsules) tensors.append(detail::steal(capsule));
-    return tensors;
-  });
+  module.def(
+      "unsafe_alloc_void_ptr_from_tensor",
+      [](const at::Tensor& tensor) { return detail::capsule_of(tensor); },
+      "A capsule with the address of a new handle of the tensor, which leaks unless it is taken "
+      "back.");
+  module.def(
+      "unsafe_alloc_void_ptrs_from_tensors",
+      [](const std::vector<at::Tensor>& tensors) {
+        py::list capsules;
+        for (const at::Tensor& tensor : tensors) capsules.append(detail::capsule_of(tensor));
+        return capsules;
+      },
+      "As unsafe_alloc_void_ptr_from_tensor, of each of a sequence.");
+  module.def(
+      "alloc_tensor_by_stealing_from_void_ptr",
+      [](const py::object& capsule) { return detail::steal(capsule); },
+      "The tensor of such a capsule, once: a ValueError for one that it was taken from, a "
+      "TypeError for what is no capsule.");
+  module.def(
+      "alloc_tensors_by_stealing_from_void_ptrs",
+      [](const py::iterable& capsules) {
+        py::list tensors;
+        for (const py::handle capsule : py::list{capsules}) tensors.append(detail::steal(capsule));
+        return tensors;
+      },
+      "As alloc_tensor_by_stealing_from_void_ptr, of each of an iterable.");
 }
 
 }  // namespace aoti::python

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "aoti/aoti.hpp"
+#include "aoti/python/operators.hpp"
 #include "aoti/run/weights.hpp"
-#include "aoti/runtime/libtorch_operators.hpp"
 
 namespace aoti::python {
 
@@ -56,6 +56,8 @@ class Program {
   virtual std::size_t output_count() const = 0;
   /// The two texts of the model's call spec; empty where it has none.
   virtual Result<std::array<std::string, 2>> call_spec() const = 0;
+  /// The inputs that the model writes to, as far as the package tells.
+  virtual const std::vector<std::size_t>& mutated_inputs() const = 0;
   virtual const Metadata& metadata() const = 0;
   virtual const std::vector<Constant>& constants() const = 0;
   virtual const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const = 0;
@@ -75,7 +77,7 @@ class Program {
 
 /// With exclusive access calls wait for one another here, which costs less than in the model.
 template <DevicePolicy Device, Access access> class ProgramOf final : public Program {
-  using Runner = aoti::Runner<Device, LibtorchWithOperators,
+  using Runner = aoti::Runner<Device, LibtorchWithPython,
                               Options{.access = access, .detect_concurrent_use = false}>;
 
  public:
@@ -105,6 +107,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     if (!done) return std::move(done).error();
     return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
   }
+  const std::vector<std::size_t>& mutated_inputs() const override { return mutated_; }
   const Metadata& metadata() const override { return runner_.metadata(); }
   const std::vector<Constant>& constants() const override { return runner_.constants(); }
   const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const override {
@@ -158,7 +161,12 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   }
 
  private:
-  explicit ProgramOf(Runner runner) : runner_{std::move(runner)} {}
+  explicit ProgramOf(Runner runner) : runner_{std::move(runner)} {
+    const ModelSpec* const spec = runner_.spec();
+    for (std::size_t i = 0; spec != nullptr && i < spec->inputs.size(); ++i) {
+      if (spec->inputs[i].mutated) mutated_.push_back(i);
+    }
+  }
 
   /// Calls `body`, with exclusive access while no other thread does. A call from inside a run,
   /// which an operator in Python may make, would wait for itself.
@@ -194,6 +202,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   }
 
   Runner runner_;
+  std::vector<std::size_t> mutated_;
   mutable std::mutex mutex_;  // of runs, with exclusive access
   mutable std::atomic<std::thread::id> owner_{};
   std::mutex weights_mutex_;

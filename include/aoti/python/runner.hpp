@@ -36,7 +36,16 @@ inline void* pointer_in(py::handle capsule, const char* what) {
   return pointer;
 }
 
-inline NamedTensors named(const py::object& mapping) {
+/// What has keys; pybind11 looks for another overload where an argument is none.
+class __attribute__((visibility("hidden"))) Mapping : public py::object {
+ public:
+  PYBIND11_OBJECT(Mapping, py::object, is_mapping)
+  static bool is_mapping(PyObject* object) {
+    return PyMapping_Check(object) != 0 && PyObject_HasAttrString(object, "keys") != 0;
+  }
+};
+
+inline NamedTensors named(const Mapping& mapping) {
   NamedTensors tensors;
   const py::dict map{mapping};
   for (const auto& [key, value] : map) {
@@ -52,6 +61,22 @@ inline NamedTensors named(const py::object& mapping) {
     }
   }
   return tensors;
+}
+
+/// How many instances there are to be. An int, as torch has it: a TypeError for larger numbers.
+inline std::size_t instances_of(int number) {
+  if (number < 1) {
+    raise(Error{Errc::invalid_argument, "instances",
+                aoti::detail::concat({"found ", number, ", expected 1 or more"})});
+  }
+  return static_cast<std::size_t>(number);
+}
+
+/// One instance is what a single thread uses.
+inline void expect_one(bool single_threaded, int instances, const char* name) {
+  if (!single_threaded || instances == 1) return;
+  raise(Error{Errc::invalid_argument, "run_single_threaded",
+              aoti::detail::concat({"it is for one runner; ", name, " is another number"})});
 }
 
 /// "", "cuda" or "cuda:1".
@@ -100,7 +125,7 @@ inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer b
 
 /// The list is empty afterwards: nothing here keeps the inputs alive.
 inline py::list boxed_run(const Program& program, py::list inputs, py::handle stream) {
-  TensorBuffer buffer = tensors_of(inputs, "input");
+  TensorBuffer buffer = tensors_of(inputs, "input", program.mutated_inputs());
   void* const handle = pointer_in(stream, "stream_handle");
   if (PyList_SetSlice(inputs.ptr(), 0, PyList_GET_SIZE(inputs.ptr()), nullptr) != 0) {
     throw py::error_already_set{};
@@ -113,7 +138,7 @@ inline Buffer buffer(bool inactive) noexcept {
   return inactive ? Buffer::inactive : Buffer::active;
 }
 
-inline void update(Program& program, const py::object& map, bool inactive, bool full, bool share) {
+inline void update(Program& program, const Mapping& map, bool inactive, bool full, bool share) {
   const NamedTensors tensors = named(map);
   without_gil([&] { return program.update(tensors, {buffer(inactive), full, share}); });
 }
@@ -125,7 +150,7 @@ inline std::vector<std::string> call_spec(const Program& program) {
 
 inline py::dict dict_of(const Metadata& metadata) {
   py::dict dict;
-  for (const auto& [key, value] : metadata.items) dict[py::str(key)] = value;
+  for (const auto& [key, value] : metadata.items) dict[text_of(key)] = text_of(value);
   return dict;
 }
 inline py::dict dict_of(NamedTensors tensors) {
@@ -135,6 +160,14 @@ inline py::dict dict_of(NamedTensors tensors) {
 }
 
 }  // namespace detail
+}  // namespace aoti::python
+
+/// How docstrings name it.
+template <> struct pybind11::detail::handle_type_name<aoti::python::detail::Mapping> {
+  static constexpr auto name = const_name("collections.abc.Mapping[str, torch.Tensor]");
+};
+
+namespace aoti::python {
 
 /// What the classes of all devices and the package loader have in common.
 struct BoundProgram : Zeroed {
@@ -168,9 +201,9 @@ inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, Py
       values[second] = args[given + i];
     }
     if (!values[0]) throw py::type_error("run: expected inputs, a sequence of tensors");
-    TensorBuffer inputs = tensors_of(values[0], "input");
-    void* const handle = pointer_in(values[1], "stream_handle");
     const Program& program = py::cast<const BoundProgram&>(py::handle{self}).get();
+    TensorBuffer inputs = tensors_of(values[0], "input", program.mutated_inputs());
+    void* const handle = pointer_in(values[1], "stream_handle");
     TensorBuffer outputs{program.output_count()};
     without_gil([&] { return program.run(inputs.tensors(), outputs.tensors(), handle); });
     return sequence_of<py::list>(outputs.tensors()).release().ptr();
@@ -181,17 +214,19 @@ inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, Py
 /// may be built from another version.
 inline void bind_base(py::module_& module) {
   if (py::hasattr(module, "_Program")) return;
-  const auto update = [](BoundProgram& self, const py::object& map, bool inactive, bool full,
+  const auto update = [](BoundProgram& self, const Mapping& map, bool inactive, bool full,
                          bool share) { detail::update(self.get(), map, inactive, full, share); };
   py::class_<BoundProgram> base{module, "_Program", py::module_local()};
-  base.def("get_call_spec", [](const BoundProgram& self) { return call_spec(self.get()); })
+  base.def(
+          "get_call_spec", [](const BoundProgram& self) { return call_spec(self.get()); },
+          "The trees of the arguments and of the results, as two JSON texts.")
       .def("update_constant_buffer", update, py::arg("tensor_map"), py::arg("use_inactive"),
            py::arg("validate_full_updates"), py::arg("user_managed") = false,
            "Replaces weights by name: all of the map, or none where this raises.");
-  static PyMethodDef method{
-      "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
-      METH_FASTCALL | METH_KEYWORDS,
-      "run(inputs, stream_handle=None)\n--\n\nRuns on a sequence of tensors and returns a list."};
+  static PyMethodDef method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
+                            METH_FASTCALL | METH_KEYWORDS,
+                            "run($self, inputs, stream_handle=None)\n--\n\nRuns on a sequence of "
+                            "tensors and returns a list."};
   base.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(base.ptr()), &method));
 }
@@ -208,104 +243,114 @@ inline void bind_base(py::module_& module) {
 template <DevicePolicy Device> void bind_runner(py::module_& module, const char* name) {
   using Self = BoundRunner<Device>;
   detail::bind_base(module);
-  const auto open = [](const std::string& path, std::size_t count, const std::string& device,
+  const auto open = [](const std::string& path, int count, const std::string& device,
                        const std::string& kernels, bool without_weights = false) {
-    const OpenOptions choice{.instances = count,
+    const OpenOptions choice{.instances = detail::instances_of(count),
                              .device = detail::device_of(Device::key, device),
                              .without_weights = without_weights,
                              .may_lack_weights = true,
                              .kernel_folder = kernels};
     Self self;
-    self.program = without_gil([&] { return open_program_on<Device>(path, choice); });
+    self.program = without_gil([&] { return open_program_on<Device>(checked_path(path), choice); });
     return self;
   };
-  const auto open_with = [open](const std::string& path, std::size_t count,
-                                const std::string& device, const std::string& kernels,
-                                const py::object& constants) {
+  const auto open_with = [open](const std::string& path, int count, const std::string& device,
+                                const std::string& kernels, const detail::Mapping& constants) {
     const NamedTensors tensors = detail::named(constants);
     Self self = open(path, count, device, kernels, true);
     without_gil([&] { return self.program->update(tensors, {}); });
     return self;
   };
   py::class_<Self, BoundProgram>(module, name, py::module_local())
-      .def(py::init(
-               [open](const std::string& path, std::size_t count, const std::string& device,
-                      const std::string& kernels) { return open(path, count, device, kernels); }),
-           py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
-           py::arg("cubin_dir") = "")
-      .def(py::init([open_with](const std::string& path, std::size_t count,
-                                const py::object& constants) {
-             return open_with(path, count, {}, {}, constants);
+      .def(py::init([open](const std::string& path, int count, const std::string& device,
+                           const std::string& kernels, bool single_threaded) {
+             detail::expect_one(single_threaded, count, "num_models");
+             return open(path, count, device, kernels);
            }),
+           py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
+           py::arg("cubin_dir") = "", py::arg("run_single_threaded") = false)
+      .def(py::init(
+               [open_with](const std::string& path, int count, const detail::Mapping& constants) {
+                 return open_with(path, count, {}, {}, constants);
+               }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("constants"))
-      .def(py::init([open_with](const std::string& path, std::size_t count,
-                                const std::string& device, const std::string& kernels,
-                                const py::object& constants) {
+      .def(py::init([open_with](const std::string& path, int count, const std::string& device,
+                                const std::string& kernels, const detail::Mapping& constants) {
              return open_with(path, count, device, kernels, constants);
            }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str"),
            py::arg("cubin_dir"), py::arg("constants"))
-      .def("get_constant_names_to_original_fqns",
-           [](const Self& self) {
-             std::map<std::string, std::string> names;
-             for (const Constant& c : self.get().constants()) names.emplace(c.name, c.fqn);
-             return names;
-           })
-      .def("get_constant_names_to_dtypes",
-           [](const Self& self) {
-             std::map<std::string, std::int32_t> dtypes;
-             for (const Constant& c : self.get().constants()) {
-               dtypes.emplace(c.name, static_cast<std::int32_t>(c.dtype));
-             }
-             return dtypes;
-           })
+      .def(
+          "get_constant_names_to_original_fqns",
+          [](const Self& self) {
+            std::map<std::string, std::string> names;
+            for (const Constant& c : self.get().constants()) names.emplace(c.name, c.fqn);
+            return names;
+          },
+          "The weights' names in the exported module, by those in the compiled code.")
+      .def(
+          "get_constant_names_to_dtypes",
+          [](const Self& self) {
+            std::map<std::string, std::int32_t> dtypes;
+            for (const Constant& c : self.get().constants()) {
+              dtypes.emplace(c.name, static_cast<std::int32_t>(c.dtype));
+            }
+            return dtypes;
+          },
+          "The weights' dtypes, in torch's numbers, by their names in the compiled code.")
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
             static_cast<void>(self.get());
             return detail::shared_weights(self.program, detail::buffer(inactive));
           },
-          py::arg("use_inactive"))
+          py::arg("use_inactive"),
+          "The weights by name: tensors in the model's memory, which they keep alive.")
       .def(
           "update_constant_buffer_from_cpu",
-          [](Self& self, const py::object& map, bool inactive, bool full) {
+          [](Self& self, const detail::Mapping& map, bool inactive, bool full) {
             detail::update(self.get(), map, inactive, full, false);
           },
-          py::arg("tensor_map"), py::arg("use_inactive"), py::arg("validate_full_updates"))
+          py::arg("tensor_map"), py::arg("use_inactive"), py::arg("validate_full_updates"),
+          "As update_constant_buffer, of tensors on the CPU.")
       .def(
           "update_constant_buffer_from_blob",
           [](Self& self, const std::string& path) {
-            without_gil([&] { return self.get().update_from_blob(path); });
+            without_gil([&] { return self.get().update_from_blob(checked_path(path)); });
           },
-          py::arg("weights_path"))
-      .def("swap_constant_buffer",
-           [](Self& self) { without_gil([&] { return self.get().swap_weights(); }); })
-      .def("free_inactive_constant_buffer",
-           [](Self& self) { without_gil([&] { return self.get().free_inactive_weights(); }); })
-      .def("did_call_load_constants",
-           [](const Self& self) { return self.get().weights_state() != WeightsState::none; });
+          py::arg("weights_path"),
+          "Replaces all weights by those of a file, as they lie beside a model's image.")
+      .def(
+          "swap_constant_buffer",
+          [](Self& self) { without_gil([&] { return self.get().swap_weights(); }); },
+          "Uses the other set of weights from the next run on. RunError where there is none.")
+      .def(
+          "free_inactive_constant_buffer",
+          [](Self& self) { without_gil([&] { return self.get().free_inactive_weights(); }); },
+          "Frees the set of weights that is not in use.")
+      .def(
+          "did_call_load_constants",
+          [](const Self& self) { return self.get().weights_state() != WeightsState::none; },
+          "Whether the model has weights, and can run.");
 }
 
 /// Adds AOTIModelPackageLoader, as torch._C._aoti has it, for the devices named.
 template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
   using Self = BoundLoader;
   detail::bind_base(module);
-  const auto load = [](Self& self, const py::object& map, bool inactive, bool full, bool share,
+  const auto load = [](Self& self, const detail::Mapping& map, bool inactive, bool full, bool share,
                        bool) { detail::update(self.get(), map, inactive, full, share); };
   py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader", py::module_local())
       .def(py::init([](const std::string& path, const std::string& model, bool single_threaded,
-                       std::size_t runners, int index, bool affinity) {
-             if (single_threaded && runners != 1) {
-               raise(Error{Errc::invalid_argument, "run_single_threaded",
-                           "it is for one runner; num_runners is another number"});
-             }
+                       int runners, int index, bool affinity) {
+             detail::expect_one(single_threaded, runners, "num_runners");
              const OpenOptions choice{.model = model,
-                                      .instances = runners,
+                                      .instances = detail::instances_of(runners),
                                       .device = detail::device_of(index),
                                       .may_lack_weights = true};
              Self self;
              self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
-               auto package = Package::open(path);
+               auto package = Package::open(checked_path(path));
                if (!package) return std::move(package).error();
                return open_program<Devices...>(package.value(), choice, affinity);
              });
@@ -321,36 +366,44 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
           },
           py::arg("inputs"), py::arg("stream_handle") = py::none(),
           "Like run, and empties the list of inputs, so that they can be freed during the run.")
-      .def("get_metadata", [](const Self& self) { return detail::dict_of(self.get().metadata()); })
+      .def(
+          "get_metadata", [](const Self& self) { return detail::dict_of(self.get().metadata()); },
+          "What the package says of the model.")
       .def_static(
           "load_metadata_from_package",
           [](const std::string& path, const std::string& name) {
             return detail::dict_of(without_gil([&]() -> Result<Metadata> {
-              auto package = Package::open(path);
+              auto package = Package::open(checked_path(path));
               if (!package) return std::move(package).error();
               auto model = package.value().model(name);
               if (!model) return std::move(model).error();
               return std::move(model.value().metadata);
             }));
           },
-          py::arg("model_package_path"), py::arg("model_name"))
-      .def("get_constant_fqns",
-           [](const Self& self) {
-             std::vector<std::string> fqns;
-             for (const Constant& c : self.get().constants()) fqns.push_back(c.fqn);
-             return fqns;
-           })
-      .def("get_custom_objs",
-           [](const Self& self) {
-             py::dict objects;
-             for (const auto& [name, value] : self.get().custom_objects()) {
-               objects[py::str(name)] = torch::jit::toPyObject(value);
-             }
-             return objects;
-           })
+          py::arg("model_package_path"), py::arg("model_name"),
+          "What a package says of a model, which is not loaded.")
+      .def(
+          "get_constant_fqns",
+          [](const Self& self) {
+            std::vector<std::string> fqns;
+            for (const Constant& c : self.get().constants()) fqns.push_back(c.fqn);
+            return fqns;
+          },
+          "The weights' names in the exported module.")
+      .def(
+          "get_custom_objs",
+          [](const Self& self) {
+            py::dict objects;
+            for (const auto& [name, value] : self.get().custom_objects()) {
+              objects[py::str(name)] = torch::jit::toPyObject(value);
+            }
+            return objects;
+          },
+          "The custom objects that the model gives to operators, by name.")
       .def("load_constants", load, py::arg("constants_map"), py::arg("use_inactive"),
            py::arg("check_full_update"), py::arg("user_managed") = false,
-           py::arg("allow_h2d_copy") = false);
+           py::arg("allow_h2d_copy") = false,
+           "As update_constant_buffer; tensors on the CPU are copied to the device in any case.");
 }
 
 }  // namespace aoti::python

@@ -39,6 +39,8 @@ inline bool is_freed(const at::Tensor& tensor) {
 inline const char* unreadable(const at::Tensor& tensor) {
   if (tensor.key_set().has(c10::DispatchKey::Python)) [[unlikely]]
     return "it is a tensor of a class in Python that has no memory of its own";
+  if (tensor.key_set().has_any(c10::functorch_transforms_ks)) [[unlikely]]
+    return "it stands for others inside vmap, grad or jvp, which cannot look into a compiled model";
   if (is_freed(tensor)) [[unlikely]]
     return "its memory was freed: its storage is smaller than the tensor";
   return nullptr;
@@ -110,6 +112,22 @@ inline TensorBuffer tensors_of(py::handle sequence, const char* what) {
     buffer.tensors()[i] = tensor_of(at(i), what, i);
   }
   return buffer;
+}
+
+/// As above; a TypeError where memory that must not be written to, such as that of a numpy array
+/// that is not writeable, is given for one of `mutated`.
+inline TensorBuffer tensors_of(py::handle sequence, const char* what,
+                               std::span<const std::size_t> mutated) {
+  for (const std::size_t i : mutated) {
+    const auto item = py::reinterpret_steal<py::object>(
+        PySequence_GetItem(sequence.ptr(), static_cast<Py_ssize_t>(i)));
+    if (!item) PyErr_Clear();  // told below
+    if (!item || THPVariable_Check(item.ptr()) || !py::hasattr(item, "flags")) continue;
+    if (py::bool_(py::getattr(item.attr("flags"), "writeable", py::bool_(true)))) continue;
+    throw py::type_error(detail::concat({what, " ", i, ": the model writes to it; found a ",
+                                         Py_TYPE(item.ptr())->tp_name, " that is not writeable"}));
+  }
+  return tensors_of(sequence, what);
 }
 
 /// A Python tensor; None for an undefined one.

@@ -117,6 +117,14 @@ template <class Runtime, class At>
                     spec.inputs[first_input].name, "' is ", first_size});
     return {Errc::input_shape, std::move(where), std::move(text)};
   }
+  if (expected.strides.empty()) {
+    return {Errc::input_layout, std::move(where),
+            concat({"found strides ", join(Runtime::strides(tensor)),
+                    "; the model writes to it, so that it must be laid out as what it was exported "
+                    "with: without gaps, ",
+                    expected.order.empty() ? std::string{"row by row"}
+                                           : concat({"in the order ", join(expected.order)})})};
+  }
   return {Errc::input_layout, std::move(where),
           concat({"found strides ", join(Runtime::strides(tensor)), ", expected ",
                   join(expected.strides), " (-1 for any)"})};
@@ -191,6 +199,7 @@ class InputCheck {
     }
     rank_ = sizes_.size();
     row_major_ = spec_->order.empty() && spec_->strides.empty();
+    fixed_ = !spec_->strides.empty() || spec_->mutated;
   }
 
   /// Compares input `i`, which `at(i)` gives, with the spec that this was made from.
@@ -215,7 +224,7 @@ class InputCheck {
         [[likely]] {
       return Fit::yes;
     }
-    return spec_->strides.empty() ? Fit::reordered : Fit::no;
+    return fixed_ ? Fit::no : Fit::reordered;
   }
 
  private:
@@ -230,6 +239,7 @@ class InputCheck {
   DeviceType device_;
   bool tied_ = false;
   bool row_major_ = true;
+  bool fixed_ = false;  // must not be laid out anew: a copy would be written to, or there are gaps
   std::vector<Range> sizes_;
 };
 

@@ -35,6 +35,7 @@ struct Dimension {
 struct TensorSpec {
   std::string name;
   bool none = false;  ///< Of an output: the model returns None, which is an undefined tensor here.
+  bool mutated = false;  ///< Of an input: the model writes to it.
   DType dtype{};
   DeviceType device{};
   std::vector<Dimension> shape;
@@ -77,6 +78,7 @@ template <class T = void> struct SpecReader {
     for (const Json& item : list.items) {
       TensorSpec tensor;
       tensor.name = item["name"].string;
+      tensor.mutated = item["mutated"].is(JsonKind::boolean) && item["mutated"].integer != 0;
       tensor.none = &out == &spec.outputs && item["dtype"].is(JsonKind::null);
       if (tensor.none) {
         out.push_back(std::move(tensor));

@@ -249,9 +249,10 @@ template <class Runner> class WeightsUpdate {
     }
     const DeviceType device = Runtime::device(tensor);
     if (device != Device::type && device != DeviceType::cpu) {
+      constexpr bool on_cpu = Device::type == DeviceType::cpu;
       return wrong(Errc::constant_device, constant,
                    detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
-                                   to_string(Device::type), " or cpu"}));
+                                   to_string(Device::type), on_cpu ? "" : " or cpu"}));
     }
     if (!constant.described) {
       return wrong(Errc::unsupported, constant,

@@ -1,0 +1,90 @@
+// Operators written in Python that a model calls: what they raise, and what happens to them when
+// the interpreter ends.
+#pragma once
+
+#include <torch/csrc/Exceptions.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/python/errors.hpp"
+#include "aoti/runtime/libtorch_operators.hpp"
+
+namespace aoti::python {
+
+/// Leaves what an operator in Python raised as the thread's exception in Python: a model hands on
+/// no more than that there was one.
+class PythonExecutor final : public torch::aot_inductor::ProxyExecutor {
+ public:
+  explicit PythonExecutor(LibtorchOperators operators) : operators_{std::move(operators)} {}
+
+  void call_function(int node, int integer_count, std::int64_t* integers, int tensor_count,
+                     AtenTensorHandle* tensors) override {
+    try {
+      reinterpret_cast<torch::aot_inductor::ProxyExecutor*>(operators_.handle())
+          ->call_function(node, integer_count, integers, tensor_count, tensors);
+    } catch (python_error& error) {
+      const WithGil gil;
+      error.restore();
+      throw;
+    } catch (py::error_already_set& error) {
+      const WithGil gil;
+      error.restore();
+      throw;
+    } catch (const std::exception&) {
+      throw;
+    } catch (...) {
+      hang();  // the end of this thread: the model, which catches everything, must not meet it
+    }
+  }
+
+  const LibtorchOperators& operators() const noexcept { return operators_; }
+
+ private:
+  LibtorchOperators operators_;
+};
+
+/// LibtorchOperators with that executor.
+class PythonOperators {
+ public:
+  static bool has(const std::string& name) { return LibtorchOperators::has(name); }
+
+  /// @errors those of LibtorchOperators::make
+  static Result<PythonOperators> make(const PackagedModel& model, const std::vector<Json>& nodes,
+                                      const std::string& device) {
+    auto made = LibtorchOperators::make(model, nodes, device);
+    if (!made) return std::move(made).error();
+    PythonOperators operators;
+    operators.executor_ = std::make_unique<PythonExecutor>(std::move(made).value());
+    return operators;
+  }
+
+  const std::vector<std::pair<std::string, c10::IValue>>& objects() const noexcept {
+    static const std::vector<std::pair<std::string, c10::IValue>> none;
+    return executor_ != nullptr ? executor_->operators().objects() : none;
+  }
+  void begin_run() const noexcept { detail::OperatorExecutor::forget_failure(); }
+  bool failed() const noexcept {
+    return executor_ != nullptr && detail::OperatorExecutor::failed();
+  }
+  std::string take_failure() const { return detail::OperatorExecutor::take_failure(); }
+  AOTIProxyExecutorHandle handle() const noexcept {
+    return reinterpret_cast<AOTIProxyExecutorHandle>(
+        static_cast<torch::aot_inductor::ProxyExecutor*>(executor_.get()));
+  }
+
+ private:
+  std::unique_ptr<PythonExecutor> executor_;
+};
+
+/// Libtorch, with operators in Python too.
+struct LibtorchWithPython : Libtorch {
+  using Operators = PythonOperators;
+};
+
+static_assert(TensorRuntime<LibtorchWithPython>);
+
+}  // namespace aoti::python
