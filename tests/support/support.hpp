@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdlib>
@@ -46,6 +47,20 @@ inline std::vector<std::byte> read_file(const std::string& path) {
 
 inline aoti::Bytes as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+/// The bytes of memory that this process has resident; 0 where a sanitizer keeps what is freed.
+inline std::size_t resident_memory() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return 0;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return 0;
+#endif
+#endif
+  std::size_t size = 0, resident = 0;
+  std::ifstream{"/proc/self/statm"} >> size >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 /// The names in a directory, "." and ".." left out.
