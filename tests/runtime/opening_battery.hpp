@@ -309,6 +309,19 @@ TYPED_TEST_P(OpeningBattery, LeavesNothingWhenItFails) {
   EXPECT_EQ(Footprint{}, loaded);
 }
 
+TYPED_TEST_P(OpeningBattery, BindsStreamsWhereThereAreSome) {
+  using B = Opening<TypeParam>;
+  const aoti::OpenOptions bound{.stream_affinity = true};
+  expect_error(B::Runner::open(model_path("add"), bound), aoti::Errc::invalid_argument,
+               {"Access::shared"});
+  if (compiled_before(2, 15)) {
+    expect_error(B::SharedRunner::open(model_path("add"), bound), aoti::Errc::unsupported, {});
+  } else {
+    expect_error(B::SharedRunner::open(model_path("add"), bound), aoti::Errc::model_failed,
+                 {"only supported for device runtimes"});
+  }
+}
+
 TYPED_TEST_P(OpeningBattery, WritesNoFile) {
   using B = Opening<TypeParam>;
   const TemporaryDirectory directory;
@@ -395,7 +408,7 @@ REGISTER_TYPED_TEST_SUITE_P(OpeningBattery, TakesAPath, TakesAPackageThatMayBeCl
                             TakesBytesAndDirectoriesOfSeveralModels, CarriesMetadata,
                             GivesRunnersThatDoNotTouchEachOther, GivesRunnersThatMayMove,
                             LeavesNothingOnceUnloaded, LeavesTheImageLoadedUnlessToldOtherwise,
-                            LeavesNothingWhenItFails, WritesNoFile, PrintsNothing,
-                            IsSafeFromSeveralThreads);
+                            LeavesNothingWhenItFails, BindsStreamsWhereThereAreSome, WritesNoFile,
+                            PrintsNothing, IsSafeFromSeveralThreads);
 
 }  // namespace aoti_test

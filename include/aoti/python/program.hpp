@@ -62,8 +62,6 @@ class Program {
   virtual const std::vector<Constant>& constants() const = 0;
   virtual const std::vector<std::pair<std::string, c10::IValue>>& custom_objects() const = 0;
   virtual std::string_view device_key() const = 0;
-  /// Gives each stream an instance of its own from now on.
-  virtual Result<void> use_stream_affinity() = 0;
 
   virtual WeightsState weights_state() const = 0;
   /// Copies, or tensors that share the model's memory: valid while it lives and has that set.
@@ -114,9 +112,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     return runner_.operators().objects();
   }
   std::string_view device_key() const override { return Device::key; }
-  Result<void> use_stream_affinity() override {
-    return runner_.container().template call<&abi::ModelExports::set_use_stream_affinity>(true);
-  }
 
   WeightsState weights_state() const override { return runner_.weights_state(); }
   Result<NamedTensors> weights(Buffer buffer, bool copy) override {
@@ -209,32 +204,24 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
 };
 
 /// Opens a package, a bare shared object or either's path for one kind of device.
-/// @param streams whether each stream gets an instance of its own
 /// @errors those of Runner::open
 template <DevicePolicy Device, class Source>
-Result<std::unique_ptr<Program>> open_program_on(const Source& source, const OpenOptions& choice,
-                                                 bool streams = false) {
-  if (choice.instances == 1 && !streams) {
-    return ProgramOf<Device, Access::exclusive>::open(source, choice);
-  }
-  auto program = ProgramOf<Device, Access::shared>::open(source, choice);
-  if (program && streams) {
-    if (auto done = program.value()->use_stream_affinity(); !done) return std::move(done).error();
-  }
-  return program;
+Result<std::unique_ptr<Program>> open_program_on(const Source& source, const OpenOptions& choice) {
+  return choice.instances == 1 && !choice.stream_affinity
+             ? ProgramOf<Device, Access::exclusive>::open(source, choice)
+             : ProgramOf<Device, Access::shared>::open(source, choice);
 }
 
 /// Opens a package with the policy for the device that it was compiled for.
 /// @errors as above; wrong_device (none of the policies has its key)
 template <DevicePolicy... Devices>
-Result<std::unique_ptr<Program>> open_program(const Package& package, const OpenOptions& choice,
-                                              bool streams = false) {
+Result<std::unique_ptr<Program>> open_program(const Package& package, const OpenOptions& choice) {
   auto model = package.model(choice.model);
   if (!model) return std::move(model).error();
   const std::string_view key = model.value().metadata["AOTI_DEVICE_KEY"];
   std::optional<Result<std::unique_ptr<Program>>> opened;
   const auto open_on = [&]<class Device>() {
-    if (!opened && key == Device::key) opened = open_program_on<Device>(package, choice, streams);
+    if (!opened && key == Device::key) opened = open_program_on<Device>(package, choice);
   };
   (open_on.template operator()<Devices>(), ...);
   if (opened) return std::move(*opened);

@@ -347,12 +347,13 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
              const OpenOptions choice{.model = model,
                                       .instances = detail::instances_of(runners),
                                       .device = detail::device_of(index),
+                                      .stream_affinity = affinity,
                                       .may_lack_weights = true};
              Self self;
              self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
                auto package = Package::open(checked_path(path));
                if (!package) return std::move(package).error();
-               return open_program<Devices...>(package.value(), choice, affinity);
+               return open_program<Devices...>(package.value(), choice);
              });
              return self;
            }),

@@ -40,6 +40,10 @@ template <class Runner> struct Opening {
           concat({"found ", choice.instances, " instances, expected ",
                   Runner::exclusive ? "1, since the runner's access is exclusive" : "1 or more"})};
     }
+    if (choice.stream_affinity && Runner::exclusive) {
+      return Error{Errc::invalid_argument, model.origin,
+                   "found stream_affinity, expected Access::shared with it"};
+    }
     auto image = preflight<Device, Runtime>(model, choice.device);
     if (!image) return std::move(image).error();
     // Creating a model changes the thread's device, which the guard restores.
@@ -94,6 +98,11 @@ template <class Runner> struct Opening {
 
   Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,
                             AOTInductorStreamHandle stream) const {
+    if (choice.stream_affinity) {  // before anything runs, folding included
+      auto bound =
+          runner.container_.template call<&abi::ModelExports::set_use_stream_affinity>(true);
+      if (!bound) return bound;
+    }
     WeightsLoader<Runtime> loader{runner.container_, model, image};
     auto done = loader.load(runner.spec(), Device::type, choice.without_weights);
     if (!done) return done;

@@ -38,6 +38,9 @@ struct OpenOptions {
   /// Runs that may proceed at once; above 1 only with Access::shared.
   std::size_t instances = 1;
   DeviceIndex device = DeviceIndex::current();
+  /// Each stream gets an instance of its own, whose runs wait for one another (models of torch 2.15
+  /// or later for GPUs, with Access::shared). Streams must live as long as the runner.
+  bool stream_affinity = false;
   /// Leaves out the weights that lie beside the image, and opens a package that carries none, too
   /// (compiled by torch 2.13 or later). The runner refuses to run until it is given all of them,
   /// see run/weights.hpp, before other threads call it. Weights that are embedded in the image come
