@@ -177,7 +177,12 @@ TEST_P(RunnerUpstream, UsesTheCallersMemory) {
 
 TEST_P(RunnerUpstream, FreesWhatIsInactive) {
   Named weights = other_weights();
-  theirs->update_constant_buffer_from_cpu(weights, true, true);
+  try {
+    theirs->update_constant_buffer_from_cpu(weights, true, true);
+  } catch (const c10::Error&) {
+    if (!compiled_before(2, 15)) throw;
+    GTEST_SKIP() << "torch's runner cannot do this with models of this age";
+  }
   theirs->swap_constant_buffer();
   theirs->free_inactive_constant_buffer();
   auto update = begun();
