@@ -195,7 +195,9 @@ TEST_P(RunnerUpstream, FreesWhatIsInactive) {
 
 TEST_P(RunnerUpstream, TakesABlob) {
   if (blob.empty()) GTEST_SKIP() << "the weights are embedded; torch's runner takes no blob for it";
-  EXPECT_TRUE(theirs->did_call_load_constants());
+  if (!compiled_before(2, 13)) {  // older ones do not tell
+    EXPECT_TRUE(theirs->did_call_load_constants());
+  }
   auto bytes = read_file(blob);
   auto* const numbers = reinterpret_cast<float*>(bytes.data());
   for (std::size_t i = 0; i < bytes.size() / sizeof(float); ++i) numbers[i] *= 0.5f;
