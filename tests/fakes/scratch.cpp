@@ -1,5 +1,6 @@
 // Doubles its input by way of scratch memory, as kernels with a matrix template do.
 #include <memory>
+#include <new>
 
 #include "fakes/fake_model.hpp"
 
@@ -8,7 +9,8 @@ namespace {
 struct Scratch : Model {
   static constexpr std::size_t inputs = 1;
 
-  AOTIRuntimeError run(AtenTensorHandle* in, AtenTensorHandle* out) {
+  // As torch's models do, it lets no exception out.
+  AOTIRuntimeError run(AtenTensorHandle* in, AtenTensorHandle* out) try {
     std::int64_t count = 0;
     aoti_torch_get_numel(in[0], &count);
     const auto size = static_cast<std::size_t>(count);
@@ -19,6 +21,8 @@ struct Scratch : Model {
     for (std::size_t i = 0; i < size; ++i) data<float>(out[0])[i] = scratch[i] + rest[i];
     free_input(in[0]);
     return 0;
+  } catch (const std::bad_alloc&) {
+    return fail("no memory");
   }
 };
 
