@@ -68,8 +68,9 @@ bool ends_well(const std::vector<std::byte>& bytes, const Image& image) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 42;
 }
 
-// The sanitizers see nothing of the system's loader and make child processes slow: a seventh does.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// The sanitizers see nothing of the system's loader, and like the emulator of ./dev aarch64 make
+// child processes slow: a seventh does.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
 constexpr std::size_t step = 7;
 #elif defined(__has_feature)
 constexpr std::size_t step =

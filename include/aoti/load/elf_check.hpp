@@ -66,10 +66,12 @@ template <class = void> class ElfCheck {
   }
 
   bool segments() const noexcept {
+    constexpr std::uint64_t most_memory = std::uint64_t{1} << 36;  // besides what is in the file
     std::uint64_t end = 0;
     for (const ElfSegment& segment : elf_.loads) {
       const std::uint64_t last = segment.address + segment.memory_size;
-      if (segment.memory_size < segment.file_size || last < segment.address ||
+      if (segment.memory_size < segment.file_size ||
+          segment.memory_size - segment.file_size > most_memory || last < segment.address ||
           segment.address < end || (segment.flags & elf_readable) == 0) {
         return false;
       }
