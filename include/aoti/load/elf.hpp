@@ -117,6 +117,7 @@ struct ElfLayout {
   std::vector<ElfSegment> loads;   ///< The segments that are loaded.
   std::vector<ElfSegment> others;  ///< Those that say what a part of them is.
   ElfSegment dynamic{};            ///< The one of the dynamic section.
+  std::string_view strings;        ///< The names of symbols and libraries.
 
   /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
   Bytes at(std::uint64_t address) const noexcept {
@@ -148,6 +149,15 @@ struct ElfLayout {
       if (item.tag == wanted) value = item.value;
     });
     return value;
+  }
+
+  /// The string at an offset of the string table; empty where it is not a string.
+  std::string_view text(std::uint64_t offset) const noexcept {
+    if (offset >= strings.size()) return {};
+    constexpr std::size_t longest = 8192;  // so that a file cannot make all names one endless one
+    const std::string_view rest = strings.substr(offset, longest);
+    const std::size_t end = rest.find('\0');
+    return end == rest.npos ? std::string_view{} : rest.substr(0, end);
   }
 
   /// Calls `f(item, offset)` for what the dynamic section holds up to its end, which a zero marks;

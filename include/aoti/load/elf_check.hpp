@@ -268,16 +268,12 @@ template <class = void> class ElfCheck {
 
   /// Whether a name is that of a library which the image asks for: loaders count on it.
   bool is_needed(std::uint32_t name) const noexcept {
-    const std::string_view strings = as_text(elf_.at(elf_.tag(elf_strings)));
-    const auto text = [&](std::uint64_t at) {
-      const std::string_view rest = at < strings.size() ? strings.substr(at) : std::string_view{};
-      return rest.substr(0, rest.find('\0'));
-    };
+    const std::string_view text = elf_.text(name);
     bool found = false;
     elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
-      found |= item.tag == elf_needed && text(item.value) == text(name);
+      found |= item.tag == elf_needed && elf_.text(item.value) == text;
     });
-    return found && !text(name).empty();
+    return found && !text.empty();
   }
 
   bool start_and_end() const noexcept {
@@ -296,49 +292,44 @@ template <class = void> class ElfCheck {
   /// else one word that depends on a symbol.
   enum class Kind { unknown, nothing, address, called, pair, other };
 
-  /// For this machine's own images only; others are not loaded.
-  Kind kind(std::uint32_t type) const noexcept {
-    if (type == 0) return Kind::nothing;
-    if (elf_.machine != host_machine) return Kind::other;
-    switch (host_machine == elf_x86_64 ? type : 0) {
-      case 0:
-        break;
-      case 1:   // R_X86_64_64
-      case 6:   // GLOB_DAT
-      case 7:   // JUMP_SLOT
-      case 16:  // DTPMOD64
-      case 17:  // DTPOFF64
-      case 18:  // TPOFF64
-        return Kind::other;
-      case 8:  // RELATIVE
-        return Kind::address;
-      case 37:  // IRELATIVE
-        return Kind::called;
-      case 36:  // TLSDESC
-        return Kind::pair;
-      default:
-        return Kind::unknown;
+  /// The types that there are, by processor.
+  struct Type {
+    std::uint16_t machine;
+    std::uint32_t number;
+    Kind kind;
+  };
+  static constexpr Type types[] = {
+      {elf_x86_64, 1, Kind::other},        // R_X86_64_64
+      {elf_x86_64, 6, Kind::other},        // GLOB_DAT
+      {elf_x86_64, 7, Kind::other},        // JUMP_SLOT
+      {elf_x86_64, 8, Kind::address},      // RELATIVE
+      {elf_x86_64, 16, Kind::other},       // DTPMOD64
+      {elf_x86_64, 17, Kind::other},       // DTPOFF64
+      {elf_x86_64, 18, Kind::other},       // TPOFF64
+      {elf_x86_64, 36, Kind::pair},        // TLSDESC
+      {elf_x86_64, 37, Kind::called},      // IRELATIVE
+      {elf_aarch64, 257, Kind::other},     // R_AARCH64_ABS64
+      {elf_aarch64, 1025, Kind::other},    // GLOB_DAT
+      {elf_aarch64, 1026, Kind::other},    // JUMP_SLOT
+      {elf_aarch64, 1027, Kind::address},  // RELATIVE
+      {elf_aarch64, 1028, Kind::other},    // TLS_DTPMOD
+      {elf_aarch64, 1029, Kind::other},    // TLS_DTPREL
+      {elf_aarch64, 1030, Kind::other},    // TLS_TPREL
+      {elf_aarch64, 1031, Kind::pair},     // TLSDESC
+      {elf_aarch64, 1032, Kind::called},   // IRELATIVE
+  };
+
+  /// For this machine's own images only, since others are not loaded, and where its types are
+  /// known.
+  Kind kind(std::uint32_t number) const noexcept {
+    if (number == 0) return Kind::nothing;
+    bool known = false;
+    for (const Type& type : types) {
+      if (type.machine != host_machine || type.machine != elf_.machine) continue;
+      if (type.number == number) return type.kind;
+      known = true;
     }
-    switch (host_machine == elf_aarch64 ? type : 0) {
-      case 0:
-        break;
-      case 257:   // R_AARCH64_ABS64
-      case 1025:  // GLOB_DAT
-      case 1026:  // JUMP_SLOT
-      case 1028:  // TLS_DTPMOD
-      case 1029:  // TLS_DTPREL
-      case 1030:  // TLS_TPREL
-        return Kind::other;
-      case 1027:  // RELATIVE
-        return Kind::address;
-      case 1032:  // IRELATIVE
-        return Kind::called;
-      case 1031:  // TLSDESC
-        return Kind::pair;
-      default:
-        return Kind::unknown;
-    }
-    return Kind::other;
+    return known ? Kind::unknown : Kind::other;
   }
 
   /// @param called counts the relocations of functions in the two arrays

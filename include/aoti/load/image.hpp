@@ -238,11 +238,11 @@ template <class = void> class BasicImage {
     const Bytes string_table = elf_.at(elf_.tag(detail::elf_strings));
     const std::uint64_t strings_size = elf_.tag(detail::elf_strings_size);
     if (string_table.size() < strings_size) return damaged(origin, "lacks its string table");
-    strings_ = detail::as_text(string_table.first(strings_size));
+    elf_.strings = detail::as_text(string_table.first(strings_size));
     bool symbolic = false;  // the image binds its own symbols without asking the loader
     elf_.visit([&](const detail::ElfDynamic& item, std::uint64_t at) {
       if (item.tag == detail::elf_needed) {
-        needed_.push_back(text(item.value));
+        needed_.push_back(elf_.text(item.value));
         needed_at_.push_back(at);
       }
       symbolic |= item.tag == detail::elf_symbolic ||
@@ -269,7 +269,7 @@ template <class = void> class BasicImage {
           binding != detail::elf_unique) {
         continue;
       }
-      const std::string_view name = text(symbol.name);
+      const std::string_view name = elf_.text(symbol.name);
       if (name.empty()) return damaged(origin, "names a symbol badly");
       const auto symbol_at =
           static_cast<std::uint64_t>(table.data() - bytes_.data()) + i * sizeof symbol;
@@ -325,15 +325,6 @@ template <class = void> class BasicImage {
     }
   }
 
-  /// The string at an offset of the string table; empty where it is not a string.
-  std::string_view text(std::uint64_t offset) const noexcept {
-    if (offset >= strings_.size()) return {};
-    constexpr std::size_t longest = 8192;  // so that a file cannot make all names one endless one
-    const std::string_view rest = strings_.substr(offset, longest);
-    const std::size_t end = rest.find('\0');
-    return end == rest.npos ? std::string_view{} : rest.substr(0, end);
-  }
-
   /// The number of dynamic symbols, which no field of its own states.
   std::uint64_t count_symbols() const noexcept {
     std::uint32_t header[4] = {};
@@ -365,7 +356,6 @@ template <class = void> class BasicImage {
 
   Bytes bytes_;
   detail::ElfLayout elf_;
-  std::string_view strings_;
   std::vector<std::string_view> needed_;
   std::vector<std::uint64_t> needed_at_;
   std::vector<ImageImport> imports_;

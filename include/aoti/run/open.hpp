@@ -120,9 +120,8 @@ template <class Runner> struct Opening {
   static Result<void> describe(Runner& runner) {
     const abi::ModelExports& exports = runner.container_.exports();
     // After an explicit fold a container keeps its model where only …Run looks for it.
-    bool folds = false;
-    for (const Constant& constant : runner.constants()) folds |= constant.folded;
-    const bool single = Runner::exclusive && exports.run_single_threaded != nullptr && !folds;
+    const bool single =
+        Runner::exclusive && exports.run_single_threaded != nullptr && runner.folded_count() == 0;
     runner.run_ = single ? exports.run_single_threaded : exports.run;
     if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
       runner.gate_ = GatePointer::make();

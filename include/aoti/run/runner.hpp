@@ -295,10 +295,16 @@ class Runner {
     return body(Device::native(guard.value()));
   }
 
-  /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
-  Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
+  /// How many constants the model computes from others.
+  std::size_t folded_count() const noexcept {
     std::size_t count = 0;
     for (const Constant& constant : constants()) count += constant.folded;
+    return count;
+  }
+
+  /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
+  Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
+    const std::size_t count = folded_count();
     if (count != 0) {  // other models complain on stderr
       detail::Watch watch{observer_, Event::fold};
       [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
