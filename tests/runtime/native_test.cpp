@@ -65,23 +65,51 @@ TEST(Native, TakesFunctionsFromProvidersFirst) {
   EXPECT_EQ((aoti::abi::resolve<Mine, imported::dtype_float64>()()), 7);
 }
 
-TEST(Native, MakesALentHandleOneThatStays) {
+TEST(Native, LendsAHandleInRoomOfTheCallers) {
   Tensor tensor = RuntimeCase<Native>::make<float>({2, 3}, six, {});
   const void* data = tensor.data();
-  Tensor kept = Native::take(Native::lend(tensor));
+  Native::Room room;
+  const AtenTensorHandle handle = Native::lend(tensor, room);
+  EXPECT_EQ(static_cast<const void*>(handle), &room);
+  EXPECT_TRUE(Native::is_lent(handle));
+  Native::destroy(handle);
+  EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(handle)), six);
+
+  // What is taken from it stays, and so does what models make of it.
+  Tensor kept = Native::take(handle);
+  AtenTensorHandle view = nullptr, same = nullptr;
+  const std::int64_t sizes[] = {3}, strides[] = {2};
+  ASSERT_EQ(NativeFunctions::_reinterpret_tensor(handle, 1, sizes, strides, 1, &view), 0);
+  ASSERT_EQ(NativeFunctions::new_tensor_handle(handle, &same), 0);
+  EXPECT_NE(NativeFunctions::assign_tensors(view, handle), 0);
+  EXPECT_THAT(Native::last_error(), testing::HasSubstr("is an input"));
+  room = {};
   tensor = Tensor{};
   EXPECT_EQ(kept.data(), data);
   EXPECT_EQ(RuntimeCase<Native>::elements<float>(kept), six);
-
-  const AtenTensorHandle lent = Native::lend(kept);
-  AtenTensorHandle view = nullptr;
-  const std::int64_t sizes[] = {3}, strides[] = {2};
-  ASSERT_EQ(NativeFunctions::_reinterpret_tensor(lent, 1, sizes, strides, 1, &view), 0);
-  Native::destroy(lent);
   kept = Tensor{};
+  EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(same)), six);
+  EXPECT_FALSE(Native::is_lent(same));
+  Native::destroy(same);
   EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(view)),
             (std::vector<float>{2, 4, 6}));
   Native::destroy(view);
+}
+
+TEST(Native, LendsTensorsOfAnyRank) {
+  for (const std::size_t rank : {0, 1, 3, 4, 7, 8, 64}) {
+    SCOPED_TRACE(rank);
+    const std::vector<std::int64_t> sizes(rank, 1);
+    const Tensor tensor = RuntimeCase<Native>::make<float>(sizes, {7}, {});
+    Native::Room room;
+    const AtenTensorHandle handle = Native::lend(tensor, room);
+    EXPECT_EQ(Native::is_lent(handle), rank <= 7);
+    const Tensor& lent = Native::peek(handle);
+    EXPECT_EQ(std::vector(lent.sizes().begin(), lent.sizes().end()), sizes);
+    EXPECT_EQ(std::vector(lent.strides().begin(), lent.strides().end()), sizes);
+    EXPECT_EQ(lent.data(), tensor.data());
+    Native::destroy(handle);
+  }
 }
 
 TEST(Native, AssignsTensorsWhereThereIsRoom) {

@@ -72,16 +72,14 @@ template <class Runner> class BoundRun {
   Result<void> run(typename Runner::Stream stream = {}) {
     made_.clear();
     for (std::size_t i = 0; i < pinned_.size(); ++i) in_[i] = pinned_[i].handle();
-    {
-      const Placing placing{*this};
-      if (auto done = execute(stream); !done) [[unlikely]]
-        return done;
+    auto done = execute(stream);
+    if (done) [[likely]] {
+      bool in_place = true;
+      for (std::size_t i = 0; i < out_.size(); ++i) in_place &= out_[i] == expected_[i];
+      if (!in_place) [[unlikely]]
+        done = finish();
     }
-    bool in_place = true;
-    for (std::size_t i = 0; i < out_.size(); ++i) in_place &= out_[i] == expected_[i];
-    if (in_place) [[likely]]
-      return success();
-    return finish();
+    return done;
   }
 
   const Runner& runner() const noexcept { return *runner_; }
@@ -176,17 +174,23 @@ template <class Runner> class BoundRun {
     return true;
   }
 
+  // Each result is made where it is returned: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
+    const Placing placing{*this};
     if (!fits_) [[unlikely]] {
       // Says what does not fit, or lays inputs out anew for each run.
       fits_ = inputs_fit();
       if (!fits_) return runner_->run_handles(in_, out_, stream);
     }
+    return call(stream);
+  }
+
+  [[gnu::always_inline]] Result<void> call(typename Runner::Stream stream) {
     const detail::Occupancy occupancy{Runner::detects_concurrent_use ? &runner_->busy_ : nullptr};
-    if (!occupancy.entered()) [[unlikely]]
-      return runner_->busy();
     detail::Watch watch{runner_->observer_, Event::run};
     auto done = detail::guard(Errc::model_threw, "BoundRun::run", [&]() -> Result<void> {
+      if (!occupancy.entered()) [[unlikely]]
+        return runner_->busy();
       if (runner_->inputs_ == Runner::none) [[unlikely]]
         return runner_->gone();
       auto guard = Runner::DevicePolicy::enter(runner_->device_, stream);

@@ -51,7 +51,7 @@ template <class T = void> class BasicContainer {
       // Weak ones that are not provided are null, and not what another runtime may have.
       const auto bind = [import](const ImageImport& wanted, const void*& address) {
         const bool runtime = abi::is_runtime_symbol(wanted.name);
-        if (!runtime && !abi::is_array_allocation(wanted.name)) return false;
+        if (!runtime && !abi::is_allocation(wanted.name)) return false;
         address = import(std::string{wanted.name}.c_str());
         return runtime || address != nullptr;
       };

@@ -145,9 +145,13 @@ class Runner {
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
                         Stream stream = {}) const {
     detail::Watch watch{observer_, Event::run};
+    Rooms<8> rooms;
     auto done = run_spans(
         inputs.size(), outputs, stream,
-        [&](std::size_t i) { return detail::lend<Runtime>(inputs[i]); },
+        [&](std::size_t i) {
+          return i < rooms.size() ? detail::lend<Runtime>(inputs[i], rooms[i])
+                                  : Runtime::share(inputs[i]);
+        },
         [](std::size_t, Tensor&&) {});
     watch.ended(done);
     return done;
@@ -270,6 +274,8 @@ class Runner {
   template <class> friend struct detail::Opening;
 
   using RunFunction = decltype(abi::ModelExports::run);
+  template <std::size_t count>
+  using Rooms = std::array<typename detail::RoomOf<Runtime>::type, count>;
   static constexpr bool exclusive = options.access == Access::exclusive;
   static constexpr bool detects_concurrent_use = exclusive && options.detect_concurrent_use;
 
@@ -324,6 +330,7 @@ class Runner {
     constexpr std::size_t count = sizeof...(Inputs);
     const std::array<const Tensor*, count> pointers{&inputs...};
     constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
+    Rooms<count> rooms;
     detail::Handles<Runtime, count> in;
     detail::Handles<Runtime, Outputs> out;
     bool refused = true;
@@ -332,7 +339,7 @@ class Runner {
         if constexpr (taken[i]) {
           return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
         } else {
-          return detail::lend<Runtime>(*pointers[i]);
+          return detail::lend<Runtime>(*pointers[i], rooms[i]);
         }
       });
     });
@@ -349,7 +356,7 @@ class Runner {
 
   /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
   template <class Make, class GiveBack>
-  Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Stream stream, Make make,
+  [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Stream stream, Make make,
                          GiveBack give_back) const {
     if (inputs != inputs_ || outputs.size() != outputs_) [[unlikely]] {
       return wrong_count(inputs, outputs.size());
@@ -366,12 +373,6 @@ class Runner {
         if (in[i] != nullptr) give_back(i, in.take(i));
       }
       return done;
-    }
-    // The slots may hold the inputs, which what was lent of them must outlive.
-    if constexpr (requires { Runtime::own(out[0]); }) {
-      for (std::size_t i = 0; i < outputs.size(); ++i) {
-        if (out[i] != nullptr) Runtime::own(out[i]);
-      }
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
     return success();
@@ -449,24 +450,24 @@ class Runner {
   }
 
   /// Makes every output handle one of its own: a model that returns a tensor twice writes its
-  /// handle twice, and one that returns None leaves the slot empty.
+  /// handle twice, one that returns an input writes what was lent, and one that returns None leaves
+  /// the slot empty.
   template <std::size_t Out>
   [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
     bool has_memory = true;
     const std::size_t good = detail::count_while<Out>(out.size(), [&](std::size_t i) {
       if (out[i] == nullptr) [[unlikely]]
         return spec_ && spec_->outputs[i].none;
-      for (std::size_t k = 0; k < i; ++k) {
-        if (out[k] == out[i]) [[unlikely]] {
-          out[i] = Runtime::share(Runtime::peek(out[k]));
-          has_memory = out[i] != nullptr;
-          return has_memory;
-        }
+      bool shared = detail::is_lent<Runtime>(out[i]);
+      for (std::size_t k = 0; k < i; ++k) shared |= out[k] == out[i];
+      if (shared) [[unlikely]] {
+        out[i] = Runtime::share(Runtime::peek(out[i]));
+        has_memory = out[i] != nullptr;
       }
-      return true;
+      return has_memory;
     });
     if (good != out.size()) [[unlikely]] {
-      if (!has_memory) return out_of_memory("sharing an output that is returned twice");
+      if (!has_memory) return out_of_memory("sharing an output that is an input or returned twice");
       return missing_output(good);
     }
     return success();

@@ -165,6 +165,8 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
       {"_ZnamRKSt9nothrow_t", reinterpret_cast<void*>(&F::new_array_nothrow)},
       {"_ZdaPv", reinterpret_cast<void*>(&F::delete_array)},
       {"_ZdaPvm", reinterpret_cast<void*>(&F::delete_sized_array)},
+      {"_Znwm", reinterpret_cast<void*>(&F::new_object)},
+      {"_ZdlPvm", reinterpret_cast<void*>(&F::delete_sized_object)},
   };
   return find(entries, symbol);
 }
@@ -196,6 +198,7 @@ template <class Import, typename Import::type* function> struct Provide {
 template <ImportProvider... Providers> struct NativeWith {
   using Tensor = aoti::Tensor;
   using Running = detail::Running;
+  using Room = detail::LentRoom;
 
   /// A model's imports are bound to import() when its image is loaded, whatever else of these names
   /// is in the process.
@@ -223,9 +226,12 @@ template <ImportProvider... Providers> struct NativeWith {
     const Body* body = Access::body_of(tensor);
     return Body::handle(body != nullptr ? body->share() : Body::make_undefined());
   }
-  [[gnu::always_inline]] static AtenTensorHandle lend(const Tensor& tensor) noexcept {
+  [[gnu::always_inline]] static AtenTensorHandle lend(const Tensor& tensor, Room& room) noexcept {
     const Body* body = Access::body_of(tensor);
-    return Body::handle(body != nullptr ? body->lend() : Body::make_undefined());
+    return Body::handle(body != nullptr ? body->lend(room) : Body::make_undefined());
+  }
+  [[gnu::always_inline]] static bool is_lent(AtenTensorHandle handle) noexcept {
+    return Body::of(handle)->hold == detail::Hold::lent;
   }
   static AtenTensorHandle give(Tensor&& tensor) noexcept {
     Body* body = Access::body_of(tensor);
@@ -238,14 +244,9 @@ template <ImportProvider... Providers> struct NativeWith {
   }
   [[gnu::always_inline]] static Tensor take(AtenTensorHandle handle) noexcept {
     Body* body = Body::of(handle);
-    if (body->hold == detail::Hold::pinned) [[unlikely]]
+    if (body->hold != detail::Hold::counted) [[unlikely]]
       return Access::owner_of(body->share());
-    body->own();
     return Access::owner_of(body);
-  }
-  /// Makes a handle that was lent one that stays.
-  static void own(AtenTensorHandle handle) noexcept {
-    if (Body::of(handle)->hold != detail::Hold::pinned) Body::of(handle)->own();
   }
   static const Tensor& peek(AtenTensorHandle handle) noexcept {
     return Access::peek(Body::of(handle));

@@ -148,7 +148,7 @@ struct NativeFunctions {
   static Code assign_tensors(Handle from, Handle to) noexcept {
     if (Body::of(to)->assign(*Body::of(from))) return 0;
     return fail(abi::imported::assign_tensors::symbol,
-                "the target has fewer dimensions, or belongs to a bound run");
+                "the target has fewer dimensions, or is an input");
   }
 
   static Code assign_tensors_out(Handle from, Handle* out) noexcept {
@@ -316,6 +316,15 @@ struct NativeFunctions {
         reinterpret_cast<detail::Block*>(static_cast<std::byte*>(memory) - scratch_front));
   }
   static void delete_sized_array(void* memory, std::size_t) noexcept { delete_array(memory); }
+
+  /// The model's `new T` and `delete` of the vectors and objects that a run makes and drops.
+  static void* new_object(std::size_t bytes) {
+    void* memory = detail::Pool::take_object(bytes);
+    return memory != nullptr ? memory : detail::SystemObjects::make(bytes);
+  }
+  static void delete_sized_object(void* memory, std::size_t bytes) noexcept {
+    if (!detail::Pool::keep_object(memory, bytes)) detail::SystemObjects::free(memory);
+  }
 
   // Nobody records.
   static Code record_function_start(const char*, IValueMapHandle, const C10IValueHandle*,

@@ -1,10 +1,14 @@
 // The memory of the native runtime: each thread keeps what it frees for its next use.
 #pragma once
 
+#include <dlfcn.h>
+
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "aoti/atomic.hpp"
 
@@ -32,6 +36,29 @@ struct Block {
   Atomic<std::uint32_t> references;
 };
 
+/// C++'s operators new and delete as the models' C++ library has them: a program may replace them.
+class SystemObjects {
+ public:
+  [[gnu::noinline]] static void* make(std::size_t bytes) { return get().make_(bytes); }
+  [[gnu::noinline]] static void free(void* memory) noexcept { get().free_(memory); }
+
+ private:
+  SystemObjects() noexcept {
+    void* const make = ::dlsym(RTLD_DEFAULT, "_Znwm");
+    void* const free = ::dlsym(RTLD_DEFAULT, "_ZdlPv");
+    if (make == nullptr || free == nullptr) return;  // they are linked into the program
+    make_ = reinterpret_cast<void* (*)(std::size_t)>(make);
+    free_ = reinterpret_cast<void (*)(void*)>(free);
+  }
+  static const SystemObjects& get() noexcept {
+    static const SystemObjects objects;
+    return objects;
+  }
+
+  void* (*make_)(std::size_t) = [](std::size_t bytes) { return ::operator new(bytes); };
+  void (*free_)(void*) = [](void* memory) { ::operator delete(memory); };
+};
+
 /// Memory in classes of sizes: multiples of 64 bytes up to 1 KiB, then four for each power of two.
 /// A thread's own frees and allocations take no lock and no atomic operation. What another thread
 /// frees waits in a list that the owner empties when it runs out. A pool outlives its thread, and
@@ -40,6 +67,11 @@ class Pool {
  public:
   static constexpr std::size_t alignment = 64;
   static constexpr std::size_t largest = std::size_t{1} << 46;
+#if defined(AOTI_POOL_POISONS)
+  static constexpr bool keeps_objects = false;  // the sanitizer looks after them
+#else
+  static constexpr bool keeps_objects = true;
+#endif
 
   [[gnu::always_inline]] static constexpr std::uint32_t size_class(std::size_t bytes) noexcept {
     if (bytes <= 1024) return bytes == 0 ? 0 : static_cast<std::uint32_t>((bytes - 1) / 64);
@@ -75,6 +107,27 @@ class Pool {
     }
   }
 
+  /// Memory for a small object that was deleted on this thread, of exactly that size; null where
+  /// none is kept. It is the system's, see SystemObjects.
+  [[gnu::always_inline]] static void* take_object(std::size_t bytes) noexcept {
+    Pool* pool = current_;
+    const std::size_t words = std::rotr(bytes, 3);
+    if (pool == nullptr || words > most_words) [[unlikely]]
+      return nullptr;
+    return std::exchange(pool->objects_[words], nullptr);
+  }
+  /// Keeps the memory of a deleted object; false where there is one of that size already.
+  [[gnu::always_inline]] static bool keep_object(void* memory, std::size_t bytes) noexcept {
+    Pool* pool = current_;
+    const std::size_t words = std::rotr(bytes, 3);
+    if (pool == nullptr || words > most_words) [[unlikely]]
+      return false;
+    void*& kept = pool->objects_[words];
+    if (kept != nullptr) return false;
+    kept = memory;
+    return true;
+  }
+
   /// Gives what is kept for later use back to the system: that of the calling thread and that of
   /// threads that have ended.
   [[gnu::noinline]] static void trim() noexcept {
@@ -93,6 +146,9 @@ class Pool {
 
  private:
   static constexpr std::uint32_t class_count = 160;
+
+  // Of objects that are kept; a size that is no multiple of eight counts as a large one.
+  static constexpr std::size_t most_words = keeps_objects ? 16 : 0;
 
   Pool() noexcept = default;
 
@@ -157,6 +213,9 @@ class Pool {
         std::free(block);
       }
     }
+    for (void*& object : objects_) {
+      if (object != nullptr) SystemObjects::free(std::exchange(object, nullptr));
+    }
   }
 
   /// Gives the calling thread a pool, for as long as it lives.
@@ -204,6 +263,7 @@ class Pool {
   inline static constinit Atomic<std::size_t> reserved_ = 0;
 
   Block* free_[class_count] = {};
+  void* objects_[most_words + 1] = {};
   Pool* next_ = nullptr;  // while it is idle
   alignas(64) Atomic<Block*> returned_ = nullptr;
 };

@@ -21,10 +21,9 @@ namespace aoti {
 ///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
 ///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
 ///   their handles, so undefined and not strided ones get handles too
-/// - `lend(tensor)`, which may be absent: a handle as share() makes them, for a call during which
-/// the
-///   tensor lives; it may cost less. A tensor that is taken from it stays, and so does one whose
-///   handle `own(handle)` was called for
+/// - `Room`, which may be absent: memory on the stack in which `lend(tensor, room)` makes a handle as
+///   share() does, at less cost, for a call during which both live; to destroy it does nothing.
+///   `is_lent(handle)`: whether it is such a one
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
@@ -70,13 +69,32 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
 
 namespace detail {
 
+template <class Runtime> struct RoomOf {
+  struct type {};
+};
+template <class Runtime>
+requires requires { typename Runtime::Room; }
+struct RoomOf<Runtime> {
+  using type = typename Runtime::Room;
+};
+
 /// A handle for one call.
 template <class Runtime>
-[[gnu::always_inline]] inline AtenTensorHandle lend(const typename Runtime::Tensor& tensor) {
-  if constexpr (requires { Runtime::lend(tensor); }) {
-    return Runtime::lend(tensor);
+[[gnu::always_inline]] inline AtenTensorHandle lend(
+    const typename Runtime::Tensor& tensor,
+    [[maybe_unused]] typename RoomOf<Runtime>::type& room) {
+  if constexpr (requires { typename Runtime::Room; }) {
+    return Runtime::lend(tensor, room);
   } else {
     return Runtime::share(tensor);
+  }
+}
+
+template <class Runtime> [[gnu::always_inline]] inline bool is_lent(AtenTensorHandle handle) {
+  if constexpr (requires { typename Runtime::Room; }) {
+    return Runtime::is_lent(handle);
+  } else {
+    return false;
   }
 }
 

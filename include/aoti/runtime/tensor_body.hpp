@@ -87,11 +87,17 @@ struct Extent {
 /// How a body holds its storage, and who gives the body up.
 enum class Hold : std::uint8_t {
   counted,
-  lent,    ///< The storage is that of a tensor which outlives this body, and not counted.
+  lent,    ///< Not counted, as is the body, which goes with its room: what it is of outlives both.
   pinned,  ///< Counted; but the body belongs to a BoundRun, and nobody else gives it up.
 };
 
 struct TensorBody;
+
+/// Room for a body that is lent for a call.
+struct alignas(Pool::alignment) LentRoom {
+  static constexpr std::size_t max_rank = 7;
+  std::byte bytes[3 * Pool::alignment];
+};
 
 /// Watches the tensors that imported functions return during a run, and puts some into memory that
 /// is given.
@@ -284,33 +290,34 @@ struct TensorBody : Block {
 
   /// A new body for the same elements; null where there is no memory.
   [[gnu::always_inline]] TensorBody* share() const noexcept {
-    TensorBody* body = lend();
-    if (body != nullptr) [[likely]]
-      body->own();
-    return body;
-  }
-  /// The same at less cost, for a call during which this body lives; own() makes it one that stays.
-  [[gnu::always_inline]] TensorBody* lend() const noexcept {
     TensorBody* body = make(rank);
     if (body == nullptr) [[unlikely]]
       return nullptr;
     body->copy_from(*this);
+    body->hold = Hold::counted;
+    if (storage != nullptr) storage->references.increment();
+    return body;
+  }
+  /// The same in room of the caller's, without any counting: while this body and the room live.
+  /// Where the room is too small, it is a new body.
+  [[gnu::always_inline]] TensorBody* lend(LentRoom& room) const noexcept {
+    if (rank > LentRoom::max_rank) [[unlikely]]
+      return share();
+    auto* body = reinterpret_cast<TensorBody*>(&room);
+    body->begin(rank, nullptr);
+    body->copy_from(*this);
     body->hold = Hold::lent;
     return body;
   }
-  [[gnu::always_inline]] void own() noexcept {
-    if (hold == Hold::lent && storage != nullptr) storage->references.increment();
-    hold = Hold::counted;
-  }
 
   /// Makes the body one for the same elements as another; false where it has no room for that one's
-  /// sizes, or is pinned.
+  /// sizes, or is not counted by itself.
   bool assign(const TensorBody& other) noexcept {
     if (this == &other) return true;
-    if (hold == Hold::pinned) return false;
+    if (hold != Hold::counted) return false;
     const std::size_t room = home != nullptr ? size_of(rank) : Pool::class_size(size_class);
     if (size_of(other.rank) > room) return false;
-    Storage* old = hold == Hold::lent || storage == home ? nullptr : storage;
+    Storage* old = storage == home ? nullptr : storage;
     rank = other.rank;
     copy_from(other);
     hold = Hold::counted;
@@ -321,9 +328,9 @@ struct TensorBody : Block {
 
   /// Gives up one reference to the body.
   [[gnu::always_inline]] void drop() noexcept {
-    if (hold == Hold::pinned) return;
+    if (hold != Hold::counted) return;
     if (references.load() != 1 && references.decrement() != 0) return;
-    if (storage != nullptr && storage != home && hold != Hold::lent) release(storage);
+    if (storage != nullptr && storage != home) release(storage);
     if (home != nullptr) {
       release(home);
     } else {
@@ -395,5 +402,7 @@ struct TensorBody : Block {
   }
 };
 static_assert(sizeof(TensorBody) == 80);  // so a block of 128 bytes holds 3 dimensions
+static_assert(sizeof(TensorBody) + 2 * LentRoom::max_rank * sizeof(std::int64_t) <=
+              sizeof(LentRoom));
 
 }  // namespace aoti::detail
