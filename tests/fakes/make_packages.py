@@ -236,6 +236,8 @@ def packages() -> dict[str, bytes]:
         "two_sets_maps.pt2": package("two_sets_maps"),
         "two_sets_old.pt2": package("two_sets_old"),
         "two_sets_old_described.pt2": package("two_sets_old", {"aoti.spec": two_sets_spec}),
+        "two_sets_old_none.pt2": package("two_sets_old_none"),
+        "two_sets_old_beside.pt2": package("two_sets_old_beside"),
         "two_sets_empty.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}),
         "two_sets_beside.pt2": package("two_sets_empty", {"aoti.spec": two_sets_spec}, weights=two_sets),
         "two_sets_by_source.pt2": package("two_sets_empty", weights=two_sets, source=source([8, 8, 8])),

@@ -284,3 +284,14 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     return answer(out, model_of<M>(c)->loaded);                                                  \
   }                                                                                              \
   }
+
+// So many bytes in the place of embedded weights.
+#define FAKE_EMBEDDED_BYTES(count)                       \
+  asm(".pushsection .rodata.weights, \"a\", @progbits\n" \
+      ".balign 64\n"                                     \
+      ".global _binary_constants_bin_start\n"            \
+      "_binary_constants_bin_start: .zero " #count       \
+      "\n"                                               \
+      ".global _binary_constants_bin_end\n"              \
+      "_binary_constants_bin_end:\n"                     \
+      ".popsection");

@@ -329,6 +329,17 @@ TEST_F(Weights, ThatAModelCannotDescribeAreNotGuessed) {
   EXPECT_EQ(output(runner), y(11, 20, 30));
 }
 
+// A model of torch 2.12 and before does not tell: the image does.
+TEST_F(Weights, AreMissedInOldImages) {
+  for (const char* name : {"two_sets_old_none", "two_sets_old_beside"}) {
+    expect_error(Runner::open(package(std::string{name} + ".pt2")), Errc::unsupported,
+                 {name, "no weights"});
+    expect_error(Runner::open(fake(name)), Errc::unsupported, {name, "no weights"});
+    EXPECT_EQ(opened(fake(name), {.without_weights = true}).weights_state(), WeightsState::none);
+  }
+  EXPECT_EQ(output(opened(fake("two_sets_old"))), at_first);
+}
+
 TEST_F(Weights, MayComeAfterTheModel) {
   expect_error(Runner::open(package("two_sets_empty.pt2")), Errc::unsupported,
                {"two_sets_empty.pt2 (model)", "no weights", "without_weights"});

@@ -146,14 +146,14 @@ template <class Runtime> struct WeightsLoader {
 
   /// Whether an image that came without a blob holds its constants, all of them or none. One whose
   /// weights were left out calls them loaded all the same, and reads through null when it runs; so
-  /// it is asked for them, or, before torch 2.13, looked at: it has one byte in their place.
+  /// it is asked for them, or, before torch 2.13, looked at.
   Result<bool> holds_all() const {
     bool needed = false, held = false;
     for (const Constant& constant : container.constants()) needed |= !constant.folded;
     auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
     if (!needed || (loaded && !loaded.value())) return !needed;
     std::vector<AtenTensorHandle> tensors;
-    if (!extract_entries(container, false, tensors)) return image.weights_size() != 1;
+    if (!extract_entries(container, false, tensors)) return !image.lacks_weights();
     for (AtenTensorHandle tensor : tensors) held |= tensor != nullptr;
     return held;
   }

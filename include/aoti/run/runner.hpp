@@ -356,8 +356,8 @@ class Runner {
 
   /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
   template <class Make, class GiveBack>
-  [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs, Stream stream, Make make,
-                         GiveBack give_back) const {
+  [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs,
+                                          Stream stream, Make make, GiveBack give_back) const {
     if (inputs != inputs_ || outputs.size() != outputs_) [[unlikely]] {
       return wrong_count(inputs, outputs.size());
     }
