@@ -21,10 +21,9 @@ namespace aoti {
 ///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
 ///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
 ///   their handles, so undefined and not strided ones get handles too
-/// - `Room`, which may be absent: memory on the stack in which `lend(tensor, room)` makes a handle
-/// as
-///   share() does, at less cost, for a call during which both live; to destroy it does nothing.
-///   `is_lent(handle)`: whether it is such a one
+/// - `Room`, which may be absent: memory on the stack in which `lend(tensor, room)` makes a
+///   handle as share() does, at less cost, for a call during which both live; to destroy the handle
+///   does nothing. `is_lent(handle)`: whether it is such a one
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
@@ -82,11 +81,11 @@ struct RoomOf<Runtime> {
 /// A handle for one call.
 template <class Runtime>
 [[gnu::always_inline]] inline AtenTensorHandle lend(const typename Runtime::Tensor& tensor,
-                                                    [[maybe_unused]]
                                                     typename RoomOf<Runtime>::type& room) {
   if constexpr (requires { typename Runtime::Room; }) {
     return Runtime::lend(tensor, room);
   } else {
+    static_cast<void>(room);
     return Runtime::share(tensor);
   }
 }
