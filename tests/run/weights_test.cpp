@@ -338,6 +338,8 @@ TEST_F(Weights, AreMissedInOldImages) {
     EXPECT_EQ(opened(fake(name), {.without_weights = true}).weights_state(), WeightsState::none);
   }
   EXPECT_EQ(output(opened(fake("two_sets_old"))), at_first);
+  // Eight bytes may be the weights themselves.
+  EXPECT_EQ(elements<float>(opened(fake("one_number")).run<1>(eight(2)).value()[0])[0], 3);
 }
 
 TEST_F(Weights, MayComeAfterTheModel) {

@@ -140,9 +140,9 @@ template <class = void> class BasicImage {
   /// none to speak of, or where they are not read-only.
   Bytes weights() const noexcept { return weights_; }
 
-  /// Whether the image has something else in the place of embedded weights, and none after it: 1
-  /// byte where it came without any, 8 bytes, their size, where they are in a file beside it.
-  bool lacks_weights() const noexcept { return lacks_weights_; }
+  /// The bytes that the image has in the place of embedded weights: 1 where it came without any; 8,
+  /// their size, where they are in a file beside it; 0 where the image does not say.
+  std::uint64_t weights_size() const noexcept { return weights_size_; }
 
   /// The changes with which the model finds its embedded weights at another address of this
   /// process: the symbols of their start and end become absolute.
@@ -303,8 +303,9 @@ template <class = void> class BasicImage {
     };
     visit(elf_.at(elf_.tag(detail::elf_rela)), elf_.tag(detail::elf_rela_size));
     visit(elf_.at(elf_.tag(detail::elf_plt_rela)), elf_.tag(detail::elf_plt_rela_size));
-    const std::uint64_t weights_size = weights.end.value - weights.start.value;
-    lacks_weights_ = weights.start.value != 0 && (weights_size == 1 || weights_size == 8);
+    if (weights.start.value != 0 && weights.end.value >= weights.start.value) {
+      weights_size_ = weights.end.value - weights.start.value;
+    }
     if (asked && !symbolic) find_weights(weights);
     return success();
   }
@@ -364,7 +365,7 @@ template <class = void> class BasicImage {
   std::uint32_t harmless_ = 0;               // the symbol that they name instead
   std::uint64_t elf_end_ = 0;
   Bytes weights_;
-  bool lacks_weights_ = false;
+  std::uint64_t weights_size_ = 0;
   std::uint64_t weights_start_ = 0;  // where its symbol lies in the file
   std::uint64_t weights_end_ = 0;
 };

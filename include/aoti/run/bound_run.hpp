@@ -176,9 +176,8 @@ template <class Runner> class BoundRun {
 
   // Each result is made where it is returned: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
-    const Placing placing{*this};
     if (!fits_) [[unlikely]] {
-      // Says what does not fit, or lays inputs out anew for each run.
+      // Says what does not fit, or lays inputs out anew for each run and copies results.
       fits_ = inputs_fit();
       if (!fits_) return runner_->run_handles(in_, out_, stream);
     }
@@ -196,9 +195,11 @@ template <class Runner> class BoundRun {
       auto guard = Runner::DevicePolicy::enter(runner_->device_, stream);
       if (!guard) [[unlikely]]
         return std::move(guard).error();
-      const AOTIRuntimeError native =
-          runner_->invoke(in_.data(), in_.size(), out_.data(), out_.size(),
-                          Runner::DevicePolicy::native(guard.value()));
+      const AOTIRuntimeError native = [&] {
+        const Placing placing{*this};
+        return runner_->invoke(in_.data(), in_.size(), out_.data(), out_.size(),
+                               Runner::DevicePolicy::native(guard.value()));
+      }();
       if (native != 0) [[unlikely]]
         return runner_->failed(native);
       return success();

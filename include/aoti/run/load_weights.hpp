@@ -149,11 +149,18 @@ template <class Runtime> struct WeightsLoader {
   /// it is asked for them, or, before torch 2.13, looked at.
   Result<bool> holds_all() const {
     bool needed = false, held = false;
-    for (const Constant& constant : container.constants()) needed |= !constant.folded;
+    std::uint64_t bytes = 0;
+    for (const Constant& constant : container.constants()) {
+      needed |= !constant.folded;
+      if (!constant.folded) bytes += constant.bytes;
+    }
     auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
     if (!needed || (loaded && !loaded.value())) return !needed;
     std::vector<AtenTensorHandle> tensors;
-    if (!extract_entries(container, false, tensors)) return !image.lacks_weights();
+    if (!extract_entries(container, false, tensors)) {
+      const std::uint64_t found = image.weights_size();
+      return (found != 1 && found != 8) || found == bytes;
+    }
     for (AtenTensorHandle tensor : tensors) held |= tensor != nullptr;
     return held;
   }

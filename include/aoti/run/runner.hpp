@@ -32,8 +32,9 @@ template <class Runner> struct WeightsAccess;
 /// With Access::exclusive, the default, one thread at a time may call a runner; which thread may
 /// change. With Access::shared any number may. Opening is safe from several threads at once.
 /// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
-/// handle for each input, by the runtime, and a copy of each input whose memory is not laid out as
-/// the compiled code assumes. The forms that return a vector allocate that too.
+/// handle for each input, by runtimes that cannot lend it (Libtorch), and a copy of each input
+/// whose memory is not laid out as the compiled code assumes. The forms that return a vector
+/// allocate that too.
 ///
 /// An observer hears of every event in a runner's life, see run/observer.hpp; without one, the
 /// default, no code of that is there.
@@ -120,7 +121,7 @@ class Runner {
 
   /// Runs with counts known at compile time, without any allocation of this library:
   /// `auto result = runner.run<1>(a, b)`. Inputs keep their data; one passed by std::move is taken
-  /// over, unless the call is refused (counts, inputs, bad_state).
+  /// over, unless the call is refused (counts, inputs, bad_state), and must not be passed twice.
   /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
   ///         model_threw; those of the device policy's `enter`
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
@@ -370,7 +371,7 @@ class Runner {
     });
     if (!done) [[unlikely]] {
       for (std::size_t i = 0; i < inputs && refused; ++i) {
-        if (in[i] != nullptr) give_back(i, in.take(i));
+        if (in[i] != nullptr && !detail::is_lent<Runtime>(in[i])) give_back(i, in.take(i));
       }
       return done;
     }

@@ -168,7 +168,9 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
       {"_Znwm", reinterpret_cast<void*>(&F::new_object)},
       {"_ZdlPvm", reinterpret_cast<void*>(&F::delete_sized_object)},
   };
-  return find(entries, symbol);
+  void* const found = find(entries, symbol);
+  const bool of_objects = symbol == "_Znwm" || symbol == "_ZdlPvm";
+  return of_objects && !SystemObjects::known() ? nullptr : found;
 }
 
 }  // namespace detail

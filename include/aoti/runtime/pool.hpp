@@ -36,27 +36,35 @@ struct Block {
   Atomic<std::uint32_t> references;
 };
 
-/// C++'s operators new and delete as the models' C++ library has them: a program may replace them.
+/// C++'s operators new and delete as models find them: the program's where it has any that others
+/// can see, else those of the C++ library that models load.
 class SystemObjects {
  public:
+  /// Whether there are such; the others may only be called then.
+  static bool known() noexcept { return get().make_ != nullptr; }
   [[gnu::noinline]] static void* make(std::size_t bytes) { return get().make_(bytes); }
   [[gnu::noinline]] static void free(void* memory) noexcept { get().free_(memory); }
 
  private:
   SystemObjects() noexcept {
-    void* const make = ::dlsym(RTLD_DEFAULT, "_Znwm");
-    void* const free = ::dlsym(RTLD_DEFAULT, "_ZdlPv");
-    if (make == nullptr || free == nullptr) return;  // they are linked into the program
-    make_ = reinterpret_cast<void* (*)(std::size_t)>(make);
-    free_ = reinterpret_cast<void (*)(void*)>(free);
+    for (const char* where : {static_cast<const char*>(nullptr), "libstdc++.so.6"}) {
+      void* const scope = ::dlopen(where, RTLD_LAZY | RTLD_NOLOAD);  // stays open
+      if (scope == nullptr) continue;
+      void* const make = ::dlsym(scope, "_Znwm");
+      void* const free = ::dlsym(scope, "_ZdlPv");
+      if (make == nullptr || free == nullptr) continue;
+      make_ = reinterpret_cast<void* (*)(std::size_t)>(make);
+      free_ = reinterpret_cast<void (*)(void*)>(free);
+      return;
+    }
   }
   static const SystemObjects& get() noexcept {
     static const SystemObjects objects;
     return objects;
   }
 
-  void* (*make_)(std::size_t) = [](std::size_t bytes) { return ::operator new(bytes); };
-  void (*free_)(void*) = [](void* memory) { ::operator delete(memory); };
+  void* (*make_)(std::size_t) = nullptr;
+  void (*free_)(void*) = nullptr;
 };
 
 /// Memory in classes of sizes: multiples of 64 bytes up to 1 KiB, then four for each power of two.
@@ -120,8 +128,11 @@ class Pool {
   [[gnu::always_inline]] static bool keep_object(void* memory, std::size_t bytes) noexcept {
     Pool* pool = current_;
     const std::size_t words = std::rotr(bytes, 3);
-    if (pool == nullptr || words > most_words) [[unlikely]]
-      return false;
+    if (words > most_words) return false;
+    if (pool == nullptr) [[unlikely]] {
+      pool = enter_unless_ending();
+      if (pool == nullptr) return false;
+    }
     void*& kept = pool->objects_[words];
     if (kept != nullptr) return false;
     kept = memory;
@@ -141,14 +152,14 @@ class Pool {
     }
   }
 
-  /// The bytes that all pools have from the system, in use or kept.
+  /// The bytes that all pools have from the system, in use or kept, without those of objects.
   static std::size_t reserved() noexcept { return reserved_.load(); }
 
  private:
   static constexpr std::uint32_t class_count = 160;
 
   // Of objects that are kept; a size that is no multiple of eight counts as a large one.
-  static constexpr std::size_t most_words = keeps_objects ? 16 : 0;
+  static constexpr std::size_t most_words = keeps_objects ? 64 : 0;
 
   Pool() noexcept = default;
 
@@ -233,6 +244,10 @@ class Pool {
     static thread_local Leave leave;
     static_cast<void>(leave);
     return pool;
+  }
+
+  [[gnu::noinline]] static Pool* enter_unless_ending() noexcept {
+    return left_ ? nullptr : enter();
   }
 
   struct Leave {

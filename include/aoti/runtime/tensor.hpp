@@ -80,7 +80,9 @@ class Tensor {
   static constexpr std::size_t max_rank = detail::TensorBody::max_rank;
 
   Tensor() noexcept = default;
-  Tensor(const Tensor& other) noexcept : body_{other.body_} { retain(); }
+  Tensor(const Tensor& other) noexcept : body_{other.body_} {
+    if (body_ != nullptr) body_ = body_->keep();
+  }
   Tensor(Tensor&& other) noexcept : body_{std::exchange(other.body_, nullptr)} {}
   Tensor& operator=(Tensor other) noexcept {
     std::swap(body_, other.body_);
@@ -170,7 +172,6 @@ class Tensor {
   template <class T> static void* writable(T* data) noexcept {
     return const_cast<void*>(static_cast<const void*>(data));
   }
-  void retain() const noexcept;
   void drop() noexcept;
   static Result<void> check(Sizes sizes, Sizes strides);
   const char* unfit(DType wanted) const noexcept;
@@ -203,9 +204,6 @@ struct TensorAccess {
 
 }  // namespace detail
 
-inline void Tensor::retain() const noexcept {
-  if (body_ != nullptr) body_->references.increment();
-}
 inline void Tensor::drop() noexcept {
   if (body_ != nullptr) body_->drop();
 }

@@ -310,6 +310,15 @@ struct TensorBody : Block {
     return body;
   }
 
+  /// One more reference to the body, or a new body where it is not counted; null where there is no
+  /// memory for that.
+  [[gnu::always_inline]] TensorBody* keep() noexcept {
+    if (hold != Hold::counted) [[unlikely]]
+      return share();
+    references.increment();
+    return this;
+  }
+
   /// Makes the body one for the same elements as another; false where it has no room for that one's
   /// sizes, or is not counted by itself.
   bool assign(const TensorBody& other) noexcept {
