@@ -173,7 +173,8 @@ template <class Runtime = Native> class ArrayRefModel {
   /// @param outputs overwritten by views of memory that is the model's and the calling thread's.
   ///        They hold until this thread's next run of any model of this package
   /// @errors input_count, output_count, those on inputs, bad_state, model_failed, model_threw
-  Result<void> run(std::span<const TensorView> inputs, std::span<TensorView> outputs) const {
+  [[gnu::always_inline]] Result<void> run(std::span<const TensorView> inputs,
+                                          std::span<TensorView> outputs) const {
     if (run_ == nullptr || inputs.size() != runner_.input_count() ||
         outputs.size() != runner_.output_count()) [[unlikely]] {
       return wrong_count(inputs.size(), outputs.size());
