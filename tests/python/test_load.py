@@ -406,13 +406,14 @@ def test_the_gil_is_released_during_a_run(tmp_path):
     while thread.is_alive():  # with the GIL held it would be one turn or two of 5 ms each
         seen += 1
         time.sleep(0)
-    assert seen > 100
+    assert seen > 10
 
 
 def test_control_c_works(tmp_path):
     script = tmp_path / "loop.py"
     script.write_text(
-        "import aoti, torch\n"
+        "import signal, aoti, torch\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored\n"
         f"model, a = aoti.load({str(package('add'))!r}), torch.ones(8)\n"
         "print('ready', flush=True)\n"
         "while True: model(a, a)\n"

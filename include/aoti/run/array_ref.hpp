@@ -180,11 +180,12 @@ template <class Runtime = Native> class ArrayRefModel {
       return wrong_count(inputs.size(), outputs.size());
     }
     const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
+    const detail::InputCheck* const checks = checks_.data();  // null without a spec
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const bool fits =
-          runner_.spec() == nullptr
+          checks == nullptr
               ? detail::Views::is_strided_on(inputs[i], DeviceType::cpu)
-              : checks_[i].template fit<detail::Views>(*runner_.spec(), at, i) == detail::Fit::yes;
+              : checks[i].template fit<detail::Views>(*runner_.spec(), at, i) == detail::Fit::yes;
       if (!fits) [[unlikely]]
         return misfit(inputs, i);
     }
