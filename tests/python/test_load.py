@@ -406,7 +406,7 @@ def test_the_gil_is_released_during_a_run(tmp_path):
     while thread.is_alive():  # with the GIL held it would be one turn or two of 5 ms each
         seen += 1
         time.sleep(0)
-    assert seen > 10
+    assert seen > 100
 
 
 def test_control_c_works(tmp_path):

@@ -140,6 +140,19 @@ TEST(Binding, PutsOutputsWhereInputsWere) {
   }
 }
 
+TEST(Binding, MakesTensorsWithoutAskingTheSystemForMemory) {
+  const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("add"));
+  ASSERT_TRUE(good(runner));
+  const Tensor x = Case::make<float>({100, 100}, std::vector<float>(10000, 1));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(good(runner.value().run<1>(x, x)));
+  const std::size_t reserved = Pool::reserved();
+  EXPECT_EQ(allocations_in([&] {
+              for (int i = 0; i < 10; ++i) EXPECT_TRUE(runner.value().run<1>(x, x));
+            }),
+            0u);
+  EXPECT_EQ(Pool::reserved(), reserved);
+}
+
 // Neither for tensors nor for what the model's own code makes, once it ran.
 TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
   if (!Pool::keeps_objects) GTEST_SKIP() << "the sanitizer looks after each object";
