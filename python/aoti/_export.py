@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
@@ -33,6 +34,7 @@ from torch.export.graph_signature import (
     SymIntArgument,
     TensorArgument,
 )
+from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
@@ -106,10 +108,13 @@ def export(
     threads: how many threads the models will run with, which compiled code depends on; None for
         torch.get_num_threads().
     tune: compiles each model, which is one for the CPU, in the ways that matter there: with the defaults, with freezing,
-        with products of matrices in C++, and with both; `Model.options` hold for all. Runs each on the example inputs,
-        as the package will be run; leaves out those whose outputs are not the module's, and keeps the fastest. Says on
-        stderr what it does; what was tried stands in the metadata under "aoti.tuned". Takes minutes. Freezing makes
-        constants of the weights, so that they cannot be changed any more.
+        with products of matrices in C++, with both, and with freezing and convolutions of 3 x 3 by Winograd's algorithm,
+        which rounds more (some 5e-6 of the largest output) and takes four times the memory for their weights;
+        `Model.options` hold for all. Runs each on the example inputs, as the package will be run; leaves out those whose
+        outputs are not the module's, to 1e-3 of the largest in float32, and keeps the fastest. Says on stderr what it
+        does; what was tried stands in the metadata under "aoti.tuned". Takes minutes. Models that write to their own
+        weights are not frozen, which would lose what they write. Frozen models and those with products in C++ may hold
+        copies of weights in an order of their own ("derived" in `spec`): such weights cannot be changed any more.
 
     Raises ValueError for unusable arguments, before anything is compiled. What torch raises while it
     exports or compiles passes through.
@@ -157,7 +162,7 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
         and 0), and min and max, null if unbounded, are the range of this size. A size that is not linear
         in one symbol is {"text", "min", "max"}.
 
-    What `package` writes has besides, if this torch generates code that can be read,
+    What `export` writes has besides, if this torch generates code that can be read,
 
     "constants": the model's constants in its order, each {"name", "fqn", "dtype", "device", "shape", "bytes", "kind"} and
         what of the following holds for it.
@@ -171,6 +176,7 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     kind: "parameter", "buffer", "tensor" (a constant of the program), "folded" (computed from the others when the
         model is loaded) or "unknown" (such as a copy for another device).
     mutated: true if the model writes to it when it runs.
+    derived: true if it was computed from weights when the model was compiled, which does not follow their changes.
 
     Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
     has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
@@ -221,7 +227,10 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
 
 def constant_text(value: Any) -> str | None:
     """A value that can be compiled in, as the spec has it; None where its text does not tell it from others."""
-    plain = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):  # numpy's float64 and others' subclasses among them
+            return repr(kind(value))
+    plain = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
     return repr(value) if isinstance(value, plain) else None
 
 
@@ -326,7 +335,7 @@ def _exported(model: Model) -> ExportedProgram:
 def _tune(name: str, model: Model, directory: str) -> list[Any]:
     """As `_compile`, of the fastest way to compile it."""
     from ._model import load
-    from ._tune import Example, fastest
+    from ._tune import CANDIDATES, Example, Way, fastest
 
     ep = _exported(model)
     args, kwargs = ep.example_inputs
@@ -341,36 +350,52 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
         for fqn, tensor in written.items():
             tensor.copy_(before[fqn])
 
-    def compile_with(options: Mapping[str, Any], folder: str) -> tuple[list[Any], Callable[[], Any]]:
+    def compile_as(way: Way, folder: str) -> tuple[list[Any], Callable[[], Any]]:
+        options = {**way.options, **(model.options or {})}
         try:
-            files = _compile(name, replace(model, options={**options, **(model.options or {})}), folder, ep)
+            files = _compile(name, replace(model, options=options), folder, ep, way.rewrite)
         finally:
             restored()  # compiling may run the program
         path = Path(folder) / "candidate.pt2"
         _write(path, {name: files}, {})
         return files, load(path, threads=torch.get_num_threads())
 
+    ways = {
+        name: way
+        for name, way in CANDIDATES.items()
+        if (way.rewrite is None or way.rewrite(ep.module())) and not (way.options.get("freezing") and written)
+    }
     with torch.no_grad():
         expected = Example(ep.example_inputs)(copy.deepcopy(ep.module()))
-        files, tried = fastest(compile_with, Example(ep.example_inputs), expected, directory, f"tuning {name}")
+        files, tried = fastest(ways, compile_as, Example(ep.example_inputs), expected, directory, f"tuning {name}")
     _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
     return files
 
 
-def _compile(name: str, model: Model, directory: str, ep: ExportedProgram | None = None) -> list[Any]:
-    """Returns what Inductor generated: paths under `directory`, and weights that are still in memory."""
+def _compile(
+    name: str,
+    model: Model,
+    directory: str,
+    ep: ExportedProgram | None = None,
+    rewrite: Callable[[GraphModule], bool] | None = None,
+) -> list[Any]:
+    """Returns what Inductor generated: paths under `directory`, and weights that are still in memory.
+
+    rewrite: changes the program that is compiled, in place; what it takes and returns stays.
+    """
     ep = ep or _exported(model)
     mutated, mutated_inputs = _mutated(ep)
     description = _spec(ep, mutated_inputs)
     options = dict(model.options or {})
     beside = _weights_go_beside(ep, options)
-    files = _generate(ep, description, model.metadata, {**options, **(_BESIDE if beside else {})}, directory)
+    generate = partial(_generate, ep, rewrite, description, model.metadata)
+    files = generate({**options, **(_BESIDE if beside else {})}, directory)
     constants = _constants(ep, files, mutated)
     if beside and (constants is None or not _weights_size(files)):
         # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
         directory = os.path.join(directory, "embedded")
         os.mkdir(directory)
-        files = _generate(ep, description, model.metadata, options, directory)
+        files = generate(options, directory)
         constants = _constants(ep, files, mutated)
     _check_counts(name, description, files)
     if constants is not None:
@@ -398,14 +423,18 @@ def _weights_go_beside(ep: ExportedProgram, options: Mapping[str, Any]) -> bool:
 
 def _generate(
     ep: ExportedProgram,
+    rewrite: Callable[[GraphModule], bool] | None,
     description: dict[str, Any],
     metadata: Mapping[str, str] | None,
     options: Mapping[str, Any],
     directory: str,
 ) -> list[Any]:
     args, kwargs = ep.example_inputs
+    module = ep.module()
+    if rewrite is not None:
+        rewrite(module)
     return torch._inductor.aot_compile(
-        ep.module(),
+        module,
         args,
         kwargs,
         options={
@@ -495,6 +524,8 @@ def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list
             constants.append(constant)
             if constant["kind"] == "folded":
                 continue
+            if constant["fqn"] not in tensors and constant["kind"] != "tensor":
+                constant["derived"] = True
             if blob is not None and "layout" not in constant:
                 constant["offset"] = position + start
             position += constant["bytes"]

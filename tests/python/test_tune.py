@@ -26,14 +26,15 @@ def test_the_fastest_that_agrees_is_kept(tmp_path, capfd):
     torch.testing.assert_close(model(x), module(x), rtol=1e-4, atol=1e-5)
     tuned = json.loads(model.metadata["aoti.tuned"])
     assert tuned["threads"] == 1
-    assert sorted(row["name"] for row in tuned["tried"]) == sorted(_tune.CANDIDATES)
+    ways = [name for name, way in _tune.CANDIDATES.items() if way.rewrite is None]  # no convolutions to rewrite
+    assert sorted(row["name"] for row in tuned["tried"]) == sorted(ways)
     measured = [row["microseconds"] for row in tuned["tried"] if "microseconds" in row]
     assert len(measured) >= 2 and measured == sorted(measured) and measured[0] > 0
     assert "tuned" in str(aoti.inspect(path)) and tuned["tried"][0]["name"] in str(aoti.inspect(path))
 
 
 def test_what_fails_or_differs_is_left_out(tmp_path, monkeypatch, capfd):
-    wrong = {"defaults": {}, "no such option": {"no_such_option": True}}
+    wrong = {"defaults": _tune.Way({}), "no such option": _tune.Way({"no_such_option": True})}
     monkeypatch.setattr(_tune, "CANDIDATES", wrong)
     path = aoti.export(tmp_path / "tuned.pt2", aoti.Model(torch.nn.ReLU(), (torch.randn(8),)), tune=True)
     tried = json.loads(aoti.load(path).metadata["aoti.tuned"])["tried"]
@@ -56,7 +57,7 @@ class Writing(torch.nn.Module):
 
 
 def test_state_and_arguments_stay_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr(_tune, "CANDIDATES", {"defaults": {}, "freezing": {"freezing": True}})
+    monkeypatch.setattr(_tune, "CANDIDATES", {name: _tune.CANDIDATES[name] for name in ("defaults", "freezing")})
     monkeypatch.setattr(_tune, "_SECONDS", 0.01)
     module, x = Writing().train(), torch.randn(4, 8) + 5
     state, argument = copy.deepcopy(module.state_dict()), x.clone()
@@ -73,6 +74,39 @@ def test_state_and_arguments_stay_as_they_were(tmp_path, monkeypatch):
         ours, theirs = x.clone(), x.clone()
         torch.testing.assert_close(model(ours), module(theirs), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(ours, theirs)
+
+
+class Counting(torch.nn.Module):
+    """What it writes tells from its second call on."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 64)
+        self.register_buffer("count", torch.zeros(64))
+
+    def forward(self, x):
+        y = self.linear(x) + self.count
+        self.count.add_(1)
+        return y
+
+
+def test_models_that_write_to_their_weights_are_not_frozen(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tune, "_SECONDS", 0.01)
+    module, x = Counting().eval(), torch.randn(4, 64)
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", aoti.Model(module, (x,)), threads=1, tune=True), threads=1)
+    tried = json.loads(model.metadata["aoti.tuned"])["tried"]
+    assert sorted(row["name"] for row in tried) == ["C++ products", "defaults"]
+    for _ in range(3):
+        torch.testing.assert_close(model(x), module(x), rtol=1e-4, atol=1e-4)
+
+
+def test_outputs_may_be_infinite_or_no_numbers_where_the_modules_are():
+    inf, nan = float("inf"), float("nan")
+    wanted = torch.tensor([1.0, inf, -inf, nan])
+    _tune._expect_alike(wanted + 1e-5, wanted)
+    for found in ([1, inf, inf, nan], [1, 1, -inf, nan], [nan, inf, -inf, nan], [1, inf, -inf, 1], [2, inf, -inf, nan]):
+        with pytest.raises(ValueError, match="output"):
+            _tune._expect_alike(torch.tensor(found), wanted)
 
 
 def test_outputs_that_differ_are_told():
