@@ -157,7 +157,8 @@ template <class Done> void expect(const Done& done) {
 }
 
 template <class R> Tensors run_ours(const Case& it, const Tensors& inputs) {
-  aoti::OpenOptions options{.model = it.part, .without_weights = it.weights};
+  using enum aoti::PackagedWeights;
+  aoti::OpenOptions options{.model = it.part, .weights = it.weights ? ignored : required};
   if (it.operators) {
     options.operator_libraries = {AOTI_TEST_OPERATORS_DIR "/liboperators_functions.so",
                                   AOTI_TEST_OPERATORS_DIR "/liboperators_tally.so"};

@@ -92,7 +92,7 @@ template <class Import> typename Import::type* torch_function() {
   return aoti::abi::resolve<aoti::Libtorch, Import>();
 }
 template <class Import> typename Import::type* native_function() {
-  return reinterpret_cast<typename Import::type*>(aoti::Onednn::import(Import::symbol));
+  return reinterpret_cast<typename Import::type*>(aoti::NativeOnednn::import(Import::symbol));
 }
 
 /// Takes over what a function handed out.

@@ -160,4 +160,10 @@ TEST(ArrayRef, IsForModelsCompiledWithIt) {
   expect_error(ArrayRefModel<>::open(path("none")), Errc::not_found);
 }
 
+TEST(ArrayRef, NeedsTheWeightsOfItsPackage) {
+  expect_error(
+      ArrayRefModel<>::open(path("mlp_arrayref"), {.weights = aoti::PackagedWeights::ignored}),
+      Errc::bad_state, {"no weights", "PackagedWeights::required"});
+}
+
 }  // namespace

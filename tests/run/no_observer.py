@@ -21,26 +21,31 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FORMS = 5  # run, run on a stream, run_into, boxed_run, run_handles; run with a span calls run_into
 
 
-def without_observer(text: str) -> str:
-    text, count = re.subn(r"\n *detail::Watch watch\{observer_, Event::(run|fold)\};", "", text)
-    assert count == FORMS + 1, f"{count} events"
-    text, count = re.subn(r"\n *watch\.ended\((outputs|done)\);", "", text)
-    assert count == FORMS + 1, f"{count} ends of events"
-    text, count = re.subn(r"\n *watch\.about\(count, inactive\);", "", text)
-    assert count == 1, f"{count} details"
-    text, count = re.subn(r"watch\.failed\(\s*(Error\{[^;]*\})\);", r"\1;", text)
-    assert count == 1, f"{count} refusals"
+def take_out(text: str, pattern: str, count: int, instead: str = "") -> str:
+    text, found = re.subn(pattern, instead, text)
+    assert found == count, f"{found} of {pattern}"
+    return text
+
+
+def runner_without_observer(text: str) -> str:
+    text = take_out(text, r"\n *detail::Watch watch\{model_\.observer, Event::run\};", FORMS)
+    text = take_out(text, r"\n *watch\.ended\((?:outputs|done)\);", FORMS)
+    text = take_out(text, r"watch\.failed\(\s*(Error\{[^;]*\})\);", 1, r"\1;")
     text, count = re.subn(r"auto (outputs|done) = ([^;]*(?:\{[^}]*\}[^;]*)*);\n *return \1;", r"return \2;", text)
     assert count >= 3, f"{count} results"
-    for old, new in {
-        "[[no_unique_address]] Observer observer_;": "",
-        "observer_{other.observer_},": "",
-        "observer_ = other.observer_;": "",
-        "(const Observer& observer) noexcept : observer_{observer} {}": "(const Observer&) noexcept {}",
-    }.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
     return text
+
+
+def model_without_observer(text: str) -> str:
+    text = take_out(text, r"\n *Watch watch\{observer, Event::fold\};", 1)
+    text = take_out(text, r"\n *watch\.(?:about\(count, inactive|ended\(done)\);", 2)
+    text = take_out(text, r"\[\[no_unique_address\]\] Observer observer;", 1)
+    text = take_out(text, r"observer\{other\.observer\},", 1)
+    text = take_out(text, r"observer = other\.observer;", 1)
+    return take_out(text, r"\(const Observer& watching\) noexcept : observer\{watching\}", 1, "(const Observer&) noexcept")
+
+
+WITHOUT_OBSERVER = {"runner.hpp": runner_without_observer, "loaded_model.hpp": model_without_observer}
 
 
 def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
@@ -76,8 +81,9 @@ def main() -> int:
         as_it_is = functions(compiler, include, folder)
         copy = folder / "include"
         shutil.copytree(include, copy)
-        runner = copy / "aoti/run/runner.hpp"
-        runner.write_text(without_observer(runner.read_text()))
+        for file, without_observer in WITHOUT_OBSERVER.items():
+            header = copy / "aoti/run" / file
+            header.write_text(without_observer(header.read_text()))
         taken_out = functions(compiler, copy, folder)
     only_here, only_there = as_it_is - taken_out, taken_out - as_it_is
     for kind, some in ("with", only_here), ("without", only_there):

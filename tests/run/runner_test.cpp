@@ -58,7 +58,7 @@ template <class R, std::size_t outputs> std::vector<Way<R>> ways() {
        [](const R& runner, Outputs in) -> aoti::Result<Outputs> { return runner.boxed_run(in); }},
       {"run_handles",
        [](const R& runner, Outputs in) -> aoti::Result<Outputs> {
-         Handles given, made(outputs);
+         Handles given, made(outputs, reinterpret_cast<AtenTensorHandle>(1));
          for (FakeTensor& tensor : in) {
            given.push_back(FakeRuntime::is_defined(tensor) ? FakeRuntime::give(std::move(tensor))
                                                            : nullptr);

@@ -246,7 +246,7 @@ TYPED_TEST_P(NetworksBattery, MayGetTheirWeightsLater) {
   const auto recorded = B::recorded("linear_updated", {4, 16});
   const auto x = recorded.input();
   expect_error(B::Runner::open(model_path("linear_none")), Errc::unsupported, {"no weights"});
-  auto runner = B::opened("linear_none", {.without_weights = true});
+  auto runner = B::opened("linear_none", {.weights = aoti::PackagedWeights::ignored});
   expect_error(runner.template run<1>(x), Errc::bad_state, {"no weights yet"});
   const auto weights = linear_weights<TypeParam>();
   auto part = weights;

@@ -83,6 +83,4 @@ template <class = void> class BasicKernelFolder {
   std::vector<std::string> files_;  // those that were written
 };
 
-using KernelFolder = BasicKernelFolder<>;
-
 }  // namespace aoti

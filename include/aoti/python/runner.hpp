@@ -1,6 +1,7 @@
 // The classes of torch._C._aoti: a container runner per device, and the package loader.
 #pragma once
 
+#include <ATen/ops/from_blob.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 
@@ -244,11 +245,11 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
   using Self = BoundRunner<Device>;
   detail::bind_base(module);
   const auto open = [](const std::string& path, int count, const std::string& device,
-                       const std::string& kernels, bool without_weights = false) {
+                       const std::string& kernels,
+                       PackagedWeights weights = PackagedWeights::optional) {
     const OpenOptions choice{.instances = detail::instances_of(count),
                              .device = detail::device_of(Device::key, device),
-                             .without_weights = without_weights,
-                             .may_lack_weights = true,
+                             .weights = weights,
                              .kernel_folder = kernels};
     Self self;
     self.program = without_gil([&] { return open_program_on<Device>(checked_path(path), choice); });
@@ -257,7 +258,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
   const auto open_with = [open](const std::string& path, int count, const std::string& device,
                                 const std::string& kernels, const detail::Mapping& constants) {
     const NamedTensors tensors = detail::named(constants);
-    Self self = open(path, count, device, kernels, true);
+    Self self = open(path, count, device, kernels, PackagedWeights::ignored);
     without_gil([&] { return self.program->update(tensors, {}); });
     return self;
   };
@@ -348,7 +349,7 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
                                       .instances = detail::instances_of(runners),
                                       .device = detail::device_of(index),
                                       .stream_affinity = affinity,
-                                      .may_lack_weights = true};
+                                      .weights = PackagedWeights::optional};
              Self self;
              self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
                auto package = Package::open(checked_path(path));

@@ -132,7 +132,7 @@ struct Views {
 /// 2.13 or later. It is called on views, and gives views of memory of its own: a run makes no
 /// tensor and allocates nothing that the model does not need within.
 ///
-/// One thread at a time may call it; which thread may change.
+/// One thread at a time may call it, not always the same one; a second one is not detected.
 template <class Runtime = Native> class ArrayRefModel {
   using Runner = aoti::Runner<Cpu, Runtime>;
   using Exports = abi::ModelExports;
@@ -182,10 +182,9 @@ template <class Runtime = Native> class ArrayRefModel {
     const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
     const detail::InputCheck* const checks = checks_.data();  // null without a spec
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const bool fits =
-          checks == nullptr
-              ? detail::Views::is_strided_on(inputs[i], DeviceType::cpu)
-              : checks[i].template fit<detail::Views>(*runner_.spec(), at, i) == detail::Fit::yes;
+      const bool fits = checks == nullptr ? detail::Views::is_strided_on(inputs[i], DeviceType::cpu)
+                                          : checks[i].template fit<detail::Views>(
+                                                *runner_.spec(), at, i) == detail::Fit::yes;
       if (!fits) [[unlikely]]
         return misfit(inputs, i);
     }
@@ -220,6 +219,11 @@ template <class Runtime = Native> class ArrayRefModel {
       return Error{Errc::unsupported, runner_.origin(),
                    "the model lacks AOTInductorModelRunMinimalArrayrefInterfaceV2: compile it with "
                    "aot_inductor.use_minimal_arrayref_interface and torch 2.13 or later"};
+    }
+    if (runner_.weights_state() == WeightsState::none) {
+      return Error{Errc::bad_state, runner_.origin(),
+                   "the model has no weights, and could not be given any: open it with "
+                   "PackagedWeights::required"};
     }
     std::vector<AtenTensorHandle> active;
     detail::WeightsAccess<Runner> access{runner_};

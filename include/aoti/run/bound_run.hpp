@@ -87,6 +87,7 @@ template <class Runner> class BoundRun {
   std::span<const Tensor> outputs() const noexcept { return outputs_; }
 
  private:
+  using Model = typename Runner::Model;
   using Body = detail::TensorBody;
 
   /// Owns a body that models cannot give up.
@@ -150,6 +151,8 @@ template <class Runner> class BoundRun {
 
   explicit BoundRun(const Runner& runner) noexcept : runner_{&runner} {}
 
+  const auto& model() const noexcept { return runner_->model_; }
+
   bool prepare() {
     pinned_.reserve(inputs_.size());  // so that no handle is lost
     for (const Tensor& input : inputs_) {
@@ -167,8 +170,8 @@ template <class Runner> class BoundRun {
   /// Whether the inputs, which do not change, fit as they are.
   bool inputs_fit() const {
     const auto at = [&](std::size_t i) -> const Tensor& { return inputs_[i]; };
-    for (std::size_t i = 0; i < runner_->checks_.size(); ++i) {
-      const detail::Fit fit = runner_->checks_[i].template fit<Runtime>(*runner_->spec_, at, i);
+    for (std::size_t i = 0; i < model().checks.size(); ++i) {
+      const detail::Fit fit = model().checks[i].template fit<Runtime>(*model().spec, at, i);
       if (fit != detail::Fit::yes) return false;
     }
     return true;
@@ -185,23 +188,23 @@ template <class Runner> class BoundRun {
   }
 
   [[gnu::always_inline]] Result<void> call(typename Runner::Stream stream) {
-    const detail::Occupancy occupancy{Runner::detects_concurrent_use ? &runner_->busy_ : nullptr};
-    detail::Watch watch{runner_->observer_, Event::run};
+    const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
+    detail::Watch watch{model().observer, Event::run};
     auto done = detail::guard(Errc::model_threw, "BoundRun::run", [&]() -> Result<void> {
       if (!occupancy.entered()) [[unlikely]]
-        return runner_->busy();
-      if (runner_->inputs_ == Runner::none) [[unlikely]]
-        return runner_->gone();
-      auto guard = Runner::DevicePolicy::enter(runner_->device_, stream);
+        return model().in_use();
+      if (model().input_count == Model::none) [[unlikely]]
+        return model().gone();
+      auto guard = Runner::DevicePolicy::enter(model().device, stream);
       if (!guard) [[unlikely]]
         return std::move(guard).error();
       const AOTIRuntimeError native = [&] {
         const Placing placing{*this};
-        return runner_->invoke(in_.data(), in_.size(), out_.data(), out_.size(),
-                               Runner::DevicePolicy::native(guard.value()));
+        return model().invoke(in_.data(), in_.size(), out_.data(), out_.size(),
+                              Runner::DevicePolicy::native(guard.value()));
       }();
       if (native != 0) [[unlikely]]
-        return runner_->failed(native);
+        return model().failed(native);
       return success();
     });
     watch.ended(done);

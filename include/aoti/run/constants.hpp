@@ -48,8 +48,8 @@ struct Constant {
 /// Which weights a model has.
 enum class WeightsState : std::uint8_t {
   none,    ///< None, or not all: it cannot run.
-  loaded,  ///< All that are given.
-  folded,  ///< Those that are computed from them, too.
+  loaded,  ///< All but those that are computed from others. No runner is left so by opening.
+  folded,  ///< All; also where none is computed from others. It can run.
 };
 
 namespace detail {

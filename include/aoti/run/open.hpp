@@ -13,12 +13,12 @@
 
 namespace aoti::detail {
 
-/// Opens runners of one class.
-template <class Runner> struct Opening {
+/// Loads models of one class.
+template <class Model> struct Opening {
   const OpenOptions& choice;
-  const typename Runner::ObserverPolicy& observer;
+  const typename Model::ObserverPolicy& observer;
 
-  Result<Runner> from(const std::string& path) const {
+  Result<Model> from(const std::string& path) const {
     if (auto mapping = Mapping::open(path); mapping && Image::recognises(mapping.value().bytes())) {
       return open_image(mapping.value().bytes(), mapping.value(), path);
     }
@@ -27,53 +27,53 @@ template <class Runner> struct Opening {
     return from(package.value());
   }
 
-  Result<Runner> from(const Package& package) const {
+  Result<Model> from(const Package& package) const {
     auto model = package.model(choice.model);
     if (!model) return std::move(model).error();
     return from(model.value());
   }
 
-  Result<Runner> from(const PackagedModel& model) const {
-    if (choice.instances == 0 || (Runner::exclusive && choice.instances > 1)) {
+  Result<Model> from(const PackagedModel& packaged) const {
+    if (choice.instances == 0 || (Model::exclusive && choice.instances > 1)) {
       return Error{
-          Errc::invalid_argument, model.origin,
+          Errc::invalid_argument, packaged.origin,
           concat({"found ", choice.instances, " instances, expected ",
-                  Runner::exclusive ? "1, since the runner's access is exclusive" : "1 or more"})};
+                  Model::exclusive ? "1, since the runner's access is exclusive" : "1 or more"})};
     }
-    if (choice.stream_affinity && Runner::exclusive) {
-      return Error{Errc::invalid_argument, model.origin,
+    if (choice.stream_affinity && Model::exclusive) {
+      return Error{Errc::invalid_argument, packaged.origin,
                    "found stream_affinity, expected Access::shared with it"};
     }
-    auto image = preflight<Device, Runtime>(model, choice.device);
+    auto image = preflight<Device, Runtime>(packaged, choice.device);
     if (!image) return std::move(image).error();
     // Creating a model changes the thread's device, which the guard restores.
     const DeviceIndex device = Device::resolve(choice.device);
     auto entered = Device::enter(device, typename Device::Stream{});
     if (!entered) return std::move(entered).error();
     const std::string name = Device::device_string(device);
-    auto operators = open_operators<Runtime>(model, image.value(), name, choice);
+    auto operators = open_operators<Runtime>(packaged, image.value(), name, choice);
     if (!operators) return std::move(operators).error();
     Container::Import* const import = binds_imports<Runtime> ? &Runtime::import : nullptr;
-    auto container = Container::create(model, image.value(), name, choice, import);
-    if (!container) return Runner::explained(std::move(container).error());
-    Runner runner{observer};
-    runner.device_ = device;
-    runner.operators_ = std::move(operators).value();
-    runner.container_ = std::move(container).value();
-    runner.metadata_ = model.metadata;
-    runner.origin_ = model.origin;
+    auto container = Container::create(packaged, image.value(), name, choice, import);
+    if (!container) return Model::explained(std::move(container).error());
+    Model model{observer};
+    model.device = device;
+    model.operators = std::move(operators).value();
+    model.container = std::move(container).value();
+    model.metadata = packaged.metadata;
+    model.origin = packaged.origin;
     auto done = guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
-      if (auto described = describe(runner); !described) return described;
-      return load_weights(runner, model, image.value(), Device::native(entered.value()));
+      if (auto described = describe(model); !described) return described;
+      return load_weights(model, packaged, image.value(), Device::native(entered.value()));
     });
     if (!done) {
-      std::move(runner).unload();
-      return Runner::explained(std::move(done).error());
+      std::move(model.container).unload();
+      return Model::explained(std::move(done).error());
     }
-    return runner;
+    return model;
   }
 
-  Result<Runner> from(Bytes bytes) const {
+  Result<Model> from(Bytes bytes) const {
     if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
     auto package = Package::from_bytes(bytes);
     if (!package) return std::move(package).error();
@@ -81,75 +81,75 @@ template <class Runner> struct Opening {
   }
 
  private:
-  using Device = typename Runner::DevicePolicy;
-  using Runtime = typename Runner::TensorRuntime;
+  using Device = typename Model::DevicePolicy;
+  using Runtime = typename Model::TensorRuntime;
 
-  Result<Runner> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
+  Result<Model> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
     if (!choice.model.empty()) {
       return Error{Errc::no_such_model, path,
                    concat({"a bare shared object has no model named '", choice.model, "'"})};
     }
-    PackagedModel model;
-    model.origin = path;
-    model.image = image;
-    model.image_mapping = mapping;
-    return from(model);
+    PackagedModel packaged;
+    packaged.origin = path;
+    packaged.image = image;
+    packaged.image_mapping = mapping;
+    return from(packaged);
   }
 
-  Result<void> load_weights(Runner& runner, const PackagedModel& model, const Image& image,
+  Result<void> load_weights(Model& model, const PackagedModel& packaged, const Image& image,
                             AOTInductorStreamHandle stream) const {
     if (choice.stream_affinity) {  // before anything runs, folding included
-      auto bound =
-          runner.container_.template call<&abi::ModelExports::set_use_stream_affinity>(true);
+      auto bound = model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true);
       if (!bound) return bound;
     }
-    WeightsLoader<Runtime> loader{runner.container_, model, image};
-    auto done = loader.load(runner.spec(), Device::type, choice.without_weights);
+    WeightsLoader<Runtime> loader{model.container, packaged, image};
+    auto done = loader.load(model.spec ? &*model.spec : nullptr, Device::type,
+                            choice.weights == PackagedWeights::ignored);
     if (!done) return done;
-    if (runner.weights_state() == WeightsState::loaded) return runner.fold(false, stream);
-    if (choice.without_weights || choice.may_lack_weights) {
-      std::swap(runner.inputs_, runner.hidden_inputs_);
+    if (model.container.ledger().state == WeightsState::loaded) return model.fold(false, stream);
+    if (choice.weights != PackagedWeights::required) {
+      std::swap(model.input_count, model.hidden_input_count);
       return success();
     }
-    return Error{Errc::unsupported, runner.origin_,
+    return Error{Errc::unsupported, model.origin,
                  "the package carries no weights, or not in a form that this library reads; a "
-                 "runner opened with OpenOptions::without_weights can be given them"};
+                 "runner opened with PackagedWeights::optional can be given them"};
   }
 
   /// Learns the counts and the spec, and picks the function to run.
-  static Result<void> describe(Runner& runner) {
-    const abi::ModelExports& exports = runner.container_.exports();
+  static Result<void> describe(Model& model) {
+    const abi::ModelExports& exports = model.container.exports();
     // After an explicit fold a container keeps its model where only …Run looks for it.
     const bool single =
-        Runner::exclusive && exports.run_single_threaded != nullptr && runner.folded_count() == 0;
-    runner.run_ = single ? exports.run_single_threaded : exports.run;
-    if (!Runner::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
-      runner.gate_ = GatePointer::make();
+        Model::exclusive && exports.run_single_threaded != nullptr && model.folded_count() == 0;
+    model.run = single ? exports.run_single_threaded : exports.run;
+    if (!Model::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
+      model.gate = GatePointer::make();
     }
-    auto inputs = runner.container_.input_count();
+    auto inputs = model.container.input_count();
     if (!inputs) return std::move(inputs).error();
-    auto outputs = runner.container_.output_count();
+    auto outputs = model.container.output_count();
     if (!outputs) return std::move(outputs).error();
-    runner.inputs_ = inputs.value();
-    runner.outputs_ = outputs.value();
-    if (runner.inputs_ > Runner::max_tensors || runner.outputs_ > Runner::max_tensors) {
-      return Error{Errc::unsupported, runner.origin_,
-                   concat({"found ", runner.inputs_, " inputs and ", runner.outputs_,
-                           " outputs, expected at most ", Runner::max_tensors, " of each"})};
+    model.input_count = inputs.value();
+    model.output_count = outputs.value();
+    if (model.input_count > Model::max_tensors || model.output_count > Model::max_tensors) {
+      return Error{Errc::unsupported, model.origin,
+                   concat({"found ", model.input_count, " inputs and ", model.output_count,
+                           " outputs, expected at most ", Model::max_tensors, " of each"})};
     }
-    const std::string_view text = runner.metadata_[ModelSpec::metadata_key];
+    const std::string_view text = model.metadata[ModelSpec::metadata_key];
     if (text.empty()) return success();
-    auto spec = ModelSpec::parse(text, runner.origin_);
+    auto spec = ModelSpec::parse(text, model.origin);
     if (!spec) return std::move(spec).error();
-    if (spec.value().inputs.size() != runner.inputs_ ||
-        spec.value().outputs.size() != runner.outputs_) {
-      return Error{Errc::damaged_package, runner.origin_,
+    if (spec.value().inputs.size() != model.input_count ||
+        spec.value().outputs.size() != model.output_count) {
+      return Error{Errc::damaged_package, model.origin,
                    concat({"the input spec tells of ", spec.value().inputs.size(), " inputs and ",
-                           spec.value().outputs.size(), " outputs, the model of ", runner.inputs_,
-                           " and ", runner.outputs_})};
+                           spec.value().outputs.size(), " outputs, the model of ",
+                           model.input_count, " and ", model.output_count})};
     }
-    runner.spec_ = std::move(spec).value();
-    for (std::size_t i = 0; i < runner.inputs_; ++i) runner.checks_.emplace_back(*runner.spec_, i);
+    model.spec = std::move(spec).value();
+    for (std::size_t i = 0; i < model.input_count; ++i) model.checks.emplace_back(*model.spec, i);
     return success();
   }
 };

@@ -31,6 +31,15 @@ struct Options {
   bool detect_concurrent_use = true;
 };
 
+/// What a runner does with the weights of its package when it is opened. One without weights
+/// (models of torch 2.13 or later) refuses to run until it is given all of them, see
+/// run/weights.hpp, before other threads call it.
+enum class PackagedWeights {
+  required,  ///< Loads them; a package that carries none is refused.
+  optional,  ///< Loads them where there are some.
+  ignored,   ///< Leaves those beside the image out. Embedded ones come with the image all the same.
+};
+
 /// What is chosen when a runner is opened.
 struct OpenOptions {
   /// The model's exact name. An empty one means the only model of the package.
@@ -41,13 +50,7 @@ struct OpenOptions {
   /// Each stream gets an instance of its own, whose runs wait for one another (models of torch 2.15
   /// or later for GPUs, with Access::shared). Streams must live as long as the runner.
   bool stream_affinity = false;
-  /// Leaves out the weights that lie beside the image, and opens a package that carries none, too
-  /// (compiled by torch 2.13 or later). The runner refuses to run until it is given all of them,
-  /// see run/weights.hpp, before other threads call it. Weights that are embedded in the image come
-  /// with it all the same: such a runner can run at once.
-  bool without_weights = false;
-  /// Opens a package that carries no weights like that, and loads those of others.
-  bool may_lack_weights = false;
+  PackagedWeights weights = PackagedWeights::required;
   Backing backing = default_backing;
   /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
   /// loaded before it, for good. Two that define the same ones end the process, as torch has it.

@@ -119,8 +119,10 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
     unprovided.push_back(std::move(name));
   }
   if (!unprovided.empty()) {
-    return Error{Errc::missing_import, model.origin,
-                 detail::concat({"this process does not provide ", detail::join(unprovided)})};
+    return Error{
+        Errc::missing_import, model.origin,
+        detail::concat({detail::binds_imports<Runtime> ? "the tensor runtime" : "this process",
+                        " does not provide ", detail::join(unprovided)})};
   }
   return success();
 }

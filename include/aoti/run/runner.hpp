@@ -13,13 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "aoti/run/check.hpp"
-#include "aoti/run/container.hpp"
-#include "aoti/run/gate.hpp"
-#include "aoti/run/handles.hpp"
-#include "aoti/run/observer.hpp"
+#include "aoti/run/loaded_model.hpp"
 #include "aoti/run/open.hpp"
-#include "aoti/run/operators.hpp"
 
 namespace aoti {
 
@@ -29,8 +24,8 @@ template <class Runner> struct WeightsAccess;
 
 /// A compiled model, ready to run.
 ///
-/// With Access::exclusive, the default, one thread at a time may call a runner; which thread may
-/// change. With Access::shared any number may. Opening is safe from several threads at once.
+/// With Access::exclusive, the default, one thread at a time may call a runner, not always the same
+/// one. With Access::shared any number may. Opening is safe from several threads at once.
 /// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
 /// handle for each input, by runtimes that cannot lend it (Libtorch), and a copy of each input
 /// whose memory is not laid out as the compiled code assumes. The forms that return a vector
@@ -87,46 +82,18 @@ class Runner {
   }
 
   /// A runner that was moved from answers every call with bad_state.
-  Runner(Runner&& other) noexcept
-      : observer_{other.observer_},
-        run_{other.run_},
-        inputs_{std::exchange(other.inputs_, none)},
-        hidden_inputs_{std::exchange(other.hidden_inputs_, none)},
-        outputs_{std::exchange(other.outputs_, 0)},
-        device_{other.device_},
-        gate_{std::move(other.gate_)},
-        operators_{std::move(other.operators_)},
-        container_{std::move(other.container_)},
-        checks_{std::move(other.checks_)},
-        spec_{std::exchange(other.spec_, std::nullopt)},
-        metadata_{std::move(other.metadata_)},
-        origin_{std::move(other.origin_)} {}
-  Runner& operator=(Runner&& other) noexcept {
-    observer_ = other.observer_;
-    run_ = other.run_;
-    inputs_ = std::exchange(other.inputs_, none);
-    hidden_inputs_ = std::exchange(other.hidden_inputs_, none);
-    outputs_ = std::exchange(other.outputs_, 0);
-    device_ = other.device_;
-    gate_ = std::move(other.gate_);
-    container_ = std::move(other.container_);
-    operators_ = std::move(other.operators_);
-    checks_ = std::move(other.checks_);
-    spec_ = std::exchange(other.spec_, std::nullopt);
-    metadata_ = std::move(other.metadata_);
-    origin_ = std::move(other.origin_);
-    return *this;
-  }
+  Runner(Runner&&) noexcept = default;
+  Runner& operator=(Runner&&) noexcept = default;
   ~Runner() = default;
 
-  /// Runs with counts known at compile time, without any allocation of this library:
-  /// `auto result = runner.run<1>(a, b)`. Inputs keep their data; one passed by std::move is taken
-  /// over, unless the call is refused (counts, inputs, bad_state), and must not be passed twice.
+  /// Runs with counts known at compile time: `auto result = runner.run<1>(a, b)`. Inputs keep their
+  /// data; one passed by std::move is taken over, unless the call is refused (counts, inputs,
+  /// bad_state), and must not be passed twice.
   /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
   ///         model_threw; those of the device policy's `enter`
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
-    detail::Watch watch{observer_, Event::run};
+    detail::Watch watch{model_.observer, Event::run};
     auto outputs = run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
     watch.ended(outputs);
     return outputs;
@@ -135,17 +102,17 @@ class Runner {
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Stream stream,
                                                                  Inputs&&... inputs) const {
-    detail::Watch watch{observer_, Event::run};
+    detail::Watch watch{model_.observer, Event::run};
     auto outputs = run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
     watch.ended(outputs);
     return outputs;
   }
 
-  /// Runs into slots of the caller's, without any allocation of this library.
+  /// Runs into slots of the caller's, whose tensors are replaced.
   /// @errors as above; on any error the outputs are as they were
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
                         Stream stream = {}) const {
-    detail::Watch watch{observer_, Event::run};
+    detail::Watch watch{model_.observer, Event::run};
     Rooms<8> rooms;
     auto done = run_spans(
         inputs.size(), outputs, stream,
@@ -163,7 +130,7 @@ class Runner {
   /// @allocates the vector
   Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
-      Tensors outputs(outputs_);
+      Tensors outputs(model_.output_count);
       if (auto done = run_into(inputs, outputs, stream); !done) return std::move(done).error();
       return outputs;
     });
@@ -176,8 +143,8 @@ class Runner {
   /// @allocates the vector
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
-      Tensors outputs(outputs_);
-      detail::Watch watch{observer_, Event::run};
+      Tensors outputs(model_.output_count);
+      detail::Watch watch{model_.observer, Event::run};
       auto done = run_spans(
           inputs.size(), outputs, stream,
           [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
@@ -195,17 +162,17 @@ class Runner {
   /// @errors as above
   Result<void> run_handles(std::span<AtenTensorHandle> inputs, std::span<AtenTensorHandle> outputs,
                            Stream stream = {}) const {
-    detail::Watch watch{observer_, Event::run};
+    detail::Watch watch{model_.observer, Event::run};
+    for (AtenTensorHandle& output : outputs) output = nullptr;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) {
         return watch.failed(
             Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"});
       }
     }
-    for (AtenTensorHandle& output : outputs) output = nullptr;
     bool refused = true;
     auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&, stream] {
-      return execute<std::dynamic_extent, std::dynamic_extent>(
+      return model_.template execute<std::dynamic_extent, std::dynamic_extent>(
           inputs, outputs, refused, stream, [&](std::size_t i) { return inputs[i]; });
     });
     if (!refused) detail::destroy_all<Runtime>(inputs);
@@ -216,113 +183,81 @@ class Runner {
 
   /// The numbers of tensors that a run takes and returns.
   std::size_t input_count() const noexcept {
-    const std::size_t count = inputs_ != none ? inputs_ : hidden_inputs_;
-    return count != none ? count : 0;
+    const std::size_t count =
+        model_.input_count != Model::none ? model_.input_count : model_.hidden_input_count;
+    return count != Model::none ? count : 0;
   }
-  std::size_t output_count() const noexcept { return outputs_; }
+  std::size_t output_count() const noexcept { return model_.output_count; }
 
   /// The name of an input or output: the spec's, else the one inside the compiled code.
   /// @errors invalid_argument (there is none of that index)
   Result<std::string> input_name(std::size_t i) const {
-    if (i >= input_count()) return no_such("input", i, input_count());
-    return spec_ ? spec_->inputs[i].name : container_.input_name(i);
+    if (i >= input_count()) return model_.no_such("input", i, input_count());
+    return model_.spec ? model_.spec->inputs[i].name : model_.container.input_name(i);
   }
   Result<std::string> output_name(std::size_t i) const {
-    if (i >= outputs_) return no_such("output", i, outputs_);
-    return spec_ ? spec_->outputs[i].name : container_.output_name(i);
+    if (i >= model_.output_count) return model_.no_such("output", i, model_.output_count);
+    return model_.spec ? model_.spec->outputs[i].name : model_.container.output_name(i);
   }
 
   /// What the inputs and outputs are; null where the package carries no spec, in which case only
   /// the number of inputs is checked.
-  const ModelSpec* spec() const noexcept { return spec_ ? &*spec_ : nullptr; }
+  const ModelSpec* spec() const noexcept { return model_.spec ? &*model_.spec : nullptr; }
 
   /// How the model is called from Python. @errors unsupported (it has no call spec)
   Result<CallSpec> call_spec() const {
     return detail::guard(Errc::model_threw, "Runner::call_spec",
-                         [&] { return container_.call_spec(); });
+                         [&] { return model_.container.call_spec(); });
   }
 
   /// The package's metadata; empty for a bare shared object.
-  const Metadata& metadata() const noexcept { return metadata_; }
+  const Metadata& metadata() const noexcept { return model_.metadata; }
 
   /// The model's weights: names, dtypes, sizes, and shapes where they are known. How to read and
   /// change them: run/weights.hpp.
-  const std::vector<Constant>& constants() const noexcept { return container_.constants(); }
+  const std::vector<Constant>& constants() const noexcept { return model_.container.constants(); }
 
   /// Whether the model has its weights; without them a run is refused with bad_state.
-  WeightsState weights_state() const noexcept { return container_.ledger().state; }
+  WeightsState weights_state() const noexcept { return model_.container.ledger().state; }
 
   /// The file and the model's name in it.
-  const std::string& origin() const noexcept { return origin_; }
+  const std::string& origin() const noexcept { return model_.origin; }
 
   /// The operators that the model calls through a proxy executor, as the runtime has them.
-  const auto& operators() const noexcept { return operators_; }
+  const auto& operators() const noexcept { return model_.operators; }
 
   /// The container, for calls that this class does not offer.
-  const Container& container() const noexcept { return container_; }
+  const Container& container() const noexcept { return model_.container; }
 
   /// Deletes the model and unloads its image, which a runner's destructor leaves loaded. Only for
   /// those who know that no thread is inside it and nothing of it is used afterwards.
   void unload() && noexcept {
     Runner rest{std::move(*this)};
-    std::move(rest.container_).unload();
+    std::move(rest.model_.container).unload();
   }
 
  private:
   template <class> friend class WeightsUpdate;
   template <class> friend class BoundRun;
   template <class> friend struct detail::WeightsAccess;
-  template <class> friend struct detail::Opening;
 
-  using RunFunction = decltype(abi::ModelExports::run);
+  using Model = detail::LoadedModel<Device, Runtime, options, Observer>;
   template <std::size_t count>
   using Rooms = std::array<typename detail::RoomOf<Runtime>::type, count>;
-  static constexpr bool exclusive = options.access == Access::exclusive;
-  static constexpr bool detects_concurrent_use = exclusive && options.detect_concurrent_use;
 
-  static constexpr std::size_t none = static_cast<std::size_t>(-1);
-
-  explicit Runner(const Observer& observer) noexcept : observer_{observer} {}
+  explicit Runner(Model&& model) noexcept : model_{std::move(model)} {}
 
   template <class Source>
   static Result<Runner> open_from(const Source& source, const OpenOptions& choice,
                                   const Observer& observer) {
     detail::Watch watch{observer, Event::load};
-    auto runner = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
-      return detail::Opening<Runner>{choice, observer}.from(source);
+    auto model = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
+      return detail::Opening<Model>{choice, observer}.from(source);
     });
-    if (runner) watch.about(runner.value().constants().size());
-    watch.ended(runner);
-    return runner;
-  }
-
-  template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
-    auto guard = Device::enter(device_, stream);
-    if (!guard) return std::move(guard).error();
-    return body(Device::native(guard.value()));
-  }
-
-  /// How many constants the model computes from others.
-  std::size_t folded_count() const noexcept {
-    std::size_t count = 0;
-    for (const Constant& constant : constants()) count += constant.folded;
-    return count;
-  }
-
-  /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
-  Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
-    const std::size_t count = folded_count();
-    if (count != 0) {  // other models complain on stderr
-      detail::Watch watch{observer_, Event::fold};
-      [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
-      watch.about(count, inactive);
-      auto done = container_.template call<&abi::ModelExports::run_constant_folding>(
-          inactive, stream, operators_.handle());
-      watch.ended(done);
-      if (!done) return done;
-    }
-    if (!inactive) container_.ledger().state = WeightsState::folded;
-    return success();
+    if (model) watch.about(model.value().container.constants().size());
+    watch.ended(model);
+    if (!model) return std::move(model).error();
+    return Runner{std::move(model).value()};
   }
 
   template <std::size_t Outputs, class... Inputs>
@@ -336,7 +271,7 @@ class Runner {
     detail::Handles<Runtime, Outputs> out;
     bool refused = true;
     auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
-      return execute<count, Outputs>(in, out, refused, stream, [&](auto i) {
+      return model_.template execute<count, Outputs>(in, out, refused, stream, [&](auto i) {
         if constexpr (taken[i]) {
           return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
         } else {
@@ -359,15 +294,15 @@ class Runner {
   template <class Make, class GiveBack>
   [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs,
                                           Stream stream, Make make, GiveBack give_back) const {
-    if (inputs != inputs_ || outputs.size() != outputs_) [[unlikely]] {
-      return wrong_count(inputs, outputs.size());
+    if (inputs != model_.input_count || outputs.size() != model_.output_count) [[unlikely]] {
+      return model_.wrong_count(inputs, outputs.size());
     }
     constexpr std::size_t any = std::dynamic_extent;
     detail::Handles<Runtime, any> in{inputs};
     detail::Handles<Runtime, any> out{outputs.size()};
     bool refused = true;
     auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
-      return execute<any, any>(in, out, refused, stream, make);
+      return model_.template execute<any, any>(in, out, refused, stream, make);
     });
     if (!done) [[unlikely]] {
       for (std::size_t i = 0; i < inputs && refused; ++i) {
@@ -379,181 +314,7 @@ class Runner {
     return success();
   }
 
-  /// The run path: makes the input handles by `make(i)`, checks, and calls the model. What is left
-  /// in the slots is the caller's to destroy. `refused` stays true until the model is called.
-  template <std::size_t In, std::size_t Out, class Make>
-  [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
-                                              std::span<AtenTensorHandle, Out> out, bool& refused,
-                                              Stream stream, Make&& make) const {
-    if (in.size() != inputs_ || out.size() != outputs_) [[unlikely]] {
-      return wrong_count(in.size(), out.size());
-    }
-    const detail::Occupancy occupancy{detects_concurrent_use ? &busy_ : nullptr};
-    if (!occupancy.entered()) [[unlikely]]
-      return busy();
-    const std::size_t made =
-        detail::count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
-    if (made != in.size()) [[unlikely]]
-      return out_of_memory("making the handle of an input");
-    [[maybe_unused]] bool copy = false;
-    // The checks come after the handles: before, they would wait for the cache and then the
-    // handles' atomic operations for them, which costs twice as much.
-    if constexpr (options.check_inputs) {
-      const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
-      const detail::InputCheck* const checks = checks_.data();  // null without a spec
-      const std::size_t good = detail::count_while<In>(in.size(), [&](auto i) {
-        if (checks == nullptr) return Runtime::is_defined(at(i));
-        const detail::Fit fit = checks[i].template fit<Runtime>(*spec_, at, i);
-        copy |= fit == detail::Fit::reordered;
-        return fit != detail::Fit::no;
-      });
-      if (good != in.size()) [[unlikely]] {
-        return checks == nullptr ? undefined(good)
-                                 : detail::describe_mismatch<Runtime>(*spec_, at, good);
-      }
-      if constexpr (detail::knows_index<Device, Runtime>) {
-        const std::size_t here = detail::count_while<In>(in.size(), [&](auto i) {
-          return !detail::is_elsewhere<Device, Runtime>(at(i), device_);
-        });
-        if (here != in.size()) [[unlikely]] {
-          return Error{Errc::input_device, detail::concat({"input ", here}),
-                       detail::describe_elsewhere<Device, Runtime>(at(here), device_)};
-        }
-      }
-    }
-    auto guard = Device::enter(device_, stream);
-    if (!guard) [[unlikely]]
-      return std::move(guard).error();
-    refused = false;
-    if (copy && !detail::reorder<Runtime>(*spec_, in)) [[unlikely]]
-      return out_of_memory("copying an input");
-    const AOTIRuntimeError native =
-        invoke(in.data(), in.size(), out.data(), out.size(), Device::native(guard.value()));
-    if (native != 0) [[unlikely]]
-      return failed(native);
-    if constexpr (requires { operators_.failed(); }) {
-      if (operators_.failed()) [[unlikely]]
-        return failed(native);
-    }
-    return settle(out);
-  }
-
-  /// Calls the model.
-  [[gnu::always_inline]] AOTIRuntimeError invoke(AtenTensorHandle* in, std::size_t inputs,
-                                                 AtenTensorHandle* out, std::size_t outputs,
-                                                 AOTInductorStreamHandle stream) const {
-    if constexpr (requires { operators_.begin_run(); }) operators_.begin_run();
-    [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
-    const auto call = [&] {
-      return run_(container_.handle(), in, inputs, out, outputs, stream, operators_.handle());
-    };
-    return exclusive || gate_.get() == nullptr ? call() : gate_.get()->pass(call);
-  }
-
-  /// Makes every output handle one of its own: a model that returns a tensor twice writes its
-  /// handle twice, one that returns an input writes what was lent, and one that returns None leaves
-  /// the slot empty.
-  template <std::size_t Out>
-  [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
-    bool has_memory = true;
-    const std::size_t good = detail::count_while<Out>(out.size(), [&](std::size_t i) {
-      if (out[i] == nullptr) [[unlikely]]
-        return spec_ && spec_->outputs[i].none;
-      bool shared = detail::is_lent<Runtime>(out[i]);
-      for (std::size_t k = 0; k < i; ++k) shared |= out[k] == out[i];
-      if (shared) [[unlikely]] {
-        out[i] = Runtime::share(Runtime::peek(out[i]));
-        has_memory = out[i] != nullptr;
-      }
-      return has_memory;
-    });
-    if (good != out.size()) [[unlikely]] {
-      if (!has_memory) return out_of_memory("sharing an output that is an input or returned twice");
-      return missing_output(good);
-    }
-    return success();
-  }
-
-  /// Adds what the runtime says, where the model only names the function that failed.
-  [[gnu::cold, gnu::noinline]] static Error explained(Error error) {
-    if (error.text().find("API call failed") == std::string_view::npos) return error;
-    const std::string reason = Runtime::last_error();
-    if (reason.empty()) return error;
-    std::string text = detail::concat({reason, " (", error.text(), ")"});
-    const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : error.code();
-    return {code, std::string{error.operation()}, std::move(text), error.native_code()};
-  }
-
-  [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
-    if (inputs_ == none) return gone();
-    if (inputs != inputs_) {
-      return {Errc::input_count, origin_,
-              detail::concat({"found ", inputs, " inputs, expected ", inputs_})};
-    }
-    return {Errc::output_count, origin_,
-            detail::concat({"found room for ", outputs, " outputs, expected ", outputs_})};
-  }
-  [[gnu::cold, gnu::noinline]] Error gone() const {
-    if (container_.handle() != nullptr) {
-      return {Errc::bad_state, origin_, "the model has no weights yet"};
-    }
-    return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
-  }
-  [[gnu::cold, gnu::noinline]] Error out_of_memory(const char* while_doing) const {
-    return {Errc::out_of_memory, origin_, while_doing};
-  }
-  [[gnu::cold, gnu::noinline]] Error busy() const {
-    return {
-        Errc::bad_state, origin_,
-        "another thread is inside this runner; open one for each thread, or use Access::shared"};
-  }
-  [[gnu::cold, gnu::noinline]] Error undefined(std::size_t i) const {
-    return {Errc::undefined_tensor, detail::concat({"input ", i}), "the tensor is undefined"};
-  }
-  [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
-    return {Errc::model_failed, origin_,
-            detail::concat({"the model returned success but no output ", i, " of ", outputs_})};
-  }
-  [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
-                                             std::size_t count) const {
-    if (container_.handle() == nullptr) return gone();
-    return {Errc::invalid_argument, origin_,
-            detail::concat({"there is no ", what, " ", i, "; the model has ", count})};
-  }
-  [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
-    const bool single = run_ == container_.exports().run_single_threaded;
-    const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
-                                 : abi::export_row<&abi::ModelExports::run>;
-    if constexpr (requires { operators_.failed(); }) {
-      if (operators_.failed()) {
-        std::string text = operators_.take_failure();
-        if (native != 0 && container_.exports().get_last_error != nullptr) {
-          const Error error = abi::detail::model_error(container_.exports(), row, native);
-          text = detail::concat({text, " (", error.text(), ")"});
-        }
-        const Errc code = detail::tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
-        return {code, row.symbol, std::move(text), native};
-      }
-    }
-    return explained(abi::detail::model_error(container_.exports(), row, native));
-  }
-
-  [[no_unique_address]] Observer observer_;
-  RunFunction run_ = nullptr;
-  std::size_t inputs_ = none;         // none: every run is refused, by one comparison
-  std::size_t hidden_inputs_ = none;  // the number, while the model waits for its weights
-  std::size_t outputs_ = 0;
-  DeviceIndex device_;
-  mutable detail::Atomic<bool> busy_ = false;
-  detail::Atomic<bool> updating_ = false;
-  detail::Atomic<bool> extracting_ = false;
-  detail::GatePointer gate_;  // of models that several threads may call and that need it
-  typename detail::OperatorsOf<Runtime>::type operators_;  // outlive the container
-  Container container_;
-  std::vector<detail::InputCheck> checks_;  // point into spec_'s inputs
-  std::optional<ModelSpec> spec_;
-  Metadata metadata_;
-  std::string origin_;
+  Model model_;
 };
 
 }  // namespace aoti

@@ -19,6 +19,9 @@ namespace aoti {
 /// set stays as it is: as stage() left it, until that set is swapped in or freed, else as the model
 /// runs on.
 ///
+/// What Inductor computed from weights when it compiled the model (frozen ones, products in C++)
+/// are constants with names of their own, which do not follow the weights: they are to be set, too.
+///
 /// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
 /// thread. With Access::shared, other threads may run the model during all of it, and each run uses
 /// one set of weights throughout. With exclusive access, commit() and stage() are calls like a run.
@@ -31,9 +34,9 @@ template <class Runner> class WeightsUpdate {
   /// @errors bad_state (another update is open, or the runner was moved from), out_of_memory
   static Result<WeightsUpdate> begin(Runner& runner) {
     return detail::guard(Errc::model_threw, "WeightsUpdate::begin", [&]() -> Result<WeightsUpdate> {
-      if (runner.container_.handle() == nullptr) return runner.gone();
+      if (runner.model_.container.handle() == nullptr) return runner.model_.gone();
       WeightsUpdate update{runner};
-      if (runner.updating_.exchange(true)) {
+      if (runner.model_.updating.exchange(true)) {
         update.runner_ = nullptr;
         return detail::WeightsAccess<Runner>{runner}.updating();
       }
@@ -146,11 +149,12 @@ template <class Runner> class WeightsUpdate {
       : runner_{&runner}, tensors_{runner.constants().size()}, current_{}, expected_{} {}
 
   Access access() const { return Access{*runner_}; }
+  auto& model() const { return runner_->model_; }
   const std::vector<Constant>& constants() const { return runner_->constants(); }
 
   void end() noexcept {
     tensors_.clear();
-    if (runner_ != nullptr) runner_->updating_.store(false);
+    if (runner_ != nullptr) model().updating.store(false);
     runner_ = nullptr;
   }
 
@@ -286,7 +290,7 @@ template <class Runner> class WeightsUpdate {
                        make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
                             constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
                             static_cast<std::int32_t>(device),
-                            device == DeviceType::cpu ? 0 : runner_->device_.value, &handle);
+                            device == DeviceType::cpu ? 0 : model().device.value, &handle);
     if (status == 0 && copy(handle, source, 0) == 0) {
       // One within the device is only queued so far.
       if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
@@ -314,9 +318,9 @@ template <class Runner> class WeightsUpdate {
                                    ", expected one on ", to_string(place(constant))}));
     }
     if constexpr (detail::knows_index<Device, Runtime>) {
-      if (detail::is_elsewhere<Device, Runtime>(tensor, runner_->device_)) {
+      if (detail::is_elsewhere<Device, Runtime>(tensor, model().device)) {
         return wrong(Errc::constant_device, constant,
-                     detail::describe_elsewhere<Device, Runtime>(tensor, runner_->device_));
+                     detail::describe_elsewhere<Device, Runtime>(tensor, model().device));
       }
     }
     const auto strides = Runtime::strides(tensor);
@@ -336,7 +340,7 @@ template <class Runner> class WeightsUpdate {
     if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }
-    if (runner_->container_.exports().get_constant_data_size == nullptr) {
+    if (model().container.exports().get_constant_data_size == nullptr) {
       return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
     }
     std::size_t size = 0;
@@ -373,7 +377,7 @@ template <class Runner> class WeightsUpdate {
     for (const AtenTensorHandle tensor : tensors_.handles) count += tensor != nullptr;
     const auto all = [&]() -> Result<void> {
       auto result = access().alone(operation, stream, body);
-      if (!result) return runner_->explained(std::move(result).error());
+      if (!result) return model().explained(std::move(result).error());
       return success();
     };
     auto done = access().observed(

@@ -40,16 +40,17 @@ template <class Runner> struct WeightsAccess {
 
   Runner& runner;
 
-  auto& container() const { return runner.container_; }
+  auto& model() const { return runner.model_; }
+  auto& container() const { return model().container; }
   const std::vector<Constant>& constants() const { return runner.constants(); }
-  WeightsLedger& ledger() const { return runner.container_.ledger(); }
+  WeightsLedger& ledger() const { return model().container.ledger(); }
   const std::string& origin() const { return runner.origin(); }
 
   /// Calls `body` between the begin and the end of an event.
   template <class Body>
   Result<void> observed(Event event, Body&& body, std::size_t constants = 0,
                         bool inactive = false) const {
-    Watch watch{runner.observer_, event};
+    Watch watch{model().observer, event};
     watch.about(constants, inactive);
     Result<void> done = body();
     watch.ended(done);
@@ -59,9 +60,9 @@ template <class Runner> struct WeightsAccess {
   /// As alone(), while nobody else changes the weights.
   template <class Body>
   Result<void> changing(const char* operation, Stream stream, Body&& body) const {
-    if (runner.updating_.exchange(true)) return updating();
+    if (model().updating.exchange(true)) return updating();
     auto done = alone(operation, stream, body);
-    runner.updating_.store(false);
+    model().updating.store(false);
     return done;
   }
   Error updating() const {
@@ -72,10 +73,10 @@ template <class Runner> struct WeightsAccess {
   template <class Body>
   Result<void> alone(const char* operation, Stream stream, Body&& body) const {
     return guard(Errc::model_threw, operation, [&]() -> Result<void> {
-      if (container().handle() == nullptr) return runner.gone();
-      const Occupancy occupancy{Runner::detects_concurrent_use ? &runner.busy_ : nullptr};
-      if (!occupancy.entered()) return runner.busy();
-      return runner.on_device(stream, body);
+      if (container().handle() == nullptr) return model().gone();
+      const Occupancy occupancy{Runner::Model::detects_concurrent_use ? &model().busy : nullptr};
+      if (!occupancy.entered()) return model().in_use();
+      return model().on_device(stream, body);
     });
   }
 
@@ -92,7 +93,7 @@ template <class Runner> struct WeightsAccess {
         }
       }
       ~Lock() { taken.store(false); }
-    } lock{runner.extracting_};
+    } lock{model().extracting};
     if (container().exports().extract_constants_map_entries != nullptr) {
       return extract_entries(container(), inactive, out);
     }
@@ -163,7 +164,7 @@ template <class Runner> struct WeightsAccess {
     return keeps_tensors() && detail::forgets_tensors(container().exports());
   }
 
-  Result<void> fold(AOTInductorStreamHandle stream) const { return runner.fold(false, stream); }
+  Result<void> fold(AOTInductorStreamHandle stream) const { return model().fold(false, stream); }
 
   Result<void> swap() const {
     WeightsLedger& ledger = this->ledger();
@@ -174,9 +175,9 @@ template <class Runner> struct WeightsAccess {
     std::swap(ledger.in_block, ledger.staged_in_block);
     std::swap(ledger.forgotten, ledger.forgotten_inactive);
     // Those before torch 2.12 run on their second set only through the function for many threads.
-    if constexpr (Runner::exclusive) {
+    if constexpr (Runner::Model::exclusive) {
       const abi::ModelExports& exports = container().exports();
-      if (exports.get_last_error == nullptr) runner.run_ = exports.run;
+      if (exports.get_last_error == nullptr) model().run = exports.run;
     }
     ledger.block_active = !ledger.block_active;
     ledger.waits = false;
@@ -184,7 +185,7 @@ template <class Runner> struct WeightsAccess {
     ledger.occupied = ledger.staged;
     if (ledger.state == WeightsState::none) {
       ledger.state = WeightsState::folded;
-      std::swap(runner.inputs_, runner.hidden_inputs_);
+      std::swap(model().input_count, model().hidden_input_count);
     }
     return success();
   }
@@ -195,7 +196,7 @@ template <class Runner> struct WeightsAccess {
 
   Result<void> swap_sets() const {
     const auto call = [&] { return container().template call<&Exports::swap_constant_buffer>(); };
-    return runner.gate_.get() != nullptr ? runner.gate_.get()->change(call) : call();
+    return model().gate.get() != nullptr ? model().gate.get()->change(call) : call();
   }
 
   /// Folds the inactive set, which has just been given these tensors, or has had them for long.
@@ -203,7 +204,7 @@ template <class Runner> struct WeightsAccess {
                              AOTInductorStreamHandle stream) const {
     const bool spoils = folding_spoils();
     if (!spoils || runner.weights_state() != WeightsState::none) {
-      if (auto done = runner.fold(true, stream); !done) return done;
+      if (auto done = model().fold(true, stream); !done) return done;
       if (spoils) {
         if (auto done = give(all); !done) return done;
       }
@@ -261,7 +262,7 @@ template <class Runner> struct WeightsAccess {
     WeightsLedger& ledger = this->ledger();
     if (!ledger.occupied) return success();
     if (waited == Waited::here) {
-      if (auto done = Device::synchronize(runner.device_); !done) return done;
+      if (auto done = Device::synchronize(model().device); !done) return done;
     }
     if (keeps_tensors()) {
       // Nothing else makes a model give its old tensors up.
@@ -295,7 +296,7 @@ template <class Runner> struct WeightsAccess {
   /// Waits for the copies and folds of an update: for the device, or where that cannot be, for the
   /// stream that is current.
   Result<void> settle() const {
-    auto done = Device::synchronize(runner.device_);
+    auto done = Device::synchronize(model().device);
     if (done || done.error().code() != Errc::unsupported) return done;
     return wait_for_stream();
   }
@@ -311,7 +312,7 @@ template <class Runner> struct WeightsAccess {
     AtenTensorHandle* const from = &ends.handles[1];
     if (make != nullptr && copy != nullptr &&
         make(1, &one, &one, dtype, static_cast<std::int32_t>(DeviceType::cpu), 0, to) == 0 &&
-        make(1, &one, &one, dtype, static_cast<std::int32_t>(Device::type), runner.device_.value,
+        make(1, &one, &one, dtype, static_cast<std::int32_t>(Device::type), model().device.value,
              from) == 0 &&
         copy(*to, *from, 0) == 0) {
       return success();
@@ -324,7 +325,7 @@ template <class Runner> struct WeightsAccess {
   /// where those were freed; so they are computed again first.
   Result<void> prepare_inactive(AOTInductorStreamHandle stream) const {
     if (!ledger().folded_freed) return success();
-    if (auto done = runner.fold(true, stream); !done) return done;
+    if (auto done = model().fold(true, stream); !done) return done;
     ledger().folded_freed = false;
     return success();
   }

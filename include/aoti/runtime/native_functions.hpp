@@ -85,7 +85,8 @@ struct NativeFunctions {
                                          const std::uint8_t*, std::int64_t) noexcept {
     if (layout != strided) {
       return fail(abi::imported::create_tensor_from_blob_v2::symbol,
-                  "the layout is not strided; weights packed for oneDNN need its operators");
+                  "the weights are packed for the oneDNN inside torch; compile the model with "
+                  "Inductor's option cpp.weight_prepack off");
     }
     return create_tensor_from_blob(data, rank, sizes, strides, offset, dtype, device, index, out);
   }

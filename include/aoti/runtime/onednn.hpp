@@ -46,27 +46,8 @@ struct Onednn {
         entry<cpu_mkldnn__convolution_pointwise_binary_>(&Convolution::pointwise_binary_),
         entry<cpu__linear_pointwise>(&Matmul::linear_pointwise),
         entry<cpu__linear_pointwise_binary>(&Matmul::linear_pointwise_binary),
-        entry<abi::imported::create_tensor_from_blob_v2>(&from_blob),
     };
     return detail::find(entries, symbol);
-  }
-
- private:
-  static AOTITorchError from_blob(void* data, std::int64_t rank, const std::int64_t* sizes,
-                                  const std::int64_t* strides, std::int64_t offset,
-                                  std::int32_t dtype, std::int32_t device, std::int32_t index,
-                                  AtenTensorHandle* out, std::int32_t layout,
-                                  const std::uint8_t* metadata,
-                                  std::int64_t metadata_size) noexcept {
-    if (layout != 0) {
-      return NativeFunctions::fail(
-          abi::imported::create_tensor_from_blob_v2::symbol,
-          "the weights are packed for the oneDNN inside torch; compile the model with Inductor's "
-          "option cpp.weight_prepack off");
-    }
-    return NativeFunctions::create_tensor_from_blob_v2(data, rank, sizes, strides, offset, dtype,
-                                                       device, index, out, layout, metadata,
-                                                       metadata_size);
   }
 };
 

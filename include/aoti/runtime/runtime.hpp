@@ -28,8 +28,7 @@ namespace aoti {
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
-/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies
-/// on,
+/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies on,
 ///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text

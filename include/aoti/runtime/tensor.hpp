@@ -237,7 +237,9 @@ inline Result<Tensor> Tensor::adopt(DType dtype, void* data, Sizes sizes, Sizes 
   detail::TensorBody* body = detail::TensorBody::make_using(
       data, sizes.size(), sizes.data(), strides.empty() ? nullptr : strides.data(), 0, dtype,
       release, context, reason);
-  if (body == nullptr) return detail::not_made("Tensor::borrow", reason);
+  if (body == nullptr) {
+    return detail::not_made(release != nullptr ? "Tensor::adopt" : "Tensor::borrow", reason);
+  }
   return Tensor{body};
 }
 

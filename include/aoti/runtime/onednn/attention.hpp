@@ -29,8 +29,7 @@ struct Attention {
   /// @param scale null for 1 / sqrt(size)
   /// @param out as the query, with its strides where it is dense
   /// @param logsumexp [batch, heads, queries] of strides {queries * heads, 1, heads}, of float32 or
-  ///        else float64; of a query
-  ///        that may look at no key it is 0, as are its results
+  ///        else float64; of a query that may look at no key it is 0, as are its results
   static Code flash(Handle query, Handle key, Handle value, double dropout, std::int32_t causal,
                     Handle* mask, double* scale, Handle* out, Handle* logsumexp) noexcept {
     constexpr const char* name =

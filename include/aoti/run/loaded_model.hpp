@@ -1,0 +1,276 @@
+// A loaded model with all that running it takes.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/run/check.hpp"
+#include "aoti/run/container.hpp"
+#include "aoti/run/gate.hpp"
+#include "aoti/run/handles.hpp"
+#include "aoti/run/observer.hpp"
+#include "aoti/run/operators.hpp"
+
+namespace aoti::detail {
+
+/// What is inside a Runner: its state, and the way that every run takes. Bound runs and updates of
+/// the weights work on it, too. Opening makes it.
+template <DevicePolicy Device, class Runtime, Options options, ObserverPolicy Observer>
+struct LoadedModel {
+  using DevicePolicy = Device;
+  using TensorRuntime = Runtime;
+  using ObserverPolicy = Observer;
+  using Tensor = typename Runtime::Tensor;
+  using Stream = typename Device::Stream;
+  using RunFunction = decltype(abi::ModelExports::run);
+
+  static constexpr bool exclusive = options.access == Access::exclusive;
+  static constexpr bool detects_concurrent_use = exclusive && options.detect_concurrent_use;
+  static constexpr std::size_t max_tensors = Handles<Runtime, std::dynamic_extent>::capacity;
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  [[no_unique_address]] Observer observer;
+  RunFunction run = nullptr;
+  std::size_t input_count = none;         // none: every run is refused, by one comparison
+  std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
+  std::size_t output_count = 0;
+  DeviceIndex device;
+  mutable Atomic<bool> busy = false;
+  Atomic<bool> updating = false;
+  Atomic<bool> extracting = false;
+  GatePointer gate;  // of models that several threads may call and that need it
+  typename OperatorsOf<Runtime>::type operators;  // outlive the container
+  Container container;
+  std::vector<InputCheck> checks;  // point into the spec's inputs
+  std::optional<ModelSpec> spec;
+  Metadata metadata;
+  std::string origin;
+
+  explicit LoadedModel(const Observer& watching) noexcept : observer{watching} {}
+  /// A model that was moved from answers every call with bad_state.
+  LoadedModel(LoadedModel&& other) noexcept
+      : observer{other.observer},
+        run{other.run},
+        input_count{std::exchange(other.input_count, none)},
+        hidden_input_count{std::exchange(other.hidden_input_count, none)},
+        output_count{std::exchange(other.output_count, 0)},
+        device{other.device},
+        gate{std::move(other.gate)},
+        operators{std::move(other.operators)},
+        container{std::move(other.container)},
+        checks{std::move(other.checks)},
+        spec{std::exchange(other.spec, std::nullopt)},
+        metadata{std::move(other.metadata)},
+        origin{std::move(other.origin)} {}
+  LoadedModel& operator=(LoadedModel&& other) noexcept {
+    observer = other.observer;
+    run = other.run;
+    input_count = std::exchange(other.input_count, none);
+    hidden_input_count = std::exchange(other.hidden_input_count, none);
+    output_count = std::exchange(other.output_count, 0);
+    device = other.device;
+    gate = std::move(other.gate);
+    container = std::move(other.container);
+    operators = std::move(other.operators);
+    checks = std::move(other.checks);
+    spec = std::exchange(other.spec, std::nullopt);
+    metadata = std::move(other.metadata);
+    origin = std::move(other.origin);
+    return *this;
+  }
+  ~LoadedModel() = default;
+
+  /// The run path: makes the input handles by `make(i)`, checks, and calls the model. What is left
+  /// in the slots is the caller's to destroy. `refused` stays true until the model is called.
+  template <std::size_t In, std::size_t Out, class Make>
+  [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
+                                              std::span<AtenTensorHandle, Out> out, bool& refused,
+                                              Stream stream, Make&& make) const {
+    if (in.size() != input_count || out.size() != output_count) [[unlikely]] {
+      return wrong_count(in.size(), out.size());
+    }
+    const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
+    if (!occupancy.entered()) [[unlikely]]
+      return in_use();
+    const std::size_t made =
+        count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
+    if (made != in.size()) [[unlikely]]
+      return out_of_memory("making the handle of an input");
+    [[maybe_unused]] bool copy = false;
+    // The checks come after the handles: before, they would wait for the cache and then the
+    // handles' atomic operations for them, which costs twice as much.
+    if constexpr (options.check_inputs) {
+      const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
+      const InputCheck* const check = checks.data();  // null without a spec
+      const std::size_t good = count_while<In>(in.size(), [&](auto i) {
+        if (check == nullptr) return Runtime::is_defined(at(i));
+        const Fit fit = check[i].template fit<Runtime>(*spec, at, i);
+        copy |= fit == Fit::reordered;
+        return fit != Fit::no;
+      });
+      if (good != in.size()) [[unlikely]] {
+        return check == nullptr ? undefined(good) : describe_mismatch<Runtime>(*spec, at, good);
+      }
+      if constexpr (knows_index<Device, Runtime>) {
+        const std::size_t here = count_while<In>(
+            in.size(), [&](auto i) { return !is_elsewhere<Device, Runtime>(at(i), device); });
+        if (here != in.size()) [[unlikely]] {
+          return Error{Errc::input_device, concat({"input ", here}),
+                       describe_elsewhere<Device, Runtime>(at(here), device)};
+        }
+      }
+    }
+    auto entered = Device::enter(device, stream);
+    if (!entered) [[unlikely]]
+      return std::move(entered).error();
+    refused = false;
+    if (copy && !reorder<Runtime>(*spec, in)) [[unlikely]]
+      return out_of_memory("copying an input");
+    const AOTIRuntimeError native =
+        invoke(in.data(), in.size(), out.data(), out.size(), Device::native(entered.value()));
+    if (native != 0) [[unlikely]]
+      return failed(native);
+    if constexpr (requires { operators.failed(); }) {
+      if (operators.failed()) [[unlikely]]
+        return failed(native);
+    }
+    return settle(out);
+  }
+
+  /// Calls the model.
+  [[gnu::always_inline]] AOTIRuntimeError invoke(AtenTensorHandle* in, std::size_t inputs,
+                                                 AtenTensorHandle* out, std::size_t outputs,
+                                                 AOTInductorStreamHandle stream) const {
+    if constexpr (requires { operators.begin_run(); }) operators.begin_run();
+    [[maybe_unused]] const typename RunningOf<Runtime>::type running;
+    const auto call = [&] {
+      return run(container.handle(), in, inputs, out, outputs, stream, operators.handle());
+    };
+    return exclusive || gate.get() == nullptr ? call() : gate.get()->pass(call);
+  }
+
+  /// Makes every output handle one of its own: a model that returns a tensor twice writes its
+  /// handle twice, one that returns an input writes what was lent, and one that returns None leaves
+  /// the slot empty.
+  template <std::size_t Out>
+  [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
+    bool has_memory = true;
+    const std::size_t good = count_while<Out>(out.size(), [&](std::size_t i) {
+      if (out[i] == nullptr) [[unlikely]]
+        return spec && spec->outputs[i].none;
+      bool shared = is_lent<Runtime>(out[i]);
+      for (std::size_t k = 0; k < i; ++k) shared |= out[k] == out[i];
+      if (shared) [[unlikely]] {
+        out[i] = Runtime::share(Runtime::peek(out[i]));
+        has_memory = out[i] != nullptr;
+      }
+      return has_memory;
+    });
+    if (good != out.size()) [[unlikely]] {
+      if (!has_memory) return out_of_memory("sharing an output that is an input or returned twice");
+      return missing_output(good);
+    }
+    return success();
+  }
+
+  /// Calls `body(native stream)` on the model's device.
+  template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
+    auto entered = Device::enter(device, stream);
+    if (!entered) return std::move(entered).error();
+    return body(Device::native(entered.value()));
+  }
+
+  /// How many constants the model computes from others.
+  std::size_t folded_count() const noexcept {
+    std::size_t count = 0;
+    for (const Constant& constant : container.constants()) count += constant.folded;
+    return count;
+  }
+
+  /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
+  Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
+    const std::size_t count = folded_count();
+    if (count != 0) {  // other models complain on stderr
+      Watch watch{observer, Event::fold};
+      [[maybe_unused]] const typename RunningOf<Runtime>::type running;
+      watch.about(count, inactive);
+      auto done = container.template call<&abi::ModelExports::run_constant_folding>(
+          inactive, stream, operators.handle());
+      watch.ended(done);
+      if (!done) return done;
+    }
+    if (!inactive) container.ledger().state = WeightsState::folded;
+    return success();
+  }
+
+  /// Adds what the runtime says, where the model only names the function that failed.
+  [[gnu::cold, gnu::noinline]] static Error explained(Error error) {
+    if (error.text().find("API call failed") == std::string_view::npos) return error;
+    const std::string reason = Runtime::last_error();
+    if (reason.empty()) return error;
+    std::string text = concat({reason, " (", error.text(), ")"});
+    const Errc code = tells_of_memory(text) ? Errc::out_of_memory : error.code();
+    return {code, std::string{error.operation()}, std::move(text), error.native_code()};
+  }
+
+  [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
+    if (input_count == none) return gone();
+    if (inputs != input_count) {
+      return {Errc::input_count, origin,
+              concat({"found ", inputs, " inputs, expected ", input_count})};
+    }
+    return {Errc::output_count, origin,
+            concat({"found room for ", outputs, " outputs, expected ", output_count})};
+  }
+  [[gnu::cold, gnu::noinline]] Error gone() const {
+    if (container.handle() != nullptr) {
+      return {Errc::bad_state, origin, "the model has no weights yet"};
+    }
+    return {Errc::bad_state, "Runner", "the runner was moved from or unloaded"};
+  }
+  [[gnu::cold, gnu::noinline]] Error out_of_memory(const char* while_doing) const {
+    return {Errc::out_of_memory, origin, while_doing};
+  }
+  [[gnu::cold, gnu::noinline]] Error in_use() const {
+    return {
+        Errc::bad_state, origin,
+        "another thread is inside this runner; open one for each thread, or use Access::shared"};
+  }
+  [[gnu::cold, gnu::noinline]] Error undefined(std::size_t i) const {
+    return {Errc::undefined_tensor, concat({"input ", i}), "the tensor is undefined"};
+  }
+  [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
+    return {Errc::model_failed, origin,
+            concat({"the model returned success but no output ", i, " of ", output_count})};
+  }
+  [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
+                                             std::size_t count) const {
+    if (container.handle() == nullptr) return gone();
+    return {Errc::invalid_argument, origin,
+            concat({"there is no ", what, " ", i, "; the model has ", count})};
+  }
+  [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
+    const bool single = run == container.exports().run_single_threaded;
+    const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
+                                 : abi::export_row<&abi::ModelExports::run>;
+    if constexpr (requires { operators.failed(); }) {
+      if (operators.failed()) {
+        std::string text = operators.take_failure();
+        if (native != 0 && container.exports().get_last_error != nullptr) {
+          const Error error = abi::detail::model_error(container.exports(), row, native);
+          text = concat({text, " (", error.text(), ")"});
+        }
+        const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+        return {code, row.symbol, std::move(text), native};
+      }
+    }
+    return explained(abi::detail::model_error(container.exports(), row, native));
+  }
+};
+
+}  // namespace aoti::detail
