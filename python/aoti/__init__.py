@@ -35,9 +35,9 @@ __all__ = [
     "spec",
 ]
 
-# In a source tree, whose compiled part was not built, models can be exported, but not run.
 if _find_spec(f"{__name__}._C") is not None:
     from ._built import TORCH as _built_for
+    from ._built import VERSION as __version__
 
     if _built_for.split(".")[:2] != _torch.split(".")[:2]:
         raise ImportError(f"aoti was built for torch {_built_for}, and this is {_torch}: install it anew")
@@ -51,6 +51,13 @@ if _find_spec(f"{__name__}._C") is not None:
         "TensorInfo",
         "ThreadsWarning",
         "WeightsUpdate",
+        "__version__",
         "inspect",
         "load",
     ]
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in ("inspect", "load"):
+            raise AttributeError(f"aoti.{name}: this is a source tree, which can only export; pip install ./python")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,7 +46,8 @@ class ModelInfo:
             *(("weight", f"{c.name}: {c.dtype}{list(c.shape or ())}, {c.bytes:,} bytes") for c in self.constants),
             *((key, value) for key, value in self.metadata.items() if not key.startswith(("aoti.", "AOTI_"))),
         ]
-        return "\n".join([f"model {self.name}", *(f"  {label:10} {text}" for label, text in rows)])
+        lines = [f"model {self.name}", *(f"  {label:10} {text}" for label, text in rows)]
+        return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
 
 class Inspection(list[ModelInfo]):
@@ -90,7 +91,7 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
     _tuned(metadata)  # raises where it is damaged
     with reading(SPEC_KEY):
         constants = [
-            ConstantInfo(c["fqn"], c["dtype"], tuple(c["shape"]), c["bytes"])
+            ConstantInfo(c["fqn"], c["dtype"], tuple(map(int, c["shape"])), int(c["bytes"]))
             for c in spec.get("constants", [])
             if c["kind"] != "folded"
         ]

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from . import _C
 from ._export import SPEC_KEY, THREADS_KEY, check_threads, constant_text
-from .errors import InputError, PackageError
+from .errors import InputError, PackageError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class CompiledModel(_C.Model):
 
         At the end of the block, all that was set is checked and put into use at once; runs in other threads see the
         old weights or the new ones, never both. An exception in the block, or a WeightsError at its end, changes
-        nothing. Weights that are not set stay as they are.
+        nothing. Weights that are not set stay as they are. Those that the compiler changed the order of ("derived" in
+        `export`'s spec: frozen models, and products in C++) must be set with the others; only torch knows how.
 
         share: use the tensors themselves, without a copy. Writing to them then changes the model.
         """
@@ -152,7 +153,15 @@ class CompiledModel(_C.Model):
     def _arguments(self) -> list[dict[str, Any]]:
         """What the package tells of the leaves of a call, see `export`'s spec; else nothing."""
         spec = json_of(self.metadata, SPEC_KEY)
-        return spec.get("arguments", spec.get("inputs", []))
+        with reading(SPEC_KEY):
+            return [{**argument, "name": argument["name"]} for argument in spec.get("arguments", spec.get("inputs", []))]
+
+    @functools.cached_property
+    def _derived(self) -> set[str]:
+        """The constants that were computed from weights when the model was compiled."""
+        spec = json_of(self.metadata, SPEC_KEY)
+        with reading(SPEC_KEY):
+            return {constant["fqn"] for constant in spec.get("constants", []) if constant.get("derived")}
 
     def _checked(self, leaves: list[Any]) -> list[Any]:
         """The tensors among the leaves of a call, after a look at the others, as far as the package tells of them."""
@@ -198,19 +207,25 @@ class WeightsUpdate:
         self._tensors[name] = tensor
 
     def update(self, tensors: Mapping[str, Any]) -> None:
-        """Sets several, such as a state_dict."""
+        """Sets several. A state_dict may have more than the model: see `constants` for those that it has."""
         if not isinstance(tensors, Mapping):
             raise TypeError(f"expected a mapping of names to tensors; found {type(tensors).__name__}")
         for name, tensor in tensors.items():
             self[name] = tensor
 
     def __enter__(self) -> WeightsUpdate:
+        if self._tensors is not None:
+            raise RuntimeError("this update is open already")
         self._tensors = {}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         tensors, self._tensors = self._tensors, None
         if kind is None and tensors:
+            derived = self._model._derived
+            if tensors.keys() - derived and (missing := derived - tensors.keys()):
+                text = f"the model was compiled with copies of weights, which must be set as well: {sorted(missing)}"
+                raise WeightsError(text, "missing constants")
             self._model._update(tensors, self._share)
 
 
@@ -230,7 +245,7 @@ def load(
 
     source: a path (of a package or of the directory into which one was unpacked), a package's bytes, or an open binary
         file. Nothing is extracted.
-    model: its name in the package; None for the only one.
+    model: its name in the package; None for the only one, or else for the one named "model".
     device: which device of the kind that the model was compiled for, such as "cuda:1"; None for the current one.
     threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
         thread during each run. A ThreadsWarning says when the model was compiled for another number.
@@ -238,7 +253,11 @@ def load(
     operator_libraries: shared objects that define operators which the model calls, loaded before it.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
-    this torch; both are RuntimeErrors. A model's code, some hundred kilobytes, stays loaded until the process ends.
+    this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
+    `update` has set all of them. A model's code, some hundred kilobytes, stays loaded until the process ends.
+
+    The file is mapped: replace it by renaming another. Where it is written to or cut while a model of it is open, the
+    model changes, or the process ends. Bytes are not affected.
 
     Models do not survive a fork of the process while another thread runs one, or after they ran with several threads:
     a run in the child may wait for ever. Start processes that run models with `multiprocessing`'s "spawn".

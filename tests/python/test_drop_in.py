@@ -243,6 +243,11 @@ def test_a_pointer_is_taken_once():
         aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(capsule)
     capsules = iter(aoti.drop_in.unsafe_alloc_void_ptrs_from_tensors([torch.ones(2), torch.zeros(2)]))
     assert [t[0] for t in aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs(capsules)] == [1, 0]
+    capsules = aoti.drop_in.unsafe_alloc_void_ptrs_from_tensors([torch.ones(2), torch.zeros(2)])
+    for bad, error in ((None, TypeError), (capsules[0], ValueError)):
+        with pytest.raises(error):
+            aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs([*capsules, bad])
+    assert len(aoti.drop_in.alloc_tensors_by_stealing_from_void_ptrs(capsules)) == 2  # none was taken
     for bad in (None, 0, 7, "x", datetime.datetime_CAPI):
         with pytest.raises(TypeError):
             aoti.drop_in.alloc_tensor_by_stealing_from_void_ptr(bad)

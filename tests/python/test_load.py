@@ -30,6 +30,17 @@ def package(name):
     return MODELS / f"{name}.pt2"
 
 
+def with_metadata(path, name, change):
+    """A copy of a package at a path, with `change` of its metadata."""
+    with zipfile.ZipFile(package(name)) as package_in, zipfile.ZipFile(path, "w") as package_out:
+        for entry in package_in.namelist():
+            content = package_in.read(entry)
+            if entry.endswith("_metadata.json"):
+                content = json.dumps(change(json.loads(content))).encode()
+            package_out.writestr(entry, content)
+    return path
+
+
 @pytest.fixture(scope="module")
 def add():
     return aoti.load(package("add"))
@@ -48,11 +59,21 @@ def test_a_model_is_called_by_name():
     a, b = torch.randn(8), torch.randn(8)
     torch.testing.assert_close(aoti.load(package("pair"), "model2")(a, b), a - b)
     torch.testing.assert_close(aoti.load(package("pair"), model="model")(a, b), a + b)
-    with pytest.raises(aoti.PackageError, match="model, model2") as error:
-        aoti.load(package("pair"))
-    assert error.value.code == "ambiguous model"
-    with pytest.raises(aoti.PackageError):
+    torch.testing.assert_close(aoti.load(package("pair"))(a, b), a + b)
+    with pytest.raises(aoti.PackageError, match="model, model2"):
         aoti.load(package("pair"), "model3")
+
+
+def test_several_models_of_other_names_are_ambiguous(tmp_path):
+    path = tmp_path / "pair.pt2"
+    with zipfile.ZipFile(package("pair")) as package_in, zipfile.ZipFile(path, "w") as package_out:
+        for entry in package_in.namelist():
+            package_out.writestr(entry.replace("/aotinductor/model/", "/aotinductor/model1/"), package_in.read(entry))
+    with pytest.raises(aoti.PackageError, match="model1, model2") as error:
+        aoti.load(path)
+    assert error.value.code == "ambiguous model"
+    a = torch.ones(8)
+    torch.testing.assert_close(aoti.load(path, "model1")(a, a), a + a)
 
 
 def test_nests_go_in_and_out_as_exported():
@@ -139,22 +160,33 @@ def test_paths_are_what_the_system_has(tmp_path):
 @pytest.mark.parametrize(
     ("key", "text"),
     [(key, text) for key in ("aoti.spec", "aoti.tuned") for text in ("{", "[]", "null", '{"inputs":[3],"tried":[3]}')]
-    + [("aoti.threads", "x")],
+    + [("aoti.threads", "x")]
+    + [("aoti.spec", '{"constants":[{"fqn":"a","dtype":"float32","shape":[1],"bytes":null,"kind":"buffer"}]}')],
 )
 def test_odd_metadata_is_a_damaged_package(tmp_path, key, text):
-    path = tmp_path / "odd.pt2"
-    with zipfile.ZipFile(package("add")) as package_in, zipfile.ZipFile(path, "w") as package_out:
-        for entry in package_in.namelist():
-            content = package_in.read(entry)
-            if entry.endswith("_metadata.json"):
-                content = json.dumps({**json.loads(content), key: text}).encode()
-            package_out.writestr(entry, content)
+    path = with_metadata(tmp_path / "odd.pt2", "add", lambda metadata: {**metadata, key: text})
     with pytest.raises(aoti.PackageError, match="damaged package") as error:
         aoti.inspect(path)
     assert error.value.code == "damaged package"
     if key != "aoti.tuned":  # which a run does not need
         with pytest.raises(aoti.PackageError):
             aoti.load(path)
+
+
+@pytest.mark.parametrize("arguments", [None, 3, [None], [{}]])
+def test_an_odd_list_of_arguments_is_a_damaged_package(tmp_path, arguments):
+    def change(metadata):
+        return {**metadata, "aoti.spec": json.dumps({**json.loads(metadata["aoti.spec"]), "arguments": arguments})}
+
+    path = with_metadata(tmp_path / "odd.pt2", "nested", change)
+    with pytest.raises(aoti.PackageError, match="damaged package"):
+        aoti.load(path)(torch.ones(4, 3), scale=torch.ones(3))
+
+
+def test_metadata_cannot_forge_the_table(tmp_path):
+    note = "a\nmodel fake\x1b[31m"
+    path = with_metadata(tmp_path / "odd.pt2", "add", lambda metadata: {**metadata, "note": note})
+    assert r"a\nmodel fake\x1b[31m" in str(aoti.inspect(path))
 
 
 def test_options_are_checked():
@@ -226,6 +258,41 @@ def test_weights_change_as_a_whole():
         u.update({"weight": own})
     own.fill_(1)
     torch.testing.assert_close(model(x)[0], torch.full((12,), 4.0))
+
+
+def test_a_package_without_weights_waits_for_them():
+    other, model, x = aoti.load(package("linear_embedded")), aoti.load(package("linear_none")), torch.randn(3, 16)
+    with pytest.raises(aoti.RunError, match="no weights yet"):
+        model(x)
+    with pytest.raises(aoti.WeightsError, match="first.bias"), model.update() as u:
+        u["first.weight"] = other.weights()["first.weight"]
+    with model.update() as u:
+        u.update(other.weights())
+    torch.testing.assert_close(model(x), other(x))
+
+
+def test_weights_that_the_compiler_copied_change_with_all_others(tmp_path):
+    torch.manual_seed(3)
+    module, x = torch.nn.Sequential(torch.nn.Linear(96, 64), torch.nn.Linear(64, 96)).eval(), torch.randn(1, 96)
+    options = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", aoti.Model(module, (x,), options=options), threads=1), threads=1)
+    before, weights = model(x), model.weights()
+    derived = {c["fqn"] for c in json.loads(model.metadata["aoti.spec"])["constants"] if c.get("derived")}
+    assert derived and "0.bias" in weights.keys() - derived
+    with pytest.raises(aoti.WeightsError, match="copies of weights") as error, model.update() as u:
+        u["0.bias"] = torch.zeros(64)
+    assert error.value.code == "missing constants"
+    torch.testing.assert_close(model(x), before, rtol=0, atol=0)
+    with model.update() as u:
+        u.update({**weights, "0.bias": weights["0.bias"] + 1})
+    expected = module[1](module[0](x) + 1)
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_update_is_entered_once():
+    update = aoti.load(package("mutating")).update()
+    with update, pytest.raises(RuntimeError, match="open already"), update:
+        pass
 
 
 def test_weights_are_copies_that_stay():
@@ -329,6 +396,8 @@ def test_what_was_compiled_in_is_compared(tmp_path):
     ):
         with pytest.raises(kind, match=f"argument '{name}'"):
             model(*args, mode=mode)
+
+    assert aoti._export.constant_text(np.float64(2.5)) == aoti._export.constant_text(2.5)
 
     # It writes to x, which must be where that can be seen.
     array = np.zeros((2, 3), dtype=np.float32)

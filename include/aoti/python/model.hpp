@@ -184,12 +184,18 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
                        int threads, std::size_t instances, std::vector<std::string> libraries) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
+                       .weights = PackagedWeights::optional,
                        .operator_libraries = std::move(libraries)};
     choice.device = detail::device_of(device);
     const std::string_view text = source;
     auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
       auto package = detail::open_package(text, in_memory);
       if (!package) return std::move(package).error();
+      if (choice.model.empty()) {
+        for (const std::string& name : package.value().model_names()) {
+          if (name == "model") choice.model = name;  // torch's default
+        }
+      }
       return open_program<Devices...>(package.value(), choice);
     });
     return std::make_unique<Model>(std::move(program), threads);

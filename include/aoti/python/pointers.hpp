@@ -19,7 +19,8 @@ inline py::capsule capsule_of(const at::Tensor& tensor) {
   return py::capsule{static_cast<const void*>(new at::Tensor(tensor))};
 }
 
-inline py::object steal(py::handle capsule) {
+/// The handle in a capsule, which is marked as empty.
+inline at::Tensor* mark_stolen(py::handle capsule) {
   void* pointer = nullptr;
   if (PyCapsule_CheckExact(capsule.ptr())) {
     pointer = PyCapsule_GetPointer(capsule.ptr(), nullptr);
@@ -33,7 +34,10 @@ inline py::object steal(py::handle capsule) {
     throw py::value_error("the tensor was already taken from this capsule");
   }
   PyCapsule_SetContext(capsule.ptr(), &stolen_mark);
-  auto* handle = static_cast<at::Tensor*>(pointer);
+  return static_cast<at::Tensor*>(pointer);
+}
+
+inline py::object take(at::Tensor* handle) {
   py::object tensor = object_of(std::move(*handle));
   delete handle;
   return tensor;
@@ -64,17 +68,27 @@ inline void bind_pointers(py::module_& module) {
       "As unsafe_alloc_void_ptr_from_tensor, of each of a sequence.");
   module.def(
       "alloc_tensor_by_stealing_from_void_ptr",
-      [](const py::object& capsule) { return detail::steal(capsule); },
+      [](const py::object& capsule) { return detail::take(detail::mark_stolen(capsule)); },
       "The tensor of such a capsule, once: a ValueError for one that it was taken from, a "
       "TypeError for what is no capsule.");
   module.def(
       "alloc_tensors_by_stealing_from_void_ptrs",
       [](const py::iterable& capsules) {
+        const py::list list{capsules};
+        std::vector<at::Tensor*> handles;
+        try {
+          for (const py::handle capsule : list) handles.push_back(detail::mark_stolen(capsule));
+        } catch (...) {  // then none is taken
+          for (std::size_t i = 0; i < handles.size(); ++i) {
+            PyCapsule_SetContext(py::handle{list[i]}.ptr(), nullptr);
+          }
+          throw;
+        }
         py::list tensors;
-        for (const py::handle capsule : py::list{capsules}) tensors.append(detail::steal(capsule));
+        for (at::Tensor* handle : handles) tensors.append(detail::take(handle));
         return tensors;
       },
-      "As alloc_tensor_by_stealing_from_void_ptr, of each of an iterable.");
+      "As alloc_tensor_by_stealing_from_void_ptr, of each of an iterable, or of none.");
 }
 
 }  // namespace aoti::python

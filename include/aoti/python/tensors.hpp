@@ -16,11 +16,6 @@
 
 namespace aoti::python {
 
-/// Whether an argument counts as a tensor: torch's, or what tells its memory by DLPack.
-inline bool is_tensor(py::handle object) {
-  return THPVariable_Check(object.ptr()) || py::hasattr(object, "__dlpack__");
-}
-
 /// Whether a tensor's storage was made smaller than what the tensor says that it holds, as
 /// `tensor.untyped_storage().resize_(0)` does, which frees the memory under it.
 inline bool is_freed(const at::Tensor& tensor) {
