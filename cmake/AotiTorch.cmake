@@ -85,8 +85,11 @@ function(_aoti_torch_define)
 endfunction()
 
 if(NOT TARGET aoti::libtorch)
+  if(DEFINED ENV{AOTI_LIBTORCH}) # kept, for builds that configure again without it
+    set(aoti_libtorch_environment "$ENV{AOTI_LIBTORCH}" CACHE INTERNAL "")
+  endif()
   if(NOT AOTI_LIBTORCH)
-    set(AOTI_LIBTORCH "$ENV{AOTI_LIBTORCH}")
+    set(AOTI_LIBTORCH "${aoti_libtorch_environment}")
   endif()
   if(AOTI_LIBTORCH)
     _aoti_torch_define("${AOTI_LIBTORCH}")
