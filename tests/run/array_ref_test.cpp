@@ -100,7 +100,7 @@ TEST(ArrayRef, RefusesWhatDoesNotFit) {
   refuse(elsewhere, Errc::input_device, {"cuda"});
   const std::array<TensorView, 2> in{fits, fits};
   expect_error(model.run({in.data(), 1}, out), Errc::input_count, {"found 1 inputs, expected 2"});
-  expect_error(model.run(in, {}), Errc::output_count, {"found 0 outputs, expected 1"});
+  expect_error(model.run(in, {}), Errc::output_count, {"found room for 0 outputs, expected 1"});
   EXPECT_TRUE(good(model.run(in, out)));
 
   const auto moved = std::move(model);

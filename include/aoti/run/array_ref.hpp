@@ -155,12 +155,10 @@ template <class Runtime = Native> class ArrayRefModel {
   ArrayRefModel(ArrayRefModel&& other) noexcept
       : run_{std::exchange(other.run_, nullptr)},
         model_{std::exchange(other.model_, nullptr)},
-        checks_{std::move(other.checks_)},
         runner_{std::move(other.runner_)} {}
   ArrayRefModel& operator=(ArrayRefModel&& other) noexcept {
     std::swap(run_, other.run_);
     std::swap(model_, other.model_);
-    std::swap(checks_, other.checks_);
     std::swap(runner_, other.runner_);
     return *this;
   }
@@ -180,7 +178,7 @@ template <class Runtime = Native> class ArrayRefModel {
       return wrong_count(inputs.size(), outputs.size());
     }
     const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
-    const detail::InputCheck* const checks = checks_.data();  // null without a spec
+    const detail::InputCheck* const checks = runner_.model_.checks.data();  // null without a spec
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const bool fits = checks == nullptr ? detail::Views::is_strided_on(inputs[i], DeviceType::cpu)
                                           : checks[i].template fit<detail::Views>(
@@ -254,27 +252,18 @@ template <class Runtime = Native> class ArrayRefModel {
     auto done = abi::call<&Exports::model_create_v2>(
         exports(), &model_, reinterpret_cast<const AOTInductorConstantMapEntry*>(&first),
         std::size_t{entries.empty() ? 0u : 1u});
-    if (!done || entries.empty()) return ready(std::move(done));
-    shared.handles.clear();
-    return ready(abi::call<&Exports::model_update_constants_map_v2>(
-        exports(), model_, all, static_cast<std::int32_t>(entries.size())));
-  }
-
-  Result<void> ready(Result<void> done) {
-    if (!done) return done;
-    if (const ModelSpec* spec = runner_.spec()) {
-      for (std::size_t i = 0; i < spec->inputs.size(); ++i) checks_.emplace_back(*spec, i);
+    if (done && !entries.empty()) {
+      shared.handles.clear();
+      done = abi::call<&Exports::model_update_constants_map_v2>(
+          exports(), model_, all, static_cast<std::int32_t>(entries.size()));
     }
-    run_ = exports().model_run_minimal_arrayref_interface_v2;
+    if (done) run_ = exports().model_run_minimal_arrayref_interface_v2;
     return done;
   }
 
   [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
     if (run_ == nullptr) return {Errc::bad_state, "ArrayRefModel", "the model was moved from"};
-    const bool in = inputs != runner_.input_count();
-    return {in ? Errc::input_count : Errc::output_count, runner_.origin(),
-            detail::concat({"found ", in ? inputs : outputs, in ? " inputs" : " outputs",
-                            ", expected ", in ? runner_.input_count() : runner_.output_count()})};
+    return runner_.model_.wrong_count(inputs, outputs);
   }
 
   [[gnu::cold, gnu::noinline]] Error misfit(std::span<const TensorView> inputs,
@@ -300,7 +289,6 @@ template <class Runtime = Native> class ArrayRefModel {
 
   decltype(Exports::model_run_minimal_arrayref_interface_v2) run_ = nullptr;
   AOTInductorModelHandle model_ = nullptr;
-  std::vector<detail::InputCheck> checks_;
   Runner runner_;
 };
 

@@ -239,6 +239,7 @@ class Runner {
  private:
   template <class> friend class WeightsUpdate;
   template <class> friend class BoundRun;
+  template <class> friend class ArrayRefModel;
   template <class> friend struct detail::WeightsAccess;
 
   using Model = detail::LoadedModel<Device, Runtime, options, Observer>;
