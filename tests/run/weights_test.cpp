@@ -101,6 +101,27 @@ TEST_F(Weights, AreChangedInPart) {
   }
 }
 
+TEST_F(Weights, ThatOthersWereDerivedFromAreChangedWithThem) {
+  Runner runner = opened(package("two_sets_derived.pt2"));
+  for (const bool stages : {false, true}) {
+    auto update = begun(runner);
+    ASSERT_TRUE(good(update.set("layer.w", eight(10))));
+    expect_error(stages ? update.stage() : update.commit(), Errc::missing_constants,
+                 {"two_sets_derived.pt2", "copies of weights", "no tensor for layer.b"});
+    EXPECT_EQ(output(runner), at_first);
+    expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
+  }
+  auto both = begun(runner);
+  ASSERT_TRUE(good(both.set("layer.w", eight(10))));
+  ASSERT_TRUE(good(both.set("layer.b", eight(20))));
+  ASSERT_TRUE(good(both.commit()));
+  EXPECT_EQ(output(runner), y(10, 20, 3));
+  auto derived = begun(runner);
+  ASSERT_TRUE(good(derived.set("layer.b", eight(30))));
+  ASSERT_TRUE(good(derived.commit()));
+  EXPECT_EQ(output(runner), y(10, 30, 3));
+}
+
 TEST_F(Weights, ThatAreNotCommittedChangeNothing) {
   Runner runner = opened(package("two_sets.pt2"));
   {
@@ -484,7 +505,8 @@ TEST_F(Weights, OfAnExclusiveRunnerAreNotChangedDuringARun) {
       if (!result && result.error().code() != Errc::bad_state) ++wrong;
     }
   }};
-  // The other thread may have been stopped inside a run, which refuses all commits until it goes on.
+  // The other thread may have been stopped inside a run, which refuses all commits until it goes
+  // on.
   int committed = 0;
   for (int i = 0; i < 1000 || (committed == 0 && i < 1000000); ++i) {
     auto update = begun(runner);

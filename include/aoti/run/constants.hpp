@@ -43,6 +43,9 @@ struct Constant {
   std::vector<std::int64_t> strides{};  ///< In elements, as the compiled code assumes them.
   /// Where it is kept: some of a model for another device lie on the CPU.
   std::optional<DeviceType> device{};
+  /// Computed from weights when the model was compiled (frozen ones, products in C++), under a name
+  /// of its own: it does not follow them.
+  bool derived = false;
 };
 
 /// Which weights a model has.
@@ -123,13 +126,13 @@ void describe(Constant& constant, const std::vector<std::int64_t>& shape,
   constant.strides = strides;
 }
 
-/// Takes shapes over from the constants of a package's spec, which name and dtype must match.
+/// Takes over what a package's spec says of constants, which name and dtype must match.
 template <class = void>
 void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
-    if (!spec[i].described || constants[i].name != spec[i].name ||
-        constants[i].dtype != spec[i].dtype)
-      continue;
+    if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;
+    constants[i].derived = spec[i].derived;
+    if (!spec[i].described) continue;
     describe(constants[i], spec[i].shape, spec[i].strides);
     if (spec[i].offset != 0) constants[i].offset = spec[i].offset;
     constants[i].device = spec[i].device;

@@ -132,6 +132,7 @@ template <class T = void> struct SpecReader {
       if (DeviceType type{}; parse_device_type(item["device"].string, type)) constant.device = type;
       // Other layouts than strided ones have one that says so, and no strides.
       constant.described &= item["layout"].is(JsonKind::null);
+      constant.derived = item["derived"].is(JsonKind::boolean) && item["derived"].integer != 0;
       const Json& offset = item["offset"];
       if (offset.is(JsonKind::integer) && offset.integer > 0) {
         constant.offset = static_cast<std::size_t>(offset.integer);

@@ -19,8 +19,9 @@ namespace aoti {
 /// set stays as it is: as stage() left it, until that set is swapped in or freed, else as the model
 /// runs on.
 ///
-/// What Inductor computed from weights when it compiled the model (frozen ones, products in C++)
-/// are constants with names of their own, which do not follow the weights: they are to be set, too.
+/// Constants that were computed from weights when the model was compiled (Constant::derived) do not
+/// follow the weights. Where the package tells of such, as those of aoti.export do, an update that
+/// sets other weights must set all of these, too.
 ///
 /// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
 /// thread. With Access::shared, other threads may run the model during all of it, and each run uses
@@ -118,8 +119,8 @@ template <class Runner> class WeightsUpdate {
   /// with them. Where it cannot be waited for (XPU, MPS) they go when the next set comes: runs on
   /// other streams that use them must be done by then.
   /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
-  ///         model had no weights and some are still missing), unsupported, out_of_memory,
-  ///         model_failed, model_threw
+  ///         model had no weights and some are still missing, or derived ones are), unsupported,
+  ///         out_of_memory, model_failed, model_threw
   Result<void> commit(Stream stream = {}) {
     const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
       if (auto done = write(native); !done) return done;
@@ -387,6 +388,21 @@ template <class Runner> class WeightsUpdate {
     return done;
   }
 
+  Result<void> expect_derived() const {
+    bool others = false;
+    std::vector<std::string_view> missing;
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      const bool set = tensors_.handles[i] != nullptr;
+      others |= set && !expected_[i].derived;
+      if (!set && expected_[i].derived) missing.push_back(expected_[i].fqn);
+    }
+    if (!others || missing.empty()) return success();
+    return Error{Errc::missing_constants, runner_->origin(),
+                 detail::concat({"the model was compiled with copies of weights, which must be set "
+                                 "with the others; there is no tensor for ",
+                                 detail::join(missing)})};
+  }
+
   Result<void> swap() {
     return access().observed(Event::swap, [&] { return access().swap(); });
   }
@@ -394,6 +410,7 @@ template <class Runner> class WeightsUpdate {
   /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else
   /// those in use.
   Result<void> write(AOTInductorStreamHandle stream) {
+    if (auto done = expect_derived(); !done) return done;
     detail::WeightsLedger& ledger = access().ledger();
     std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
     if (ledger.waits) {
