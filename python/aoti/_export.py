@@ -116,13 +116,15 @@ def export(
         weights are not frozen, which would lose what they write. Frozen models and those with products in C++ may hold
         copies of weights in an order of their own ("derived" in `spec`): such weights cannot be changed any more.
 
-    Raises ValueError for unusable arguments, before anything is compiled. What torch raises while it
+    Raises TypeError or ValueError for unusable arguments, before anything is compiled. What torch raises while it
     exports or compiles passes through.
     """
     target = _checked_path(path)
     if isinstance(models, Model):
         models = {"model": models}
-    if not isinstance(models, Mapping) or not models:
+    if not isinstance(models, Mapping):
+        raise TypeError(f"models: expected a Model or a dict of name to Model; found {type(models).__name__}")
+    if not models:
         raise ValueError("models: expected a Model or a non-empty dict of name to Model")
     for name, model in models.items():
         _check_model(name, model)
@@ -241,9 +243,9 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
     try:
         str(target).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"path: expected a name in UTF-8, got {str(target)!r}") from None
+        raise ValueError(f"path: expected a name in UTF-8; found {str(target)!r}") from None
     if target.suffix != ".pt2":
-        raise ValueError(f"path: expected a file name that ends in .pt2, got '{target}'")
+        raise ValueError(f"path: expected a file name that ends in .pt2; found '{target}'")
     if not target.parent.is_dir():
         raise ValueError(f"path: '{target.parent}' is not a directory")
     if target.is_dir():
@@ -260,18 +262,18 @@ def _check_model(name: Any, model: Any) -> None:
         )
     where = f"model '{name}'"
     if not isinstance(model, Model):
-        raise ValueError(f"{where}: expected a Model, got {type(model).__name__}")
+        raise TypeError(f"{where}: expected a Model; found {type(model).__name__}")
     if isinstance(model.module, ExportedProgram):
         if tuple(model.args) or model.kwargs or model.dynamic_shapes is not None:
             raise ValueError(f"{where}: args, kwargs and dynamic_shapes are those of the ExportedProgram; leave them out")
         if model.module.example_inputs is None:
             raise ValueError(f"{where}: the ExportedProgram has no example inputs")
     elif not isinstance(model.module, torch.nn.Module):
-        raise ValueError(
-            f"{where}: module: expected an nn.Module or an ExportedProgram, got {type(model.module).__name__}"
+        raise TypeError(
+            f"{where}: module: expected an nn.Module or an ExportedProgram; found {type(model.module).__name__}"
         )
     if not isinstance(model.args, (tuple, list)):
-        raise ValueError(f"{where}: args: expected a tuple, got {type(model.args).__name__}")
+        raise TypeError(f"{where}: args: expected a tuple; found {type(model.args).__name__}")
     for what in ("kwargs", "options", "metadata"):
         _check_mapping(f"{where}: {what}", getattr(model, what))
     for key in model.options or {}:
@@ -281,14 +283,14 @@ def _check_model(name: Any, model: Any) -> None:
             raise ValueError(f"{where}: torch {torch.__version__} has no option '{key}'")
     for key, value in (model.metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise ValueError(f"{where}: metadata: expected text for text, got {key!r}: {value!r}")
+            raise TypeError(f"{where}: metadata: expected text for text; found {key!r}: {value!r}")
         if key.startswith("aoti."):
-            raise ValueError(f"{where}: metadata: keys that start with 'aoti.' are reserved, got '{key}'")
+            raise ValueError(f"{where}: metadata: keys that start with 'aoti.' are reserved; found '{key}'")
 
 
 def _check_mapping(what: str, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
-        raise ValueError(f"{what}: expected a dict or None, got {value!r}")
+        raise TypeError(f"{what}: expected a dict or None; found {type(value).__name__}")
 
 
 def _has_option(key: str) -> bool:
@@ -303,16 +305,23 @@ def _has_option(key: str) -> bool:
 def _check_extra(name: Any, content: Any) -> None:
     parts = name.split("/") if isinstance(name, str) else [""]
     if "\\" in str(name) or "\0" in str(name) or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f"extra: expected a relative path without '..', got {name!r}")
+        raise ValueError(f"extra: expected a relative path without '..'; found {name!r}")
     if not isinstance(content, (str, bytes)):
-        raise ValueError(f"extra: '{name}': expected str or bytes, got {type(content).__name__}")
+        raise TypeError(f"extra: '{name}': expected str or bytes; found {type(content).__name__}")
 
 
 def check_threads(threads: int | None) -> None:
     """Raises ValueError for what is no sensible number of threads: each takes memory, and too many end the process."""
     most = max(64, 4 * (os.cpu_count() or 1))
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
-        raise ValueError(f"threads: expected a number from 1 to {most}, got {threads!r}")
+    if threads is not None:
+        check_number("threads", threads, most)
+
+
+def check_number(what: str, number: int, most: int) -> None:
+    if type(number) is not int:
+        raise TypeError(f"{what}: expected a number from 1 to {most}; found {type(number).__name__}")
+    if not 1 <= number <= most:
+        raise ValueError(f"{what}: expected a number from 1 to {most}; found {number}")
 
 
 @contextmanager
@@ -335,7 +344,7 @@ def _exported(model: Model) -> ExportedProgram:
 def _tune(name: str, model: Model, directory: str) -> list[Any]:
     """As `_compile`, of the fastest way to compile it."""
     from ._model import load
-    from ._tune import CANDIDATES, Example, Way, fastest
+    from ._tune import CANDIDATES, Example, Way, expect_alike, fastest
 
     ep = _exported(model)
     args, kwargs = ep.example_inputs
@@ -366,7 +375,11 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
         if (way.rewrite is None or way.rewrite(ep.module())) and not (way.options.get("freezing") and written)
     }
     with torch.no_grad():
-        expected = Example(ep.example_inputs)(copy.deepcopy(ep.module()))
+        expected, again = (Example(ep.example_inputs)(copy.deepcopy(ep.module())) for _ in range(2))
+        try:
+            expect_alike(again, expected)
+        except ValueError as error:
+            raise ValueError(f"tune: the outputs of {name} are random, so that no candidate can be checked: {error}") from None
         files, tried = fastest(ways, compile_as, Example(ep.example_inputs), expected, directory, f"tuning {name}")
     _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
     return files
@@ -661,7 +674,7 @@ def _scalar(what: str, name: str, argument: Any) -> dict[str, Any]:
         if dtype is None:
             raise ValueError(f"{what}: a compiled model cannot return the constant {argument.value!r}; return a tensor")
     if dtype is None:
-        raise ValueError(f"{what}: a compiled model returns tensors, numbers and None only, got {argument}")
+        raise ValueError(f"{what}: a compiled model returns tensors, numbers and None only; found {argument}")
     return {"name": name, "dtype": _dtype_name(dtype), "device": "cpu", "shape": []}
 
 

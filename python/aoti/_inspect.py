@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 import torch
 
 from . import _C
 from ._export import SPEC_KEY, TUNED_KEY
-from ._model import ConstantInfo, TensorInfo, json_of, reading, source_of, tensors_of, threads_of
+from ._model import ConstantInfo, Source, TensorInfo, json_of, reading, source_of, tensors_of, threads_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Inspection(list[ModelInfo]):
     __repr__ = __str__
 
 
-def inspect(source: str | os.PathLike[str] | bytes | BinaryIO) -> Inspection:
+def inspect(source: Source) -> Inspection:
     """What a package holds: a list of ModelInfo, which prints as a table. Nothing of the package is run.
 
     source: as for `load`.

@@ -8,18 +8,21 @@ import json
 import operator
 import os
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Union
 
 import torch
 from torch.utils import _pytree as pytree
 
 from . import _C
-from ._export import SPEC_KEY, THREADS_KEY, check_threads, constant_text
-from .errors import InputError, PackageError, WeightsError
+from ._export import SPEC_KEY, THREADS_KEY, check_number, check_threads, constant_text
+from .errors import InputError, PackageError
+
+Source = Union[str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO]
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,14 @@ class CompiledModel(_C.Model):
                 raise InputError(f"the model has no call spec, and takes no keywords: found {[*kwargs]}", "invalid argument")
             return self._call_flat(list(args))
         in_spec, out_spec = _tree(in_text), _tree(out_text)
-        names = pytree.tree_unflatten([None] * in_spec.num_leaves, in_spec)[1]
-        if names.keys() == kwargs.keys():
-            kwargs = {name: kwargs[name] for name in names}
         leaves, found = pytree.tree_flatten((args, kwargs))
+        if found != in_spec:
+            leaves, found = pytree.tree_flatten(_in_order((args, kwargs), _nest(in_spec)))
         if found != in_spec:
             text = f"the model is called with other arguments: found {_form(found)}, expected {_form(in_spec)}"
             raise InputError(text, "invalid argument")
         tensors = self._checked(leaves)
         return pytree.tree_unflatten(self._call_flat(tensors), out_spec)
-
 
     @functools.cached_property
     def _arguments(self) -> list[dict[str, Any]]:
@@ -155,13 +156,6 @@ class CompiledModel(_C.Model):
         spec = json_of(self.metadata, SPEC_KEY)
         with reading(SPEC_KEY):
             return [{**argument, "name": argument["name"]} for argument in spec.get("arguments", spec.get("inputs", []))]
-
-    @functools.cached_property
-    def _derived(self) -> set[str]:
-        """The constants that were computed from weights when the model was compiled."""
-        spec = json_of(self.metadata, SPEC_KEY)
-        with reading(SPEC_KEY):
-            return {constant["fqn"] for constant in spec.get("constants", []) if constant.get("derived")}
 
     def _checked(self, leaves: list[Any]) -> list[Any]:
         """The tensors among the leaves of a call, after a look at the others, as far as the package tells of them."""
@@ -222,15 +216,11 @@ class WeightsUpdate:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         tensors, self._tensors = self._tensors, None
         if kind is None and tensors:
-            derived = self._model._derived
-            if tensors.keys() - derived and (missing := derived - tensors.keys()):
-                text = f"the model was compiled with copies of weights, which must be set as well: {sorted(missing)}"
-                raise WeightsError(text, "missing constants")
             self._model._update(tensors, self._share)
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    source: Source,
     model: str | None = None,
     *,
     device: str | torch.device | int | None = None,
@@ -267,8 +257,7 @@ def load(
     """
     content, in_memory = source_of(source)
     check_threads(threads)
-    if type(instances) is not int or not 1 <= instances <= 1 << 16:
-        raise ValueError(f"instances: expected a number from 1 to 65536; found {instances!r}")
+    check_number("instances", instances, 1 << 16)
     if not isinstance(model, (str, type(None))):
         raise TypeError(f"model: expected a name or None; found {type(model).__name__}")
     if isinstance(operator_libraries, (str, bytes, os.PathLike)):
@@ -301,10 +290,31 @@ def _tree(text: str) -> pytree.TreeSpec:
     return pytree.treespec_loads(text)
 
 
+def _in_order(nest: Any, like: Any) -> Any:
+    """A nest whose dicts have their keys in the order of another's, as far as they are the same keys."""
+    if type(nest) is not type(like):
+        return nest
+    if type(nest) in (dict, OrderedDict) and nest.keys() == like.keys():
+        nest = type(nest)((key, nest[key]) for key in like)
+    (parts, form), (others, _) = (pytree.tree_flatten(one, lambda part: part is not one) for one in (nest, like))
+    if len(parts) != len(others):
+        return nest
+    return pytree.tree_unflatten([_in_order(part, other) for part, other in zip(parts, others)], form)
+
+
+class _Leaf:
+    def __repr__(self) -> str:
+        return "·"
+
+
+def _nest(spec: pytree.TreeSpec) -> Any:
+    """The arguments of a call, without what is in them."""
+    return pytree.tree_unflatten([_Leaf()] * spec.num_leaves, spec)
+
+
 def _form(spec: pytree.TreeSpec) -> str:
     """How a call is written, with a dot for each leaf."""
-    leaves = [type("Leaf", (), {"__repr__": lambda self: "·"})()] * spec.num_leaves
-    args, kwargs = pytree.tree_unflatten(leaves, spec)
+    args, kwargs = _nest(spec)
     return "model(" + ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]) + ")"
 
 
@@ -316,7 +326,7 @@ def _brief(value: Any) -> str:
     return type(value).__name__ if constant_text(value) is None else repr(value)
 
 
-def source_of(source: str | os.PathLike[Any] | bytes | BinaryIO) -> tuple[bytes, bool]:
+def source_of(source: Source) -> tuple[bytes, bool]:
     """A package's bytes and True, or its path and False."""
     if hasattr(source, "read"):
         source = source.read()

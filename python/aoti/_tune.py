@@ -96,7 +96,7 @@ def fastest(
         os.mkdir(folder)
         try:
             candidate.files, candidate.model = compile(candidate.way, folder)
-            _expect_alike(example(candidate.model), expected)
+            expect_alike(example(candidate.model), expected)
         except Exception as error:  # noqa: BLE001 one that does not work is no candidate
             errors.append(error)
             candidate.model = None
@@ -135,7 +135,8 @@ def _measure(candidates: list[Candidate], example: Example) -> None:
         candidate.seconds = statistics.median(taken)
 
 
-def _expect_alike(found: Any, expected: Any) -> None:
+def expect_alike(found: Any, expected: Any) -> None:
+    """Raises ValueError, with how they differ, where outputs are not the same but for rounding."""
     for output, wanted in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         if not isinstance(wanted, torch.Tensor):
             continue
@@ -143,6 +144,8 @@ def _expect_alike(found: Any, expected: Any) -> None:
             raise ValueError(f"an output is {output.dtype}{list(output.shape)}, the module's {list(wanted.shape)}")
         if wanted.numel() == 0:
             continue
+        if wanted.is_complex():
+            output, wanted = torch.view_as_real(output.resolve_conj()), torch.view_as_real(wanted.resolve_conj())
         if not wanted.is_floating_point():
             if not torch.equal(output, wanted):
                 raise ValueError("an output differs from the module's")

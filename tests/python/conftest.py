@@ -1,11 +1,9 @@
 """What the tests share."""
 
 import zipfile
-from pathlib import Path
 
 import pytest
-
-MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
+from packages import package
 
 
 @pytest.fixture
@@ -13,7 +11,7 @@ def unpacked(tmp_path):
     """The path of a model's shared object, on its own."""
 
     def unpack(name):
-        with zipfile.ZipFile(MODELS / f"{name}.pt2") as archive:
+        with zipfile.ZipFile(package(name)) as archive:
             (so,) = (entry for entry in archive.namelist() if entry.endswith(".so"))
             path = tmp_path / f"{name}.so"
             if not path.exists():  # it may be mapped

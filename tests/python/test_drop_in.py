@@ -7,6 +7,7 @@ import re
 import types
 from pathlib import Path
 
+import packages
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -14,7 +15,6 @@ from torch._subclasses import FakeTensorMode
 import aoti
 import aoti.drop_in
 
-MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
 WEIGHT = {"weight": torch.full((12,), 5.0), "counter": torch.zeros(12)}
 
 
@@ -24,7 +24,7 @@ def module(request):
 
 
 def package(name):
-    return str(MODELS / f"{name}.pt2")
+    return str(packages.package(name))
 
 
 def weights_of(runner, factor=1):
@@ -324,6 +324,9 @@ def test_devices_and_counts_are_checked(unpacked):
     for count in (0, -1):
         with pytest.raises(aoti.InputError):
             aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), count)
+    for count, error in ((0, aoti.InputError), (-1, TypeError)):
+        with pytest.raises(error):
+            aoti.drop_in.AOTIModelPackageLoader(package("add"), num_runners=count)
     for constants in ([], "x", 3.5):
         with pytest.raises(TypeError):
             aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("add"), 1, "", "", constants=constants)

@@ -265,31 +265,33 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "models", "extra", "message"),
+    ("name", "models", "extra", "error", "message"),
     [
-        ("model.zip", None, None, "ends in .pt2"),
-        ("absent/model.pt2", None, None, "is not a directory"),
-        ("a\0.pt2", None, None, "embedded null byte"),
-        ("\udcff.pt2", None, None, "in UTF-8"),
-        ("model.pt2", {}, None, "non-empty dict"),
-        ("model.pt2", {"a/b": Model(Twice(), (torch.ones(1),))}, None, "model 'a/b'"),
-        ("model.pt2", Model(torch.sin), None, "module: expected an nn.Module"),
-        ("model.pt2", Model(Twice(), torch.ones(1)), None, "args: expected a tuple"),
-        ("model.pt2", Model(Twice(), (), metadata={"aoti.spec": "x"}), None, "reserved"),
-        ("model.pt2", Model(Twice(), (), metadata={"n": 1}), None, "expected text for text"),
-        ("model.pt2", Model(Twice(), (), metadata="x"), None, "metadata: expected a dict"),
-        ("model.pt2", Model(Twice(), (), kwargs=[1]), None, "kwargs: expected a dict"),
-        ("model.pt2", Model(Twice(), (), options=[]), None, "options: expected a dict"),
-        ("model.pt2", None, [1], "extra: expected a dict"),
-        ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, "set by export"),
-        ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, "torch .* has no option 'aot_ind"),
-        ("model.pt2", None, {"../x": "y"}, r"without '\.\.'"),
-        ("model.pt2", None, {"x": 1}, "expected str or bytes"),
+        ("model.zip", None, None, ValueError, "ends in .pt2"),
+        ("absent/model.pt2", None, None, ValueError, "is not a directory"),
+        ("a\0.pt2", None, None, ValueError, "embedded null byte"),
+        ("\udcff.pt2", None, None, ValueError, "in UTF-8"),
+        ("model.pt2", {}, None, ValueError, "non-empty dict"),
+        ("model.pt2", [Model(Twice())], None, TypeError, "models: expected a Model"),
+        ("model.pt2", {"a": 3}, None, TypeError, "model 'a': expected a Model; found int"),
+        ("model.pt2", {"a/b": Model(Twice(), (torch.ones(1),))}, None, ValueError, "model 'a/b'"),
+        ("model.pt2", Model(torch.sin), None, TypeError, "module: expected an nn.Module"),
+        ("model.pt2", Model(Twice(), torch.ones(1)), None, TypeError, "args: expected a tuple"),
+        ("model.pt2", Model(Twice(), (), metadata={"aoti.spec": "x"}), None, ValueError, "reserved"),
+        ("model.pt2", Model(Twice(), (), metadata={"n": 1}), None, TypeError, "expected text for text"),
+        ("model.pt2", Model(Twice(), (), metadata="x"), None, TypeError, "metadata: expected a dict"),
+        ("model.pt2", Model(Twice(), (), kwargs=[1]), None, TypeError, "kwargs: expected a dict"),
+        ("model.pt2", Model(Twice(), (), options=[]), None, TypeError, "options: expected a dict"),
+        ("model.pt2", None, [1], TypeError, "extra: expected a dict"),
+        ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, ValueError, "set by export"),
+        ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, ValueError, "torch .* has no option 'aot_ind"),
+        ("model.pt2", None, {"../x": "y"}, ValueError, r"without '\.\.'"),
+        ("model.pt2", None, {"x": 1}, TypeError, "expected str or bytes"),
     ],
 )
-def test_bad_arguments(tmp_path, name, models, extra, message):
+def test_bad_arguments(tmp_path, name, models, extra, error, message):
     models = Model(Twice(), (torch.ones(1),)) if models is None else models
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         aoti.export(tmp_path / name, models, extra=extra)
     assert list(tmp_path.iterdir()) == []
 

@@ -14,20 +14,15 @@ import threading
 import time
 import warnings
 import zipfile
-from pathlib import Path
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from packages import package
 
 import aoti
 import aoti.drop_in
-
-MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
-
-
-def package(name):
-    return MODELS / f"{name}.pt2"
 
 
 def with_metadata(path, name, change):
@@ -87,6 +82,29 @@ def test_nests_go_in_and_out_as_exported():
     for args, kwargs in (((x, x), {}), ((x,), {"other": x}), ((), {"scale": x}), ((x,), {"scale": [x]})):
         with pytest.raises(aoti.InputError, match="called with other arguments"):
             nested(*args, **kwargs)
+
+
+class Difference(torch.nn.Module):
+    def forward(self, x, *, more):
+        return x["a"] - 2 * x["b"] + 3 * more[0]["c"]["d"] - 4 * more[0]["c"]["e"]
+
+
+def test_the_order_of_keys_does_not_matter(tmp_path):
+    a, b, d, e = torch.randn(4, 3)
+    args, kwargs = ({"a": a, "b": b},), {"more": [{"c": OrderedDict(d=d, e=e)}]}
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", aoti.Model(Difference(), args, kwargs)))
+    expected = a - 2 * b + 3 * d - 4 * e
+    torch.testing.assert_close(model(*args, **kwargs), expected)
+    torch.testing.assert_close(model({"b": b, "a": a}, more=[{"c": OrderedDict(e=e, d=d)}]), expected)
+    for x, more in (
+        ({"b": b, "a": a, "c": a}, kwargs["more"]),
+        ({"b": b}, kwargs["more"]),
+        ({"b": b, "a": a}, [{"c": {"d": d, "e": e}}]),
+        ({"b": b, "a": {"a": a}}, [{"c": OrderedDict(e=e, d=d)}]),
+        ((a, b), kwargs["more"]),
+    ):
+        with pytest.raises(aoti.InputError, match="called with other arguments"):
+            model(x, more=more)
 
 
 def test_none_among_the_results():
@@ -191,8 +209,11 @@ def test_metadata_cannot_forge_the_table(tmp_path):
 
 def test_options_are_checked():
     too_many = max(64, 4 * os.cpu_count()) + 1
-    for bad in ({"threads": 0}, {"threads": too_many}, {"instances": 0}, {"threads": "two"}, {"threads": True}):
-        with pytest.raises(ValueError):
+    for bad in ({"threads": 0}, {"threads": too_many}, {"instances": 0}, {"instances": 1 << 17}):
+        with pytest.raises(ValueError, match="expected a number"):
+            aoti.load(package("add"), **bad)
+    for bad in ({"threads": "two"}, {"threads": True}, {"threads": 1.5}, {"instances": None}):
+        with pytest.raises(TypeError, match="expected a number"):
             aoti.load(package("add"), **bad)
     for bad in ({"device": "x"}, {"device": 2**40}, {"device": 256}, {"device": -1}):
         with pytest.raises(ValueError):

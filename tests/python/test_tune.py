@@ -100,27 +100,39 @@ def test_models_that_write_to_their_weights_are_not_frozen(tmp_path, monkeypatch
         torch.testing.assert_close(model(x), module(x), rtol=1e-4, atol=1e-4)
 
 
+def test_random_models_cannot_be_tuned(tmp_path):
+    model = aoti.Model(torch.nn.Dropout(), (torch.ones(64),))
+    model.module.train()
+    with pytest.raises(ValueError, match="random"):
+        aoti.export(tmp_path / "model.pt2", model, tune=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_outputs_may_be_infinite_or_no_numbers_where_the_modules_are():
     inf, nan = float("inf"), float("nan")
     wanted = torch.tensor([1.0, inf, -inf, nan])
-    _tune._expect_alike(wanted + 1e-5, wanted)
+    _tune.expect_alike(wanted + 1e-5, wanted)
     for found in ([1, inf, inf, nan], [1, 1, -inf, nan], [nan, inf, -inf, nan], [1, inf, -inf, 1], [2, inf, -inf, nan]):
         with pytest.raises(ValueError, match="output"):
-            _tune._expect_alike(torch.tensor(found), wanted)
+            _tune.expect_alike(torch.tensor(found), wanted)
 
 
 def test_outputs_that_differ_are_told():
     a = torch.ones(3)
-    _tune._expect_alike((a, None), (a + 1e-5, None))
+    _tune.expect_alike((a, None), (a + 1e-5, None))
     for found in (a + 0.01, a.double(), torch.ones(4), torch.full((3,), float("nan"))):
         with pytest.raises(ValueError, match="output"):
-            _tune._expect_alike(found, a)
+            _tune.expect_alike(found, a)
     with pytest.raises(ValueError, match="output"):
-        _tune._expect_alike(torch.tensor([1]), torch.tensor([2]))
+        _tune.expect_alike(torch.tensor([1]), torch.tensor([2]))
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    _tune.expect_alike((z + 1e-6j).conj(), z.conj())
+    with pytest.raises(ValueError, match="output"):
+        _tune.expect_alike(z.conj(), z)
 
 
 def test_arguments_are_checked(tmp_path):
     model = aoti.Model(torch.nn.ReLU(), (torch.randn(8),))
-    for bad in (0, -1, "two", 1.5):
-        with pytest.raises(ValueError, match="threads"):
+    for bad, error in ((0, ValueError), (-1, ValueError), ("two", TypeError), (1.5, TypeError)):
+        with pytest.raises(error, match="threads"):
             aoti.export(tmp_path / "model.pt2", model, threads=bad)

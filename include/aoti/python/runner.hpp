@@ -64,8 +64,9 @@ inline NamedTensors named(const Mapping& mapping) {
   return tensors;
 }
 
-/// How many instances there are to be. An int, as torch has it: a TypeError for larger numbers.
-inline std::size_t instances_of(int number) {
+/// How many instances there are to be. An int or unsigned, as torch nearly has it: a TypeError for
+/// numbers that it does not hold.
+template <class Number> std::size_t instances_of(Number number) {
   if (number < 1) {
     raise(Error{Errc::invalid_argument, "instances",
                 aoti::detail::concat({"found ", number, ", expected 1 or more"})});
@@ -74,8 +75,8 @@ inline std::size_t instances_of(int number) {
 }
 
 /// One instance is what a single thread uses.
-inline void expect_one(bool single_threaded, int instances, const char* name) {
-  if (!single_threaded || instances == 1) return;
+inline void expect_one(bool single_threaded, bool is_one, const char* name) {
+  if (!single_threaded || is_one) return;
   raise(Error{Errc::invalid_argument, "run_single_threaded",
               aoti::detail::concat({"it is for one runner; ", name, " is another number"})});
 }
@@ -265,7 +266,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
   py::class_<Self, BoundProgram>(module, name, py::module_local())
       .def(py::init([open](const std::string& path, int count, const std::string& device,
                            const std::string& kernels, bool single_threaded) {
-             detail::expect_one(single_threaded, count, "num_models");
+             detail::expect_one(single_threaded, count == 1, "num_models");
              return open(path, count, device, kernels);
            }),
            py::arg("model_so_path"), py::arg("num_models"), py::arg("device_str") = "",
@@ -343,8 +344,8 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
                        bool) { detail::update(self.get(), map, inactive, full, share); };
   py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader", py::module_local())
       .def(py::init([](const std::string& path, const std::string& model, bool single_threaded,
-                       int runners, int index, bool affinity) {
-             detail::expect_one(single_threaded, runners, "num_runners");
+                       unsigned runners, int index, bool affinity) {
+             detail::expect_one(single_threaded, runners == 1, "num_runners");
              const OpenOptions choice{.model = model,
                                       .instances = detail::instances_of(runners),
                                       .device = detail::device_of(index),
