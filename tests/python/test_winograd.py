@@ -55,12 +55,14 @@ def test_others_stay_as_they_are(module, shape):
 
 
 def test_without_a_batch_only_once_decomposed():
+    torch.manual_seed(3)
     module, x = Conv2d(32, 32, 3, padding="same"), torch.randn(32, 48, 48)
     ep = program(module, *x.shape)
     assert not with_winograd(ep.module())
     compiled = ep.run_decompositions().module()
     assert with_winograd(compiled)
-    torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-5)
+    expected = module(x)
+    assert (compiled(x) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_only_float32_and_constant_weights():
