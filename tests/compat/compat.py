@@ -1,7 +1,7 @@
 """Runs models that several torch releases compiled on the libtorch of each: compat.py FOLDER OUT.md VERSION ...
 
 FOLDER has for each version models-VERSION, what tests/models/compile_models.py wrote with that torch; build-VERSION, the
-tests built with its libtorch; and python-VERSION.xml, the report on the exporter's tests. `./dev compat` makes them.
+tests built with its libtorch; and python-VERSION.xml, the report on the Python package's tests. `./dev compat` makes them.
 Writes what was found to OUT.md. Exits with 1 if a test failed or a model of this library's did not work without a
 reason that is a skip's.
 """
@@ -165,7 +165,7 @@ def document(
     exact: list[str],
     tests: dict[tuple[str, str], Counts],
     outcomes: dict[str, dict[str, dict[tuple[str, str], str]]],
-    exporter: dict[str, Counts],
+    python: dict[str, Counts],
     reasons: dict[str, dict[str, str]],
 ) -> str:
     pairs = list(tests)
@@ -203,14 +203,14 @@ def document(
     if rows:
         parts.append(table(["torch", "model", "reason"], rows))
     parts += [
-        "## The exporter",
-        "The tests of `aoti.export`, with each torch.",
-        table(["torch", "tests"], [[short(version), str(exporter[version])] for version in versions]),
+        "## The Python package",
+        "Its tests, with a wheel built for each torch, and the models of this torch.",
+        table(["torch", "tests"], [[short(version), str(python[version])] for version in versions]),
     ]
     rows = [
         [short(version), reason, ", ".join(f"`{name}`" for name in names)]
         for version in versions
-        for reason, names in exporter[version].skipped.items()
+        for reason, names in python[version].skipped.items()
     ]
     if rows:
         parts.append(table(["torch", "reason", "skipped tests"], rows))
@@ -239,15 +239,15 @@ def main() -> int:
             works = sum(outcome == "works" for by_pair in outcomes[loader].values() for outcome in by_pair.values())
             print(f"{LOADERS[loader]}: {works} of {len(cases) * len(pairs)} work", flush=True)
 
-    exporter = {version: read_report(folder / f"python-{version}.xml") for version in versions}
+    python = {version: read_report(folder / f"python-{version}.xml") for version in versions}
     reasons = {
         version: {file.stem: file.read_text() for file in sorted((folder / f"models-{version}").glob("*.unavailable"))}
         for version in versions
     }
     exact = [exact_version(folder, version) for version in versions]
-    out.write_text(document(versions, exact, tests, outcomes, exporter, reasons))
+    out.write_text(document(versions, exact, tests, outcomes, python, reasons))
     print(f"written: {out}")
-    return int(any(counts.failed for counts in [*tests.values(), *exporter.values()]))
+    return int(any(counts.failed for counts in [*tests.values(), *python.values()]))
 
 
 def exact_version(folder: Path, version: str) -> str:
