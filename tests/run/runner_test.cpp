@@ -212,10 +212,16 @@ TEST_F(Run, ChecksInputsAgainstTheSpec) {
   }
 }
 
-TEST_F(Run, ChecksOnlyDefinednessWithoutASpecAndNothingWhenToldSo) {
+TEST_F(Run, ChecksOnlyForMemoryWithoutASpecAndNothingWhenToldSo) {
   const Runner plain = opened(package("add_plain.pt2"));
-  expect_error(plain.run<1>(a23(), FakeTensor{}), Errc::undefined_tensor, {"input 1"});
   EXPECT_EQ(plain.spec(), nullptr);
+  expect_error(plain.run<1>(a23(), FakeTensor{}), Errc::undefined_tensor, {"input 1"});
+  FakeTensor other = b23();
+  other.device = aoti::DeviceType::meta;
+  expect_error(plain.run<1>(a23(), other), Errc::input_device,
+               {"input 1", "found a tensor on meta, expected one on cpu"});
+  other.strided = false;
+  expect_error(plain.run<1>(a23(), other), Errc::input_layout, {"input 1", "sparse"});
   const FakeTensor integers = tensor<std::int32_t>({2, 3}, {0, 0, 0, 0, 0, 0});
   EXPECT_TRUE(good(plain.run<1>(a23(), integers)));
   expect_error(opened(package("add.pt2")).run<1>(a23(), integers), Errc::input_dtype);

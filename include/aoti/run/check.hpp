@@ -50,13 +50,18 @@ inline bool agrees(const Dimension& dimension, std::int64_t size, const Dimensio
          scaled / dimension.scale == (first_size - first.offset) / first.scale;
 }
 
-/// What is wrong with input `i`; called when something is.
-template <class Runtime, class At>
-[[gnu::cold, gnu::noinline]] Error describe_mismatch(const ModelSpec& spec, At&& at,
-                                                     std::size_t i) {
-  const TensorSpec& expected = spec.inputs[i];
-  const typename Runtime::Tensor& tensor = at(i);
-  std::string where = concat({"input ", i, " '", expected.name, "'"});
+/// Whether a tensor has memory that a model can read, as far as that is known without a spec.
+/// Models for other devices may take some of their inputs on the CPU.
+template <class Device, class Runtime>
+[[gnu::always_inline]] inline bool is_readable(const typename Runtime::Tensor& tensor) {
+  return Runtime::is_strided_on(tensor, Device::type) ||
+         (Device::type != DeviceType::cpu && Runtime::is_strided_on(tensor, DeviceType::cpu));
+}
+
+/// Why a model cannot read a tensor that should be on some device.
+template <class Runtime>
+[[gnu::cold, gnu::noinline]] Error describe_unreadable(const typename Runtime::Tensor& tensor,
+                                                       std::string where, DeviceType expected) {
   if (!Runtime::is_defined(tensor)) {
     return {Errc::undefined_tensor, std::move(where), "the tensor is undefined"};
   }
@@ -65,6 +70,21 @@ template <class Runtime, class At>
             "found a sparse, quantized, nested, or lazily conjugated or negated tensor, expected a "
             "plain strided one"};
   }
+  return {Errc::input_device, std::move(where),
+          concat({"found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",
+                  to_string(expected)})};
+}
+
+/// What is wrong with input `i`; called when something is.
+template <class Runtime, class At>
+[[gnu::cold, gnu::noinline]] Error describe_mismatch(const ModelSpec& spec, At&& at,
+                                                     std::size_t i) {
+  const TensorSpec& expected = spec.inputs[i];
+  const typename Runtime::Tensor& tensor = at(i);
+  std::string where = concat({"input ", i, " '", expected.name, "'"});
+  if (!Runtime::is_defined(tensor) || !Runtime::is_strided(tensor)) {
+    return describe_unreadable<Runtime>(tensor, std::move(where), expected.device);
+  }
   const auto sizes = Runtime::sizes(tensor);
   if (Runtime::dtype(tensor) != expected.dtype) {
     return {Errc::input_dtype, std::move(where),
@@ -72,9 +92,7 @@ template <class Runtime, class At>
                     to_string(expected.dtype)})};
   }
   if (Runtime::device(tensor) != expected.device) {
-    return {Errc::input_device, std::move(where),
-            concat({"found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",
-                    to_string(expected.device)})};
+    return describe_unreadable<Runtime>(tensor, std::move(where), expected.device);
   }
   if (sizes.size() != expected.shape.size()) {
     return {Errc::input_rank, std::move(where),

@@ -108,13 +108,15 @@ struct LoadedModel {
       const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
       const InputCheck* const check = checks.data();  // null without a spec
       const std::size_t good = count_while<In>(in.size(), [&](auto i) {
-        if (check == nullptr) return Runtime::is_defined(at(i));
+        if (check == nullptr) return is_readable<Device, Runtime>(at(i));
         const Fit fit = check[i].template fit<Runtime>(*spec, at, i);
         copy |= fit == Fit::reordered;
         return fit != Fit::no;
       });
       if (good != in.size()) [[unlikely]] {
-        return check == nullptr ? undefined(good) : describe_mismatch<Runtime>(*spec, at, good);
+        return check != nullptr
+                   ? describe_mismatch<Runtime>(*spec, at, good)
+                   : describe_unreadable<Runtime>(at(good), concat({"input ", good}), Device::type);
       }
       if constexpr (knows_index<Device, Runtime>) {
         const std::size_t here = count_while<In>(
@@ -240,9 +242,6 @@ struct LoadedModel {
     return {
         Errc::bad_state, origin,
         "another thread is inside this runner; open one for each thread, or use Access::shared"};
-  }
-  [[gnu::cold, gnu::noinline]] Error undefined(std::size_t i) const {
-    return {Errc::undefined_tensor, concat({"input ", i}), "the tensor is undefined"};
   }
   [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
     return {Errc::model_failed, origin,

@@ -225,7 +225,8 @@ template <class Runner> class WeightsUpdate {
       }
       if (known) return success();
       return Error{Errc::no_such_constant, runner_->origin(),
-                   detail::concat({"no weight is named '", name, "'; the model has ", names()})};
+                   detail::concat({"no weight is named '", name, "'; the model has ", names(),
+                                   " (others were not used, or compiled into its code)"})};
     });
   }
 

@@ -271,7 +271,7 @@ template <class Runner> struct WeightsAccess {
       if (auto done = give(active); !done) return done;
     }
     ledger.staged = ledger.waits = ledger.occupied = false;
-    bool block_used = false;
+    bool block_used = ledger.block_lent;
     for (const char in_block : ledger.in_block) block_used |= in_block != 0;
     if (ledger.block && !ledger.block_active && block_used) return success();
     if (container().exports().free_inactive_constant_buffer == nullptr) return success();
