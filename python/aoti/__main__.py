@@ -13,6 +13,7 @@ def main() -> int:
     inspect = commands.add_parser("inspect", help="print what packages hold, take and return")
     inspect.add_argument("files", nargs="+", metavar="FILE")
     failed = False
+    sys.stdout.reconfigure(errors="backslashreplace")  # of whatever encoding
     for file in parser.parse_args().files:
         try:
             print(f"{os.fsencode(file).decode(errors='replace')}\n{aoti.inspect(file)}", flush=True)

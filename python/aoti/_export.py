@@ -350,9 +350,16 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
     args, kwargs = ep.example_inputs
     if any(isinstance(leaf, torch.Tensor) and not leaf.is_cpu for leaf in pytree.tree_leaves((args, kwargs))):
         raise ValueError("tune: expected a model for the CPU")
+    fixed = dict(model.options or {})
+    if not fixed.get("aot_inductor.package_constants_in_so", True) and not any(fixed.get(key) for key in _BESIDE):
+        raise ValueError(f"tune: the options leave the weights of {name} out, without which it cannot run")
+    if fixed.get("aot_inductor.package_cpp_only"):
+        raise ValueError(f"tune: option 'aot_inductor.package_cpp_only' leaves nothing of {name} that could run")
 
     state = {**ep.state_dict, **ep.constants}
     written = {fqn: state[fqn] for fqn in _mutated(ep)[0]}
+    if fixed.get("freezing") and written:
+        raise ValueError(f"tune: option 'freezing' would lose what {name} writes to {', '.join(sorted(written))}")
     before = {fqn: tensor.detach().clone() for fqn, tensor in written.items()}
 
     def restored() -> None:
@@ -360,20 +367,20 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
             tensor.copy_(before[fqn])
 
     def compile_as(way: Way, folder: str) -> tuple[list[Any], Callable[[], Any]]:
-        options = {**way.options, **(model.options or {})}
         try:
-            files = _compile(name, replace(model, options=options), folder, ep, way.rewrite)
+            files = _compile(name, replace(model, options=way.options), folder, ep, way.rewrite)
         finally:
             restored()  # compiling may run the program
         path = Path(folder) / "candidate.pt2"
         _write(path, {name: files}, {})
         return files, load(path, threads=torch.get_num_threads())
 
-    ways = {
-        name: way
-        for name, way in CANDIDATES.items()
-        if (way.rewrite is None or way.rewrite(ep.module())) and not (way.options.get("freezing") and written)
-    }
+    ways: dict[str, Way] = {}
+    for title, (options, rewrite) in CANDIDATES.items():
+        way = Way({**options, **fixed}, rewrite)
+        loses = way.options.get("freezing") and written
+        if way not in ways.values() and not loses and (rewrite is None or rewrite(ep.module())):
+            ways[title] = way
     with torch.no_grad():
         expected, again = (Example(ep.example_inputs)(copy.deepcopy(ep.module())) for _ in range(2))
         try:
@@ -444,8 +451,8 @@ def _generate(
 ) -> list[Any]:
     args, kwargs = ep.example_inputs
     module = ep.module()
-    if rewrite is not None:
-        rewrite(module)
+    if rewrite is not None and rewrite(module):
+        _keep_layouts(module, description["outputs"])
     return torch._inductor.aot_compile(
         module,
         args,
@@ -722,6 +729,23 @@ def _dimension(size: sympy.Expr, ep: ExportedProgram, symbols: dict[sympy.Symbol
 def _finite(bound: Any) -> int | None:
     # Some versions of torch write "unbounded" as the largest integer, or one less.
     return int(bound) if getattr(bound, "is_Integer", False) and abs(bound) < sys.maxsize - 1 else None
+
+
+def _keep_layouts(module: GraphModule, outputs: list[dict[str, Any]]) -> None:
+    """Has the outputs of a program that was rewritten lie in memory as the spec says."""
+    (result,) = (node for node in module.graph.nodes if node.op == "output")
+    for node, output in zip(pytree.tree_leaves(result.args), outputs, strict=True):
+        if node in result.all_input_nodes and "strides" not in output:
+            with module.graph.inserting_before(result):
+                result.replace_input_with(node, module.graph.call_function(_laid_out, (node, output.get("order", []))))
+    module.recompile()
+
+
+def _laid_out(tensor: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """A tensor whose dimensions lie in an order, from the outermost to the innermost; row-major if it is empty."""
+    if not order:
+        return tensor.contiguous()
+    return tensor.permute(*order).contiguous().permute(*sorted(range(len(order)), key=order.__getitem__))
 
 
 def _layout(sizes: list[sympy.Expr], strides: list[sympy.Expr]) -> dict[str, list[int | None]]:

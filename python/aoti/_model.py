@@ -201,7 +201,12 @@ class WeightsUpdate:
         self._tensors[name] = tensor
 
     def update(self, tensors: Mapping[str, Any]) -> None:
-        """Sets several. A state_dict may have more than the model: see `constants` for those that it has."""
+        """Sets several.
+
+        A state_dict may have more than the model. Weights that are not among `constants` cannot be changed: they were not
+        used, or compiled into the code, as Inductor does with those of a few numbers, small biases say, unless it is
+        told otherwise by options={"always_keep_tensor_constants": True}.
+        """
         if not isinstance(tensors, Mapping):
             raise TypeError(f"expected a mapping of names to tensors; found {type(tensors).__name__}")
         for name, tensor in tensors.items():
@@ -244,7 +249,8 @@ def load(
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
     this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
-    `update` has set all of them. A model's code, some hundred kilobytes, stays loaded until the process ends.
+    `update` has set all of them. A model's code, some hundred kilobytes, stays loaded until the process ends, with the
+    weights in its image where the package was given as bytes.
 
     The file is mapped: replace it by renaming another. Where it is written to or cut while a model of it is open, the
     model changes, or the process ends. Bytes are not affected.
@@ -266,14 +272,13 @@ def load(
     opened = CompiledModel(
         content,
         in_memory,
-        model or "",
+        (model or "").encode(),  # a ValueError where that cannot be
+        "" if wanted is None or isinstance(device, int) else wanted.type,
         -1 if wanted is None or wanted.index is None else wanted.index,
         threads or 0,
         instances,
         [path_of(library) for library in operator_libraries],
     )
-    if wanted is not None and not isinstance(device, int) and wanted.type != opened.device:
-        raise ValueError(f"device: the model was compiled for {opened.device}; asked for was {device}")
     compiled_for, uses = threads_of(opened.metadata), threads or torch.get_num_threads()
     if compiled_for is not None and compiled_for > 1 and compiled_for != uses:
         warnings.warn(

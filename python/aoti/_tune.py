@@ -142,6 +142,8 @@ def expect_alike(found: Any, expected: Any) -> None:
             continue
         if output.shape != wanted.shape or output.dtype != wanted.dtype:
             raise ValueError(f"an output is {output.dtype}{list(output.shape)}, the module's {list(wanted.shape)}")
+        if wanted.is_contiguous() and not output.is_contiguous():
+            raise ValueError(f"an output has the strides {output.stride()}, the module's {wanted.stride()}")
         if wanted.numel() == 0:
             continue
         if wanted.is_complex():

@@ -1,7 +1,8 @@
 """The classes and functions of torch._C._aoti, under the same names and with the same arguments and results.
 
-What they do better: inputs and weights are checked, errors (RuntimeErrors, of aoti.errors) say what was found and
-expected, an update of weights happens as a whole or not at all, and the GIL is released.
+What they do better: weights are checked, and inputs as far as the package tells of them (those of aoti.export do; of
+others it is only looked whether there is memory that the model can read); errors (RuntimeErrors, of aoti.errors) say what
+was found and expected; an update of weights happens as a whole or not at all; and the GIL is released.
 
 What they refuse: an exchange of sets of weights where there is only one; and weights for a bare shared object without any,
 whose shapes nothing tells, so that they cannot be checked: a package of aoti.export tells them.

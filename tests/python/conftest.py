@@ -1,9 +1,9 @@
-"""What the tests share."""
+"""Fixtures that tests share."""
 
 import zipfile
 
 import pytest
-from packages import package
+from common import package
 
 
 @pytest.fixture

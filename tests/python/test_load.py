@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from packages import package
+from common import package
 
 import aoti
 import aoti.drop_in
@@ -218,8 +219,11 @@ def test_options_are_checked():
     for bad in ({"device": "x"}, {"device": 2**40}, {"device": 256}, {"device": -1}):
         with pytest.raises(ValueError):
             aoti.load(package("add"), **bad)
-    with pytest.raises(ValueError, match="compiled for cpu"):
-        aoti.load(package("add"), device="cuda:0")
+    for device in ("cuda", "cuda:1", torch.device("meta")):
+        with pytest.raises(aoti.InputError, match="compiled for cpu; the device asked for is of the kind (cuda|meta)"):
+            aoti.load(package("add"), device=device)
+    with pytest.raises(ValueError, match="surrogates"):
+        aoti.load(package("add"), "\ud800")
     with pytest.raises(aoti.LoadError):
         aoti.load(package("add"), device="cpu:3")
     for bad in ({"model": 3}, {"operator_libraries": "libx.so"}, {"device": True}):
@@ -342,20 +346,23 @@ def test_weights_are_copies_that_stay():
     torch.testing.assert_close(weights, kept)
 
 
-def test_a_call_from_inside_the_models_own_run_is_an_error():
+@pytest.mark.parametrize("instances", [1, 2])
+def test_a_call_from_inside_the_models_own_run_is_an_error(instances):
     calls = []
 
     @torch.library.custom_op("aoti_tests::twice_plus", mutates_args=())
     def twice_plus(x: torch.Tensor, alpha: float) -> torch.Tensor:
         if not calls:
             calls.append(x)
-            with pytest.raises(aoti.RunError, match="inside a run"):
-                model(x)
+            for call in (lambda: model(x), model.weights):
+                with pytest.raises(aoti.RunError, match="inside a run"):
+                    call()
         return 2 * x + alpha
 
-    model = aoti.load(package("custom"))
-    model(torch.ones(8))
-    assert calls
+    model = aoti.load(package("custom"), instances=instances)
+    for _ in range(2):
+        model(torch.ones(8))
+    assert len(calls) == 1
 
 
 def test_what_an_operator_raises_is_the_cause():
@@ -555,5 +562,9 @@ def test_the_command_inspects(tmp_path):
     with subprocess.Popen([*command, package("add")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()  # as `| true` does
         assert "Error" not in process.stderr.read() and process.wait() == 1
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shutil.copy(package("add"), tmp_path / "größe.pt2")
+    done = subprocess.run([*command, tmp_path / "größe.pt2"], capture_output=True, text=True, check=True, env=ascii_only)
+    assert r"gr\xf6\xdfe.pt2" in done.stdout
     failed = subprocess.run([*command, tmp_path / "absent.pt2"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1 and "not found" in failed.stderr and "Traceback" not in failed.stderr

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from common import TORCH
 
 import aoti
 from aoti import _tune
@@ -56,6 +57,7 @@ class Writing(torch.nn.Module):
         return self.norm(x) + self.runs
 
 
+@pytest.mark.skipif(TORCH < (2, 9), reason="this torch cannot compile a program that writes to a number")
 def test_state_and_arguments_stay_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr(_tune, "CANDIDATES", {name: _tune.CANDIDATES[name] for name in ("defaults", "freezing")})
     monkeypatch.setattr(_tune, "_SECONDS", 0.01)
@@ -100,6 +102,29 @@ def test_models_that_write_to_their_weights_are_not_frozen(tmp_path, monkeypatch
         torch.testing.assert_close(model(x), module(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("key", ["package_constants_in_so", "package_cpp_only"])
+def test_what_cannot_be_run_cannot_be_tuned(tmp_path, key, capfd):
+    options = {f"aot_inductor.{key}": key == "package_cpp_only"}
+    with pytest.raises(ValueError, match="tune: .*model"):
+        aoti.export(tmp_path / "model.pt2", aoti.Model(Writing(), (torch.randn(4, 8),), options=options), tune=True)
+    assert "compiling" not in capfd.readouterr().err
+
+
+def test_options_of_the_model_hold_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tune, "_SECONDS", 0.01)
+    model = aoti.Model(torch.nn.Linear(64, 64), (torch.randn(4, 64),), options={"freezing": False})
+    loaded = aoti.load(aoti.export(tmp_path / "model.pt2", model, threads=1, tune=True), threads=1)
+    tried = json.loads(loaded.metadata["aoti.tuned"])["tried"]
+    assert sorted(row["name"] for row in tried) == ["C++ products", "defaults"]
+    assert not any(row["options"]["freezing"] for row in tried)
+
+
+def test_a_model_that_writes_to_its_weights_is_not_frozen_on_demand(tmp_path):
+    model = aoti.Model(Counting(), (torch.randn(4, 64),), options={"freezing": True})
+    with pytest.raises(ValueError, match="freezing.* lose what model writes to count"):
+        aoti.export(tmp_path / "model.pt2", model, tune=True)
+
+
 def test_random_models_cannot_be_tuned(tmp_path):
     model = aoti.Model(torch.nn.Dropout(), (torch.ones(64),))
     model.module.train()
@@ -127,6 +152,8 @@ def test_outputs_that_differ_are_told():
         _tune.expect_alike(torch.tensor([1]), torch.tensor([2]))
     z = torch.tensor([1 + 2j, 3 - 4j])
     _tune.expect_alike((z + 1e-6j).conj(), z.conj())
+    with pytest.raises(ValueError, match="strides"):
+        _tune.expect_alike(torch.ones(2, 3).t().clone(), torch.ones(3, 2))
     with pytest.raises(ValueError, match="output"):
         _tune.expect_alike(z.conj(), z)
 

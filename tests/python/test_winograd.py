@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from torch.nn import Conv2d
+from torch.utils import _pytree as pytree
 
 import aoti
 from aoti import _tune
@@ -73,6 +74,28 @@ def test_only_float32_and_constant_weights():
     assert not with_winograd(program(Conv2d(32, 32, 3), 1, 32, 48, 48, dtype=torch.float64).module())
     ep = torch.export.export(Of(), (torch.randn(1, 32, 48, 48), torch.randn(32, 32, 3, 3)))
     assert not with_winograd(ep.module())
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_outputs_lie_as_without(tmp_path, monkeypatch, form):
+    class Of(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = Conv2d(32, 32, 3, padding=1), Conv2d(32, 48, 3)
+
+        def forward(self, x):
+            y = self.first(x)
+            return {"y": y, "z": (torch.relu(self.second(y)), y, None, x.flip(2))}
+
+    monkeypatch.setattr(_tune, "CANDIDATES", {"Winograd": _tune.CANDIDATES["freezing, Winograd"]})
+    monkeypatch.setattr(_tune, "_SECONDS", 0.01)
+    torch.manual_seed(4)
+    module, x = Of().eval().to(memory_format=form), torch.randn(2, 32, 24, 26).to(memory_format=form)
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", aoti.Model(module, (x,)), threads=1, tune=True), threads=1)
+    found, expected = model(x), module(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
+        assert ours is theirs or ours.stride() == theirs.stride()
 
 
 class Block(torch.nn.Module):

@@ -180,8 +180,9 @@ inline py::list list_of(const std::vector<Constant>& constants) {
 /// Adds the class Model, for the devices named, to a module.
 template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
-  const auto open = [](const py::bytes& source, bool in_memory, std::string model, int device,
-                       int threads, std::size_t instances, std::vector<std::string> libraries) {
+  const auto open = [](const py::bytes& source, bool in_memory, std::string model,
+                       const std::string& device_key, int device, int threads,
+                       std::size_t instances, std::vector<std::string> libraries) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
                        .weights = PackagedWeights::optional,
@@ -196,6 +197,17 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
           if (name == "model") choice.model = name;  // torch's default
         }
       }
+      if (!device_key.empty()) {
+        auto found = package.value().model(choice.model);
+        if (!found) return std::move(found).error();
+        const std::string_view compiled_for = found.value().metadata["AOTI_DEVICE_KEY"];
+        if (compiled_for != device_key) {
+          return Error{
+              Errc::invalid_argument, found.value().origin,
+              aoti::detail::concat({"the model was compiled for ", compiled_for,
+                                    "; the device asked for is of the kind ", device_key})};
+        }
+      }
       return open_program<Devices...>(package.value(), choice);
     });
     return std::make_unique<Model>(std::move(program), threads);
@@ -207,7 +219,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
                     py::custom_type_setup(
                         [](PyHeapTypeObject* type) { type->ht_type.tp_call = detail::call_model; }))
       .def(py::init(open), py::arg("source"), py::arg("in_memory"), py::arg("model"),
-           py::arg("device"), py::arg("threads"), py::arg("instances"),
+           py::arg("device_key"), py::arg("device"), py::arg("threads"), py::arg("instances"),
            py::arg("operator_libraries"))
       .def("_call_flat", &Model::call_flat)
       .def("_update", update)

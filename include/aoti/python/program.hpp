@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstring>
@@ -13,7 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -64,13 +62,26 @@ class Program {
   virtual std::string_view device_key() const = 0;
 
   virtual WeightsState weights_state() const = 0;
-  /// Copies, or tensors that share the model's memory: valid while it lives and has that set.
+  /// Copies, or tensors that share the model's memory: valid while it lives.
   virtual Result<NamedTensors> weights(Buffer buffer, bool copy) = 0;
   /// All of the tensors, or none where an error is returned.
   virtual Result<void> update(const NamedTensors& tensors, Update how) = 0;
   virtual Result<void> update_from_blob(const std::string& path) = 0;
   virtual Result<void> swap_weights() = 0;
   virtual Result<void> free_inactive_weights() = 0;
+};
+
+/// A call of a program by this thread, while it lives; the innermost of those that it is inside.
+struct ActiveCall {
+  explicit ActiveCall(const Program* called) noexcept : program{called}, outer{innermost} {
+    innermost = this;
+  }
+  ActiveCall(const ActiveCall&) = delete;
+  ~ActiveCall() { innermost = outer; }
+
+  const Program* program;
+  const ActiveCall* outer;
+  inline static constinit thread_local const ActiveCall* innermost = nullptr;
 };
 
 /// With exclusive access calls wait for one another here, which costs less than in the model.
@@ -118,6 +129,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     return with_weights([&]() -> Result<NamedTensors> {
       auto found = aoti::weights(runner_, buffer);
       if (!found) return std::move(found).error();
+      if (!copy) aoti::detail::WeightsAccess<Runner>{runner_}.ledger().block_lent = true;
       NamedTensors tensors;
       for (auto& [name, tensor] : found.value()) {
         tensors.emplace_back(name, copy ? tensor.clone() : std::move(tensor));
@@ -166,20 +178,15 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   /// Calls `body`, with exclusive access while no other thread does. A call from inside a run,
   /// which an operator in Python may make, would wait for itself.
   template <class Body> auto in_turn(Body&& body) const -> decltype(body()) {
-    if constexpr (access == Access::shared) {
-      return body();
-    } else {
-      const std::thread::id self = std::this_thread::get_id();
-      if (owner_.load(std::memory_order_relaxed) == self) {
-        return Error{Errc::bad_state, runner_.origin(),
-                     "the model was called from inside a run of it"};
-      }
-      const std::lock_guard lock{mutex_};
-      owner_.store(self, std::memory_order_relaxed);
-      auto result = body();
-      owner_.store({}, std::memory_order_relaxed);
-      return result;
+    for (const auto* call = ActiveCall::innermost; call != nullptr; call = call->outer) {
+      if (call->program != this) continue;
+      return Error{Errc::bad_state, runner_.origin(),
+                   "the model was called from inside a run of it"};
     }
+    std::unique_lock lock{mutex_, std::defer_lock};
+    if constexpr (access == Access::exclusive) lock.lock();
+    const ActiveCall call{this};
+    return body();
   }
   /// The same for what one thread at a time may do even where several may run.
   template <class Body> auto with_weights(Body&& body) -> decltype(body()) {
@@ -199,7 +206,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   Runner runner_;
   std::vector<std::size_t> mutated_;
   mutable std::mutex mutex_;  // of runs, with exclusive access
-  mutable std::atomic<std::thread::id> owner_{};
   std::mutex weights_mutex_;
 };
 

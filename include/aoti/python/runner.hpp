@@ -1,6 +1,7 @@
 // The classes of torch._C._aoti: a container runner per device, and the package loader.
 #pragma once
 
+#include <ATen/ops/alias.h>
 #include <ATen/ops/from_blob.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
@@ -50,11 +51,18 @@ inline NamedTensors named(const Mapping& mapping) {
   NamedTensors tensors;
   const py::dict map{mapping};
   for (const auto& [key, value] : map) {
-    const std::string name = py::cast<std::string>(py::str(key));
-    const std::string what = aoti::detail::concat({"weight '", name, "'"});
-    if (!py::isinstance<py::str>(key) || !THPVariable_Check(value.ptr())) {
+    if (!PyUnicode_Check(key.ptr())) {
       throw py::type_error(aoti::detail::concat(
-          {what, ": expected a name and a torch.Tensor; found ", Py_TYPE(value.ptr())->tp_name}));
+          {"expected the name of a weight; found ", Py_TYPE(key.ptr())->tp_name}));
+    }
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_AsUTF8AndSize(key.ptr(), &size);
+    if (text == nullptr) throw py::error_already_set{};
+    const std::string name{text, static_cast<std::size_t>(size)};
+    const std::string what = aoti::detail::concat({"weight '", name, "'"});
+    if (!THPVariable_Check(value.ptr())) {
+      throw py::type_error(aoti::detail::concat(
+          {what, ": expected a torch.Tensor; found ", Py_TYPE(value.ptr())->tp_name}));
     }
     tensors.emplace_back(name, THPVariable_Unpack(value.ptr()));
     if (const char* why = unreadable(tensors.back().second)) {
@@ -106,8 +114,8 @@ inline DeviceIndex device_of(int index) {
   return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
 }
 
-/// Tensors in the model's memory, which they keep alive. None where there is no second set, as
-/// torch has it.
+/// Tensors in the model's memory, which they keep alive, also where the model gets others. None
+/// where there is no second set, as torch has it.
 inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer buffer) {
   auto weights = without_gil([&]() -> Result<NamedTensors> {
     auto found = program->weights(buffer, false);
@@ -118,9 +126,11 @@ inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer b
   });
   py::dict map;
   for (auto& [name, tensor] : weights) {
+    const bool owns = tensor.storage().data_ptr().get_context() != nullptr;
     const auto keep = [program](void*) {};
-    map[py::str(name)] = object_of(
-        at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(), keep, tensor.options()));
+    map[py::str(name)] = object_of(owns ? at::alias(tensor)
+                                        : at::from_blob(tensor.data_ptr(), tensor.sizes(),
+                                                        tensor.strides(), keep, tensor.options()));
   }
   return map;
 }

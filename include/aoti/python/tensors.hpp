@@ -19,7 +19,7 @@ namespace aoti::python {
 /// Whether a tensor's storage was made smaller than what the tensor says that it holds, as
 /// `tensor.untyped_storage().resize_(0)` does, which frees the memory under it.
 inline bool is_freed(const at::Tensor& tensor) {
-  if (!tensor.has_storage() || tensor.numel() == 0) return false;
+  if (!tensor.has_storage() || tensor.is_nested() || tensor.numel() == 0) return false;
   const auto offset = static_cast<std::size_t>(tensor.storage_offset());
   const std::size_t needed =
       tensor.is_contiguous()
