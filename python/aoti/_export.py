@@ -34,7 +34,7 @@ from torch.export.graph_signature import (
     SymIntArgument,
     TensorArgument,
 )
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
@@ -128,6 +128,8 @@ def export(
         raise ValueError("models: expected a Model or a non-empty dict of name to Model")
     for name, model in models.items():
         _check_model(name, model)
+        if tune:
+            _check_tuning(name, model.options or {})
     _check_mapping("extra", extra)
     extra = dict(extra or {})
     for name, content in extra.items():
@@ -288,6 +290,13 @@ def _check_model(name: Any, model: Any) -> None:
             raise ValueError(f"{where}: metadata: keys that start with 'aoti.' are reserved; found '{key}'")
 
 
+def _check_tuning(name: str, options: Mapping[str, Any]) -> None:
+    if not options.get("aot_inductor.package_constants_in_so", True) and not any(options.get(key) for key in _BESIDE):
+        raise ValueError(f"tune: the options leave the weights of model '{name}' out, without which it cannot run")
+    if options.get("aot_inductor.package_cpp_only"):
+        raise ValueError(f"tune: option 'aot_inductor.package_cpp_only' leaves nothing of model '{name}' that could run")
+
+
 def _check_mapping(what: str, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"{what}: expected a dict or None; found {type(value).__name__}")
@@ -351,11 +360,6 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
     if any(isinstance(leaf, torch.Tensor) and not leaf.is_cpu for leaf in pytree.tree_leaves((args, kwargs))):
         raise ValueError("tune: expected a model for the CPU")
     fixed = dict(model.options or {})
-    if not fixed.get("aot_inductor.package_constants_in_so", True) and not any(fixed.get(key) for key in _BESIDE):
-        raise ValueError(f"tune: the options leave the weights of {name} out, without which it cannot run")
-    if fixed.get("aot_inductor.package_cpp_only"):
-        raise ValueError(f"tune: option 'aot_inductor.package_cpp_only' leaves nothing of {name} that could run")
-
     state = {**ep.state_dict, **ep.constants}
     written = {fqn: state[fqn] for fqn in _mutated(ep)[0]}
     if fixed.get("freezing") and written:
@@ -735,7 +739,8 @@ def _keep_layouts(module: GraphModule, outputs: list[dict[str, Any]]) -> None:
     """Has the outputs of a program that was rewritten lie in memory as the spec says."""
     (result,) = (node for node in module.graph.nodes if node.op == "output")
     for node, output in zip(pytree.tree_leaves(result.args), outputs, strict=True):
-        if node in result.all_input_nodes and "strides" not in output:
+        is_tensor = isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
+        if is_tensor and node in result.all_input_nodes and "strides" not in output:
             with module.graph.inserting_before(result):
                 result.replace_input_with(node, module.graph.call_function(_laid_out, (node, output.get("order", []))))
     module.recompile()

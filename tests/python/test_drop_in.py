@@ -310,6 +310,19 @@ def test_weights_outlive_their_place_in_the_model(unpacked):
     torch.testing.assert_close(second, doubled)
 
 
+def test_weights_know_nothing_of_autograd(unpacked):
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    names = {fqn: name for name, fqn in runner.get_constant_names_to_original_fqns().items()}
+    weights = runner.extract_constants_map(False)
+    for share in (False, True):
+        own = {names[fqn]: weight.clone().requires_grad_(weight.is_floating_point()) for fqn, weight in weights.items()}
+        runner.update_constant_buffer(own, False, False, share)
+        for fqn, weight in runner.extract_constants_map(False).items():
+            assert not weight.requires_grad
+            weight.mul_(1)
+            torch.testing.assert_close(weight, weights[fqn])
+
+
 def test_tensors_of_other_kinds_are_refused_where_nothing_tells_what_is_expected():
     loader = aoti.drop_in.AOTIModelPackageLoader(package("mlp_plain"))
     x = torch.randn(4, 64)

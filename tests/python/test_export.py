@@ -284,7 +284,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
         ("model.pt2", Model(Twice(), (), options=[]), None, TypeError, "options: expected a dict"),
         ("model.pt2", None, [1], TypeError, "extra: expected a dict"),
         ("model.pt2", Model(Twice(), (), options={"aot_inductor.package": False}), None, ValueError, "set by export"),
-        ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, ValueError, "torch .* has no option 'aot_ind"),
+        ("model.pt2", Model(Twice(), (), options={"aot_inductor.none": 1}), None, ValueError, "torch .* has no option"),
         ("model.pt2", None, {"../x": "y"}, ValueError, r"without '\.\.'"),
         ("model.pt2", None, {"x": 1}, TypeError, "expected str or bytes"),
     ],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from common import package
 from torch.utils.cpp_extension import load
 
 import aoti
@@ -27,7 +28,7 @@ def test_its_class_runs_models_on_its_policy(extension, unpacked, tmp_path):
     before, a = extension.calls(), torch.ones(8)
     torch.testing.assert_close(runner.run([a, a]), [2 * a])
     assert extension.calls() > before
-    torch.testing.assert_close(aoti.load(ROOT / "build" / "models" / "add.pt2")(a, a), 2 * a)
+    torch.testing.assert_close(aoti.load(package("add"))(a, a), 2 * a)
     with pytest.raises(aoti.InputError):
         runner.run([a])
     with pytest.raises(aoti.PackageError):

@@ -1,6 +1,9 @@
 // An open model of whichever device, as the Python classes use it.
 #pragma once
 
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -39,7 +42,7 @@ struct Zeroed {
 
 /// A Runner behind one interface. Any number of threads may call it. None of the functions needs
 /// the GIL. A run is on the stream whose handle is given, or on the current one for null.
-class Program {
+class Program : public std::enable_shared_from_this<Program> {
  public:
   Program() = default;
   Program(const Program&) = delete;
@@ -62,8 +65,10 @@ class Program {
   virtual std::string_view device_key() const = 0;
 
   virtual WeightsState weights_state() const = 0;
-  /// Copies, or tensors that share the model's memory: valid while it lives.
-  virtual Result<NamedTensors> weights(Buffer buffer, bool copy) = 0;
+  /// Copies.
+  virtual Result<NamedTensors> weights(Buffer buffer) = 0;
+  /// Tensors in the model's memory, which they keep alive, also where the model gets others.
+  virtual Result<NamedTensors> lend_weights(Buffer buffer) = 0;
   /// All of the tensors, or none where an error is returned.
   virtual Result<void> update(const NamedTensors& tensors, Update how) = 0;
   virtual Result<void> update_from_blob(const std::string& path) = 0;
@@ -125,16 +130,27 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   std::string_view device_key() const override { return Device::key; }
 
   WeightsState weights_state() const override { return runner_.weights_state(); }
-  Result<NamedTensors> weights(Buffer buffer, bool copy) override {
+  Result<NamedTensors> weights(Buffer buffer) override {
     return with_weights([&]() -> Result<NamedTensors> {
-      auto found = aoti::weights(runner_, buffer);
-      if (!found) return std::move(found).error();
-      if (!copy) aoti::detail::WeightsAccess<Runner>{runner_}.ledger().block_lent = true;
-      NamedTensors tensors;
-      for (auto& [name, tensor] : found.value()) {
-        tensors.emplace_back(name, copy ? tensor.clone() : std::move(tensor));
+      return named_weights(buffer, [](const at::Tensor& tensor) { return tensor.clone(); });
+    });
+  }
+  Result<NamedTensors> lend_weights(Buffer buffer) override {
+    return with_weights([&]() -> Result<NamedTensors> {
+      std::shared_ptr<Lease> lease = lease_.lock();
+      if (lease == nullptr) {
+        lease_ = lease = std::make_shared<Lease>(shared_from_this());
+        lent_.clear();
       }
-      return tensors;
+      return named_weights(buffer, [&](const at::Tensor& tensor) {
+        if (tensor.storage().data_ptr().get_context() != nullptr) {  // it owns its memory
+          return tensor.variable_data();
+        }
+        lent_.push_back(tensor.data_ptr());
+        return at::from_blob(
+            tensor.data_ptr(), tensor.sizes(), tensor.strides(), [lease](void*) {},
+            tensor.options());
+      });
     });
   }
   Result<void> update(const NamedTensors& tensors, Update how) override {
@@ -142,8 +158,9 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
       auto update = update_weights(runner_);
       if (!update) return std::move(update).error();
       for (const auto& [name, tensor] : tensors) {
-        auto done =
-            how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
+        // What was lent keeps the model alive, and would do so for ever inside of it.
+        auto done = how.share && !is_lent(tensor) ? update.value().share(name, tensor)
+                                                  : update.value().set(name, tensor);
         if (!done) return done;
       }
       if (how.full) {
@@ -192,8 +209,22 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   template <class Body> auto with_weights(Body&& body) -> decltype(body()) {
     return in_turn([&]() -> decltype(body()) {
       const std::lock_guard lock{weights_mutex_};
+      aoti::detail::WeightsAccess<Runner>{runner_}.ledger().block_lent = !lease_.expired();
       return body();
     });
+  }
+
+  bool is_lent(const at::Tensor& tensor) const {
+    return !lent_.empty() && tensor.has_storage() &&
+           std::find(lent_.begin(), lent_.end(), tensor.data_ptr()) != lent_.end();
+  }
+
+  template <class Make> Result<NamedTensors> named_weights(Buffer buffer, Make&& make) {
+    auto found = aoti::weights(runner_, buffer);
+    if (!found) return std::move(found).error();
+    NamedTensors tensors;
+    for (const auto& [name, tensor] : found.value()) tensors.emplace_back(name, make(tensor));
+    return tensors;
   }
 
   static typename Device::Stream stream_of(void* handle) {
@@ -207,6 +238,9 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   std::vector<std::size_t> mutated_;
   mutable std::mutex mutex_;  // of runs, with exclusive access
   std::mutex weights_mutex_;
+  using Lease = std::shared_ptr<Program>;
+  std::weak_ptr<Lease> lease_;     // of the memory of weights that others use
+  std::vector<const void*> lent_;  // where that is
 };
 
 /// Opens a package, a bare shared object or either's path for one kind of device.

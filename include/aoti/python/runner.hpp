@@ -1,8 +1,6 @@
 // The classes of torch._C._aoti: a container runner per device, and the package loader.
 #pragma once
 
-#include <ATen/ops/alias.h>
-#include <ATen/ops/from_blob.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 
@@ -114,25 +112,21 @@ inline DeviceIndex device_of(int index) {
   return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
 }
 
-/// Tensors in the model's memory, which they keep alive, also where the model gets others. None
-/// where there is no second set, as torch has it.
-inline py::dict shared_weights(const std::shared_ptr<Program>& program, Buffer buffer) {
-  auto weights = without_gil([&]() -> Result<NamedTensors> {
-    auto found = program->weights(buffer, false);
+inline py::dict dict_of(NamedTensors tensors) {
+  py::dict dict;
+  for (auto& [name, tensor] : tensors) dict[py::str(name)] = object_of(std::move(tensor));
+  return dict;
+}
+
+/// As Program::lend_weights; none where there is no second set, as torch has it.
+inline py::dict shared_weights(Program& program, Buffer buffer) {
+  return dict_of(without_gil([&]() -> Result<NamedTensors> {
+    auto found = program.lend_weights(buffer);
     if (!found && buffer == Buffer::inactive && found.error().code() == Errc::bad_state) {
       return NamedTensors{};
     }
     return found;
-  });
-  py::dict map;
-  for (auto& [name, tensor] : weights) {
-    const bool owns = tensor.storage().data_ptr().get_context() != nullptr;
-    const auto keep = [program](void*) {};
-    map[py::str(name)] = object_of(owns ? at::alias(tensor)
-                                        : at::from_blob(tensor.data_ptr(), tensor.sizes(),
-                                                        tensor.strides(), keep, tensor.options()));
-  }
-  return map;
+  }));
 }
 
 /// The list is empty afterwards: nothing here keeps the inputs alive.
@@ -163,11 +157,6 @@ inline std::vector<std::string> call_spec(const Program& program) {
 inline py::dict dict_of(const Metadata& metadata) {
   py::dict dict;
   for (const auto& [key, value] : metadata.items) dict[text_of(key)] = text_of(value);
-  return dict;
-}
-inline py::dict dict_of(NamedTensors tensors) {
-  py::dict dict;
-  for (auto& [name, tensor] : tensors) dict[py::str(name)] = object_of(std::move(tensor));
   return dict;
 }
 
@@ -313,8 +302,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
-            static_cast<void>(self.get());
-            return detail::shared_weights(self.program, detail::buffer(inactive));
+            return detail::shared_weights(self.get(), detail::buffer(inactive));
           },
           py::arg("use_inactive"),
           "The weights by name: tensors in the model's memory, which they keep alive.")

@@ -68,7 +68,7 @@ struct WeightsLedger {
   bool folded_freed = false;            // it held folded constants, which were freed
   bool block = false;                   // there is a block
   bool block_active = true;             // it belongs to the active buffer
-  bool block_lent = false;              // others use it as long as the container lives
+  bool block_lent = false;              // others use it
   std::vector<char> in_block{};         // which of the active constants lie in the block
   std::vector<char> staged_in_block{};  // and which of the inactive ones
 

@@ -276,7 +276,11 @@ template <class Runner> class WeightsUpdate {
   /// A new tensor where the model keeps it, laid out as the compiled code assumes.
   Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
     detail::OwnedHandles<Runtime> source{1};
-    source.handles[0] = Runtime::share(tensor);
+    if constexpr (requires { Runtime::detached(tensor); }) {
+      source.handles[0] = Runtime::give(Runtime::detached(tensor));
+    } else {
+      source.handles[0] = Runtime::share(tensor);
+    }
     return copied(constant, source.handles[0]);
   }
 

@@ -273,7 +273,10 @@ template <class Runner> struct WeightsAccess {
     ledger.staged = ledger.waits = ledger.occupied = false;
     bool block_used = ledger.block_lent;
     for (const char in_block : ledger.in_block) block_used |= in_block != 0;
-    if (ledger.block && !ledger.block_active && block_used) return success();
+    if (ledger.block && !ledger.block_active && block_used) {
+      ledger.occupied = ledger.block_lent;  // it may go once it is given back
+      return success();
+    }
     if (container().exports().free_inactive_constant_buffer == nullptr) return success();
     if (auto done = container().template call<&Exports::free_inactive_constant_buffer>(); !done) {
       return done;

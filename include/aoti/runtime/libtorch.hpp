@@ -46,6 +46,9 @@ struct Libtorch {
     return tensor.is_contiguous();
   }
 
+  /// The same memory, without what autograd knows of it, which a copy would take over.
+  static at::Tensor detached(const at::Tensor& tensor) { return tensor.variable_data(); }
+
   // A handle is an at::Tensor* made by new: torch's shim deletes it so.
   [[gnu::always_inline]] static AtenTensorHandle share(const at::Tensor& tensor) {
     return reinterpret_cast<AtenTensorHandle>(new at::Tensor(tensor));
