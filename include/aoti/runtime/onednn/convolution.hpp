@@ -1,6 +1,10 @@
 // Convolutions, on oneDNN.
 #pragma once
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
@@ -121,16 +125,25 @@ struct Window {
     return shape.strides[1] != 0;
   }
 
+  /// Whether torch's own oneDNN, which may be newer than this one, convolves such numbers here.
+  static bool torch_convolves(DType dtype) noexcept {
+#if defined(__x86_64__)
+    static const bool has_avx512_fp16 = [] {
+      unsigned a = 0, b = 0, c = 0, d = 0;
+      return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 23 & 1) != 0;
+    }();
+    if (dtype == DType::float16) return has_avx512_fp16;
+#endif
+    return dtype != DType::float64 && computed_as(dtype) == dtype;
+  }
+
   /// Whether torch's result is channels-last. Found by comparing: in three dimensions it is so
   /// only where torch convolves with its own oneDNN, here taken to have more than one thread.
   bool is_channels_last(const TensorBody& input) const noexcept {
     Shape first = from;
     if (input.rank == 3 && !input.row_major) first.row_major();
     if (!lies_channels_last(first) && !lies_channels_last(by)) return false;
-    if (input.rank == 5 &&
-        (input.dtype == DType::float64 || computed_as(input.dtype) != input.dtype)) {
-      return false;
-    }
+    if (input.rank == 5 && !torch_convolves(input.dtype)) return false;
     if (input.rank < 5 || input.dtype != DType::float32) return true;
     const std::int64_t* sizes = from.sizes;
     return groups > 1 || (by.sizes[3] > 3 && by.sizes[4] > 3) || sizes[0] > 1 ||
