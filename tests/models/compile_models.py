@@ -33,11 +33,13 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 PYTHON = Path(__file__).resolve().parents[2] / "python"
@@ -151,6 +153,8 @@ sys.path.insert(0, str(PYTHON))
 
 import aoti  # noqa: E402
 from aoti import Model  # noqa: E402
+
+THREADS = torch.get_num_threads()
 
 # Where the weights lie, for Inductor; `export` puts them beside the image unless it is told.
 EMBEDDED = {"aot_inductor.package_constants_in_so": True}
@@ -669,28 +673,33 @@ def unavailable(name: str) -> str:
     return f"torch {torch.__version__.split('+')[0]} has no option aot_inductor.{option}, with which it is compiled"
 
 
-def main(out: Path, names: list[str]) -> None:
+def make(out: Path, name: str) -> str:
+    """Compiles a model, or writes down why this torch cannot; returns what became of it."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
+    (out / f"{name}.unavailable").unlink(missing_ok=True)
+    if reason := unavailable(name):
+        (out / f"{name}.pt2").unlink(missing_ok=True)
+        (out / f"{name}.unavailable").write_text(reason)
+        return reason
+    start = time.monotonic()
+    # Inductor writes the number of threads into the kernels; a second one only costs in models this small.
+    torch.set_num_threads(THREADS if name in BY_NAME_ONLY else 1)
+    torch.manual_seed(0)
+    globals()[f"make_{name}"](out)
+    return f"{time.monotonic() - start:.1f} s"
+
+
+def main(out: Path, names: list[str]) -> None:
+    """Compiles one model for each core at a time."""
     stamps = read_stamps(out)
-    threads = torch.get_num_threads()
-    for index, name in enumerate(names, start=1):
-        (out / f"{name}.unavailable").unlink(missing_ok=True)
-        if reason := unavailable(name):
-            print(f"{name} ({index}/{len(names)}): {reason}", flush=True)
-            (out / f"{name}.pt2").unlink(missing_ok=True)
-            (out / f"{name}.unavailable").write_text(reason)
+    processes = min(len(os.sched_getaffinity(0)), len(names))
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        made = {pool.submit(make, out, name): name for name in names}
+        for count, future in enumerate(as_completed(made), start=1):
+            name = made[future]
+            print(f"{name} ({count}/{len(names)}): {future.result()}", flush=True)
             stamps[name] = fingerprint()
             write_stamps(out, stamps)
-            continue
-        print(f"compiling {name} ({index}/{len(names)})…", flush=True)
-        start = time.monotonic()
-        # Inductor writes the number of threads into the kernels; a second one only costs in models this small.
-        torch.set_num_threads(threads if name in BY_NAME_ONLY else 1)
-        torch.manual_seed(0)
-        globals()[f"make_{name}"](out)
-        stamps[name] = fingerprint()
-        write_stamps(out, stamps)
-        print(f"  {time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
