@@ -165,12 +165,13 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
   return models;
 }
 
-/// (name, FQN, dtype, bytes, folded, shape or None) of each.
+/// (name, FQN, aliases, dtype, bytes, folded, shape or None) of each.
 inline py::list list_of(const std::vector<Constant>& constants) {
   py::list list;
   for (const Constant& c : constants) {
     const py::object shape = c.described ? py::object{py::tuple(py::cast(c.shape))} : py::none();
-    list.append(py::make_tuple(c.name, c.fqn, to_string(c.dtype), c.bytes, c.folded, shape));
+    list.append(
+        py::make_tuple(c.name, c.fqn, c.aliases, to_string(c.dtype), c.bytes, c.folded, shape));
   }
   return list;
 }
