@@ -40,6 +40,7 @@ enum class Errc : std::uint8_t {
   // The weights
   no_such_constant,
   missing_constants,  ///< Weights that a model needs and was not given.
+  constant_conflict,  ///< One weight that was given two values, under two of its names.
   constant_dtype,
   constant_device,
   constant_layout,
@@ -101,6 +102,8 @@ constexpr std::string_view to_string(Errc code) noexcept {
       return "no such constant";
     case Errc::missing_constants:
       return "missing constants";
+    case Errc::constant_conflict:
+      return "conflicting values of a constant";
     case Errc::constant_dtype:
       return "wrong dtype of a constant";
     case Errc::constant_device:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Union
 
@@ -97,6 +98,7 @@ def export(
     extra: Mapping[str, str | bytes] | None = None,
     threads: int | None = None,
     tune: bool = False,
+    updatable: bool = True,
 ) -> str:
     """Compiles the models and writes them as one package; returns its path.
 
@@ -114,7 +116,10 @@ def export(
         outputs are not the module's, to 1e-3 of the largest in float32, and keeps the fastest. Says on stderr what it
         does; what was tried stands in the metadata under "aoti.tuned". Takes minutes. Models that write to their own
         weights are not frozen, which would lose what they write. Frozen models and those with products in C++ may hold
-        copies of weights in an order of their own ("derived" in `spec`): such weights cannot be changed any more.
+        copies of weights in an order of their own ("derived" in `spec`): the weights themselves, "fixed" there, cannot
+        be changed any more.
+    updatable: keeps every parameter and buffer apart from the code, so that it can be changed. False leaves that to
+        Inductor, which compiles those of a few numbers in.
 
     Raises TypeError or ValueError for unusable arguments, before anything is compiled. What torch raises while it
     exports or compiles passes through.
@@ -142,7 +147,7 @@ def export(
             # One directory each: files are named by a hash of the code, so equal models would share metadata.
             directory = os.path.join(work, str(index))
             os.mkdir(directory)
-            files[name] = (_tune if tune else _compile)(name, model, directory)
+            files[name] = (_tune if tune else _compile)(name, model, directory, updatable=updatable)
         _write(target, files, extra)
     return str(target)
 
@@ -171,10 +176,11 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     "constants": the model's constants in its order, each {"name", "fqn", "dtype", "device", "shape", "bytes", "kind"} and
         what of the following holds for it.
     name, fqn: what the compiled code and what the exported program calls it. A tensor constant and one that was
-        computed have one name only; of tied weights one FQN stays. Constants that were compiled in are not listed.
+        computed have one name only.
+    aliases: its other FQNs, of tied weights.
     strides: in elements, unless they are exactly those of a new row-major tensor.
     layout: "mkldnn" where the data is in oneDNN's own form; left out for plain tensors, whose data has strides.
-    bytes: what the model reserves for it, padded; the whole storage, if it is a view of a larger one.
+    bytes: what the model reserves for it, padded.
     offset: where its first element lies in the weights beside the image, in bytes. Left out for what does not lie
         there, or not as a plain tensor.
     kind: "parameter", "buffer", "tensor" (a constant of the program), "folded" (computed from the others when the
@@ -182,10 +188,15 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     mutated: true if the model writes to it when it runs.
     derived: true if it was computed from weights when the model was compiled, which does not follow their changes.
 
+    and of the parameters and buffers that are not among these,
+
+    "unused": the FQNs of those that the model does not depend on.
+    "fixed": those that were compiled in, wholly or in part, and do not follow a change: each {"fqn", "dtype", "shape"}.
+
     Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
     has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
     """
-    return _spec(ep, _mutated(ep)[1])
+    return _spec(ep, _effects(ep).written_inputs)
 
 
 def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
@@ -350,7 +361,7 @@ def _exported(model: Model) -> ExportedProgram:
     return torch.export.export(model.module, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
 
 
-def _tune(name: str, model: Model, directory: str) -> list[Any]:
+def _tune(name: str, model: Model, directory: str, *, updatable: bool) -> list[Any]:
     """As `_compile`, of the fastest way to compile it."""
     from ._model import load
     from ._tune import CANDIDATES, Example, Way, expect_alike, fastest
@@ -361,7 +372,7 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
         raise ValueError("tune: expected a model for the CPU")
     fixed = dict(model.options or {})
     state = {**ep.state_dict, **ep.constants}
-    written = {fqn: state[fqn] for fqn in _mutated(ep)[0]}
+    written = {fqn: state[fqn] for fqn in _effects(ep).written}
     if fixed.get("freezing") and written:
         raise ValueError(f"tune: option 'freezing' would lose what {name} writes to {', '.join(sorted(written))}")
     before = {fqn: tensor.detach().clone() for fqn, tensor in written.items()}
@@ -372,7 +383,7 @@ def _tune(name: str, model: Model, directory: str) -> list[Any]:
 
     def compile_as(way: Way, folder: str) -> tuple[list[Any], Callable[[], Any]]:
         try:
-            files = _compile(name, replace(model, options=way.options), folder, ep, way.rewrite)
+            files = _compile(name, replace(model, options=way.options), folder, ep, way.rewrite, updatable=updatable)
         finally:
             restored()  # compiling may run the program
         path = Path(folder) / "candidate.pt2"
@@ -402,28 +413,30 @@ def _compile(
     directory: str,
     ep: ExportedProgram | None = None,
     rewrite: Callable[[GraphModule], bool] | None = None,
+    *,
+    updatable: bool,
 ) -> list[Any]:
     """Returns what Inductor generated: paths under `directory`, and weights that are still in memory.
 
     rewrite: changes the program that is compiled, in place; what it takes and returns stays.
     """
     ep = ep or _exported(model)
-    mutated, mutated_inputs = _mutated(ep)
-    description = _spec(ep, mutated_inputs)
-    options = dict(model.options or {})
+    effects = _effects(ep)
+    description = _spec(ep, effects.written_inputs)
+    options = {**(_keeping(ep, effects) if updatable else {}), **(model.options or {})}
     beside = _weights_go_beside(ep, options)
     generate = partial(_generate, ep, rewrite, description, model.metadata)
     files = generate({**options, **(_BESIDE if beside else {})}, directory)
-    constants = _constants(ep, files, mutated)
+    constants = _constants(ep, files, effects.written)
     if beside and (constants is None or not _weights_size(files)):
         # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
         directory = os.path.join(directory, "embedded")
         os.mkdir(directory)
         files = generate(options, directory)
-        constants = _constants(ep, files, mutated)
+        constants = _constants(ep, files, effects.written)
     _check_counts(name, description, files)
     if constants is not None:
-        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants})
+        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants, **_others(ep, effects, constants)})
     return files
 
 
@@ -457,6 +470,7 @@ def _generate(
     module = ep.module()
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
+    _own_memory(module, keep_strides=any("strides" in output for output in description["outputs"]))
     return torch._inductor.aot_compile(
         module,
         args,
@@ -534,6 +548,7 @@ def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list
     text, (_, _, count) = source
     fields: dict[int, dict[str, str]] = {index: {} for index in range(count)}
     tensors = {fqn: value for fqn, value in {**ep.constants, **ep.state_dict}.items() if isinstance(value, torch.Tensor)}
+    ties = _ties(tensors)
     # Torch 2.8 does not say where each constant lies: where the model does.
     device = next((tensor.device.type for tensor in tensors.values() if tensor.device.type != "cpu"), "cpu")
     blob = _weights_size(files)
@@ -546,6 +561,8 @@ def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list
             constant, start = _constant({"device_type": f"cached_torch_device_type_{device}", **values})
             _expect_like(constant, tensors.get(constant["fqn"]))
             constants.append(constant)
+            if aliases := [fqn for fqn in ties.get(constant["fqn"], ()) if fqn != constant["fqn"]]:
+                constant["aliases"] = aliases
             if constant["kind"] == "folded":
                 continue
             if constant["fqn"] not in tensors and constant["kind"] != "tensor":
@@ -612,12 +629,147 @@ def _expect_like(constant: dict[str, Any], tensor: torch.Tensor | None) -> None:
         raise ValueError(f"{constant['fqn']}: the program has another shape or dtype")
 
 
-def _mutated(ep: ExportedProgram) -> tuple[set[str], set[str]]:
-    """What the program writes to: the FQNs of weights, and the names of inputs."""
-    # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not say it.
-    signature = ep.run_decompositions({}).graph_signature
-    weights = {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
-    return weights, set(signature.user_inputs_to_mutate.values())
+@dataclass
+class _Effects:
+    """What a program does with its weights and inputs.
+
+    written, written_inputs: the FQNs of weights, and the names of inputs, that it writes to.
+    uses: in how many places it needs the values of a parameter or buffer, by FQN; what needs its form only is none.
+    """
+
+    written: set[str]
+    written_inputs: set[str]
+    uses: dict[str, int]
+
+
+# Operators that take the form of a tensor, not its values.
+_FORM_ONLY = re.compile(r"(zeros|ones|full|empty|rand|randn|randint)_like|new_\w+|sym_\w+|_assert_tensor_metadata")
+
+
+def _effects(ep: ExportedProgram) -> _Effects:
+    # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not tell.
+    try:
+        program = ep.run_decompositions({})
+    except AssertionError as error:
+        overlapping = _overlapping(_weights(ep))
+        if not overlapping:
+            raise
+        raise ValueError(
+            f"the program writes to one of {', '.join(overlapping)}, which share memory, and a compiled model keeps them "
+            "apart; register one of them, and make the others from it in forward()"
+        ) from error
+    signature = program.graph_signature
+    written = {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
+    fqns = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    uses = {
+        fqns[node.name]: sum(
+            not (user.op == "call_function" and _FORM_ONLY.fullmatch(getattr(user.target, "__name__", "").split(".")[0]))
+            for user in node.users
+        )
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in fqns
+    }
+    return _Effects(written, set(signature.user_inputs_to_mutate.values()), uses)
+
+
+def _weights(ep: ExportedProgram) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, by FQN."""
+    signature = ep.graph_signature
+    names = [*signature.inputs_to_parameters.values(), *signature.inputs_to_buffers.values()]
+    found = {fqn: ep.state_dict.get(fqn, ep.constants.get(fqn)) for fqn in names}
+    return {fqn: tensor for fqn, tensor in found.items() if isinstance(tensor, torch.Tensor)}
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether its elements lie in one storage, as sizes and strides say."""
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    return type(tensor) in kinds and tensor.layout is torch.strided and tensor.device.type != "meta"
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    form = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
+    return (tensor.untyped_storage().data_ptr(), tensor.device, *form)
+
+
+def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """By each name, all names of the same weight."""
+    groups: dict[Any, list[str]] = {}
+    for name, tensor in tensors.items():
+        groups.setdefault(_place(tensor) if _is_plain(tensor) and tensor.numel() > 0 else id(tensor), []).append(name)
+    return {name: group for group in groups.values() for name in group}
+
+
+def _overlapping(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of those that lie in one storage with another, not tied."""
+    plain = {name: tensor for name, tensor in tensors.items() if _is_plain(tensor) and tensor.numel() > 0}
+    ties = _ties(plain)
+    storages = {name: tensor.untyped_storage().data_ptr() for name, tensor in plain.items()}
+    return [name for name in plain if sum(storage == storages[name] for storage in storages.values()) > len(ties[name])]
+
+
+def _keeping(ep: ExportedProgram, effects: _Effects) -> dict[str, Any]:
+    """Inductor's options with which every parameter and buffer stays apart from the code."""
+    used = [tensor for fqn, tensor in _weights(ep).items() if effects.uses.get(fqn)]
+    tensors = [tensor for tensor in (*used, *ep.constants.values()) if isinstance(tensor, torch.Tensor)]
+    if any(not tensor.is_cpu for tensor in tensors) and any(tensor.is_cpu and tensor.dim() == 0 for tensor in tensors):
+        return {}  # kernels of a GPU cannot read a number that lies on the CPU, unless it is compiled in
+    options: dict[str, Any] = {"always_keep_tensor_constants": True}
+    if any(tensor.numel() == 1 for tensor in used):
+        options["joint_graph_constant_folding"] = False  # which looks into tensors of one number
+    return {key: value for key, value in options.items() if _has_option(key)}
+
+
+def _others(ep: ExportedProgram, effects: _Effects, constants: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `spec` documents of weights that no constant stands for."""
+    weights = _weights(ep)
+    ties = _ties(weights)
+    copied = any("derived" in constant for constant in constants)
+    kept = {fqn for constant in constants for fqn in (constant["fqn"], *constant.get("aliases", ()))}
+    unused: list[str] = []
+    fixed: list[dict[str, Any]] = []
+    for fqn, tensor in weights.items():
+        uses = sum(effects.uses.get(other, 0) for other in ties[fqn])
+        if fqn not in kept and (uses == 0 or tensor.numel() == 0):
+            unused.append(fqn)
+        elif fqn not in kept or (copied and uses > 1):  # one of its uses may have been copied
+            fixed.append({"fqn": fqn, "dtype": _dtype_name(tensor.dtype), "shape": list(tensor.shape)})
+    return {"unused": unused, "fixed": fixed}
+
+
+def _extent(tensor: torch.Tensor) -> int:
+    """The number of elements from its first to behind its last."""
+    steps = ((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return 1 + sum(steps) if tensor.numel() > 0 else 0
+
+
+def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
+    """Gives weights that are views of a larger storage memory of their own, since Inductor writes whole storages.
+
+    keep_strides: gaps in a view stay, also where another weight lies in them.
+    """
+    names = [*dict(module.named_parameters(remove_duplicate=False)), *dict(module.named_buffers(remove_duplicate=False))]
+    names += [node.target for node in module.graph.nodes if node.op == "get_attr"]
+    tensors = {name: attrgetter(name)(module) for name in names}
+    tensors = {name: t for name, t in tensors.items() if isinstance(t, torch.Tensor) and _is_plain(t)}
+    places: dict[int, set[Any]] = {}
+    for tensor in tensors.values():
+        places.setdefault(tensor.untyped_storage().data_ptr(), set()).add(_place(tensor))
+    made: dict[Any, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        extent = _extent(tensor)
+        if tensor.untyped_storage().nbytes() == extent * tensor.element_size() and not (tensor.is_conj() or tensor.is_neg()):
+            continue
+        if _place(tensor) not in made:
+            plain = tensor.detach().resolve_conj().resolve_neg()
+            shared = len(places[tensor.untyped_storage().data_ptr()]) > 1
+            if plain.numel() == 0 or (shared and extent > plain.numel() and not keep_strides):
+                own = plain.clone()
+            else:
+                own = plain.as_strided((extent,), (1,)).clone().as_strided(plain.shape, plain.stride())
+            is_parameter = isinstance(tensor, torch.nn.Parameter)
+            made[_place(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_parameter else own
+        owner, _, field = name.rpartition(".")
+        setattr(module.get_submodule(owner), field, made[_place(tensor)])
 
 
 def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | bytes]) -> None:

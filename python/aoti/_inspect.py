@@ -9,7 +9,7 @@ import torch
 
 from . import _C
 from ._export import SPEC_KEY, TUNED_KEY
-from ._model import ConstantInfo, Source, TensorInfo, json_of, reading, source_of, tensors_of, threads_of
+from ._model import ConstantInfo, Source, TensorInfo, constants_of, json_of, reading, source_of, tensors_of, threads_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ModelInfo:
             *(("tuned", text) for text in _tuned(self.metadata)),
             *(("input", str(tensor)) for tensor in self.inputs),
             *(("output", str(tensor)) for tensor in self.outputs),
-            *(("weight", f"{c.name}: {c.dtype}{list(c.shape or ())}, {c.bytes:,} bytes") for c in self.constants),
+            *(("weight", _weight(c)) for c in self.constants),
             *((key, value) for key, value in self.metadata.items() if not key.startswith(("aoti.", "AOTI_"))),
         ]
         lines = [f"model {self.name}", *(f"  {label:10} {text}" for label, text in rows)]
@@ -67,6 +67,12 @@ def inspect(source: Source) -> Inspection:
     return Inspection(_info(*described) for described in _C._describe(*source_of(source)))
 
 
+def _weight(weight: ConstantInfo) -> str:
+    place = f"tied to {weight.tied_to}" if weight.tied_to else f"{weight.bytes:,} bytes"
+    fixed = "" if weight.updatable else ", compiled in: cannot be changed"
+    return f"{weight.name}: {weight.dtype}{list(weight.shape or ())}, {place}{fixed}"
+
+
 def _threads(compiled_for: int | None) -> str:
     if compiled_for is None:
         return "not told"
@@ -88,8 +94,8 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
     spec = json_of(metadata, SPEC_KEY)
     _tuned(metadata)  # raises where it is damaged
     with reading(SPEC_KEY):
-        constants = [
-            ConstantInfo(c["fqn"], c["dtype"], tuple(map(int, c["shape"])), int(c["bytes"]))
+        described = [
+            (c["fqn"], c.get("aliases", []), c["dtype"], tuple(map(int, c["shape"])), int(c["bytes"]))
             for c in spec.get("constants", [])
             if c["kind"] != "folded"
         ]
@@ -102,5 +108,5 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
         threads_of(metadata),
         tensors_of(metadata, "inputs"),
         tensors_of(metadata, "outputs"),
-        constants,
+        constants_of(metadata, described),
     )

@@ -46,12 +46,21 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ConstantInfo:
-    """A weight of a model. `name` is the FQN in the exported module; `shape` is None where nothing tells it."""
+    """A weight of a model.
+
+    name: the FQN in the exported module.
+    shape: None where nothing tells it.
+    bytes: what the model reserves for it.
+    tied_to: the name under which the same weight is listed before; None for most.
+    updatable: False where it was compiled in, wholly or in part, as in tuned and frozen models: it cannot be changed.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...] | None
     bytes: int
+    tied_to: str | None = None
+    updatable: bool = True
 
 
 class ThreadsWarning(UserWarning):
@@ -107,14 +116,18 @@ class CompiledModel(_C.Model):
 
     @property
     def constants(self) -> list[ConstantInfo]:
-        """The weights, without those that are computed from others."""
-        return [
-            ConstantInfo(fqn, dtype, shape, size) for _, fqn, dtype, size, folded, shape in self._constants if not folded
-        ]
+        """The weights, tied ones under each name, without those that are computed from others."""
+        return constants_of(
+            self.metadata,
+            [(fqn, aliases, dtype, shape, size) for _, fqn, aliases, dtype, size, folded, shape in self._constants if not folded],
+        )
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Copies of the weights in use, by name."""
-        return self._weights()
+        """Copies of the weights in use, by name; tied ones are one tensor under each name."""
+        weights = self._weights()
+        for _, fqn, aliases, *_ in self._constants:
+            weights.update((alias, weights[fqn]) for alias in aliases if fqn in weights)
+        return weights
 
     def update(self, *, share: bool = False) -> WeightsUpdate:
         """A change of weights that happens as a whole or not at all.
@@ -124,8 +137,9 @@ class CompiledModel(_C.Model):
 
         At the end of the block, all that was set is checked and put into use at once; runs in other threads see the
         old weights or the new ones, never both. An exception in the block, or a WeightsError at its end, changes
-        nothing. Weights that are not set stay as they are. Those that the compiler changed the order of ("derived" in
-        `export`'s spec: frozen models, and products in C++) must be set with the others; only torch knows how.
+        nothing. Weights that are not set stay as they are. Tied weights are set under either name, or both. Copies of
+        weights that the compiler made ("derived" in `export`'s spec: frozen models, and products in C++) must be set with
+        the others; only torch knows how.
 
         share: use the tensors themselves, without a copy. Writing to them then changes the model.
         """
@@ -177,7 +191,7 @@ class WeightsUpdate:
     """A change of weights, for a `with` block: see CompiledModel.update."""
 
     def __init__(self, model: CompiledModel, share: bool) -> None:
-        self._model = model
+        self._model: CompiledModel | None = model  # until the block ends
         self._share = share
         self._tensors: dict[str, torch.Tensor] | None = None  # inside the block only
 
@@ -203,9 +217,9 @@ class WeightsUpdate:
     def update(self, tensors: Mapping[str, Any]) -> None:
         """Sets several.
 
-        A state_dict may have more than the model. Weights that are not among `constants` cannot be changed: they were not
-        used, or compiled into the code, as Inductor does with those of a few numbers, small biases say, unless it is
-        told otherwise by options={"always_keep_tensor_constants": True}.
+        A state_dict may have weights that the model does not depend on: where the package tells of these, as those of
+        `export` do, they are passed over. Others that are not among `constants`, or not `updatable` there, cannot be
+        changed: the block's end raises a WeightsError.
         """
         if not isinstance(tensors, Mapping):
             raise TypeError(f"expected a mapping of names to tensors; found {type(tensors).__name__}")
@@ -215,13 +229,16 @@ class WeightsUpdate:
     def __enter__(self) -> WeightsUpdate:
         if self._tensors is not None:
             raise RuntimeError("this update is open already")
+        if self._model is None:
+            raise RuntimeError("this update has ended; model.update() begins another")
         self._tensors = {}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         tensors, self._tensors = self._tensors, None
-        if kind is None and tensors:
-            self._model._update(tensors, self._share)
+        model, self._model = self._model, None
+        if kind is None and tensors and model is not None:
+            model._update(tensors, self._share)
 
 
 def load(
@@ -238,8 +255,8 @@ def load(
         model = aoti.load("digits.pt2")
         logits = model(images)
 
-    source: a path (of a package or of the directory into which one was unpacked), a package's bytes, or an open binary
-        file. Nothing is extracted.
+    source: a path (of a package, of the directory into which one was unpacked, or of a bare shared object, with what torch
+        wrote beside it), the bytes of a package or of a shared object, or an open binary file. Nothing is extracted.
     model: its name in the package; None for the only one, or else for the one named "model".
     device: which device of the kind that the model was compiled for, such as "cuda:1"; None for the current one.
     threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
@@ -397,6 +414,22 @@ def tensors_of(metadata: Mapping[str, str], which: str) -> list[TensorInfo]:
             TensorInfo(t["name"], t["dtype"], t["device"], tuple(_size(size) for size in t["shape"]))
             for t in spec.get(which, [])
         ]
+
+
+Described = tuple[str, Sequence[str], str, Union["tuple[int, ...]", None], int]
+
+
+def constants_of(metadata: Mapping[str, str], described: Sequence[Described]) -> list[ConstantInfo]:
+    """From (FQN, aliases, dtype, shape, bytes) of each, and what the metadata tells of those that were compiled in."""
+    spec = json_of(metadata, SPEC_KEY)
+    with reading(SPEC_KEY):
+        fixed = {c["fqn"]: (c["fqn"], (), c["dtype"], tuple(map(int, c["shape"])), 0) for c in spec.get("fixed", [])}
+    listed = [
+        ConstantInfo(name, dtype, shape, size, fqn if name != fqn else None, name not in fixed)
+        for fqn, aliases, dtype, shape, size in [*described, *fixed.values()]
+        for name in (fqn, *aliases)
+    ]
+    return list({info.name: info for info in reversed(listed)}.values())[::-1]
 
 
 def _size(size: int | Mapping[str, Any]) -> int | str:

@@ -4,8 +4,9 @@ What they do better: weights are checked, and inputs as far as the package tells
 others it is only looked whether there is memory that the model can read); errors (RuntimeErrors, of aoti.errors) say what
 was found and expected; an update of weights happens as a whole or not at all; and the GIL is released.
 
-What they refuse: an exchange of sets of weights where there is only one; and weights for a bare shared object without any,
-whose shapes nothing tells, so that they cannot be checked: a package of aoti.export tells them.
+What they refuse: an exchange of sets of weights where there is only one; weights given at creation that are not laid out as
+the compiled code assumes, from which torch's compute wrong results; and weights for a bare shared object without any, whose
+shapes nothing tells, so that they cannot be checked: the X.wrapper.cpp that torch writes beside an X.wrapper.so does.
 
 What cannot be told, and may crash the process: a capsule without a name that holds anything but the handle of a tensor,
 given to alloc_tensor_by_stealing_from_void_ptr or as a stream_handle; a handle that two capsules hold, or that torch's

@@ -210,6 +210,8 @@ def packages() -> dict[str, bytes]:
         ],
     )
     derived_spec = two_sets_spec.replace('"fqn":"layer.b"', '"fqn":"layer.b","derived":true')
+    others = ',"unused":["spare"],"fixed":[{"fqn":"gone","dtype":"float32","shape":[8]}]}'
+    tied_spec = two_sets_spec.replace('"fqn":"layer.w"', '"fqn":"layer.w","aliases":["tied.w"]')[:-1] + others
     wrong_spec = two_sets_spec.replace('"strides":[1]', '"strides":[3]')
     small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
     other_machine = b"\xb7\0" if MACHINE == "x86_64" else b"\x3e\0"
@@ -236,6 +238,7 @@ def packages() -> dict[str, bytes]:
         "two_sets.pt2": package("two_sets"),
         "two_sets_maps.pt2": package("two_sets_maps"),
         "two_sets_derived.pt2": package("two_sets", {"aoti.spec": derived_spec}),
+        "two_sets_tied.pt2": package("two_sets", {"aoti.spec": tied_spec}),
         "two_sets_old.pt2": package("two_sets_old"),
         "two_sets_old_described.pt2": package("two_sets_old", {"aoti.spec": two_sets_spec}),
         "two_sets_old_none.pt2": package("two_sets_old_none"),

@@ -1,5 +1,6 @@
 #include <aoti/load/package.hpp>
 
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,44 @@ TEST(Package, OpensInEveryForm) {
     }
   }
   EXPECT_EQ(Footprint{}, before);
+}
+
+TEST(Package, TakesABareImageAndWhatLiesBesideIt) {
+  const aoti_test::TemporaryDirectory folder;
+  const std::string stem = folder.path() + "/m.wrapper", path = stem + ".so";
+  const auto write = [](const std::string& to, std::string_view content) {
+    std::ofstream{to, std::ios::binary} << content;
+  };
+  const auto model_of = [&] {
+    const auto package = Package::open(path);
+    EXPECT_TRUE(good(package));
+    EXPECT_EQ(package.value().model_names(), std::vector<std::string>{""});
+    expect_error(package.value().model("model"), Errc::no_such_model, {path, "'model'"});
+    auto model = package.value().model();
+    EXPECT_TRUE(good(model));
+    return text(model.value().extern_nodes) + "|" + text(model.value().weights) + "|" +
+           std::string{model.value().metadata["AOTI_DEVICE_KEY"]} + "|" +
+           std::to_string(model.value().files.size());
+  };
+  write(path, text(read_file(aoti_test::fake("calls"))));
+  EXPECT_EQ(model_of(), "|||1");
+  write(stem + ".cpp", "// generated");
+  write(stem + ".json", "nodes");
+  write(stem + "_weights.blob", "weights");
+  write(stem + "_metadata.json", R"({"AOTI_DEVICE_KEY": "cpu"})");
+  EXPECT_EQ(model_of(), "nodes|weights|cpu|5");
+  // What has the name by chance does no harm.
+  write(stem + "_metadata.json", R"({"author": 3})");
+  write(path, text(read_file(aoti_test::fake("add"))));
+  EXPECT_EQ(model_of(), "|weights||5");
+
+  const auto bytes = read_file(path);
+  const auto in_memory = Package::from_bytes(bytes, "my bytes");
+  ASSERT_TRUE(good(in_memory));
+  const auto model = in_memory.value().model();
+  ASSERT_TRUE(good(model));
+  EXPECT_EQ(model.value().image.data(), bytes.data());
+  EXPECT_EQ(model.value().origin, "my bytes");
 }
 
 TEST(Package, OpensFromMemoryWithoutCopies) {

@@ -122,6 +122,59 @@ TEST_F(Weights, ThatOthersWereDerivedFromAreChangedWithThem) {
   EXPECT_EQ(output(runner), y(10, 30, 3));
 }
 
+TEST_F(Weights, ThatAreTiedHaveSeveralNames) {
+  Runner runner = opened(package("two_sets_tied.pt2"));
+  EXPECT_EQ(runner.constants()[0].aliases, std::vector<std::string>{"tied.w"});
+  for (const char* name : {"tied.w", "layer.w", "w_"}) {
+    auto update = begun(runner);
+    ASSERT_TRUE(good(update.set(name, eight(10))));
+    ASSERT_TRUE(good(update.commit()));
+    EXPECT_EQ(output(runner), y(10, 2, 3)) << name;
+    auto back = begun(runner);
+    ASSERT_TRUE(good(back.set("layer.w", eight(1))));
+    ASSERT_TRUE(good(back.commit()));
+  }
+  auto update = begun(runner);
+  ASSERT_TRUE(good(update.set("layer.w", eight(10))));
+  ASSERT_TRUE(good(update.set("tied.w", eight(10))));
+  expect_error(update.set("layer.w", eight(11)), Errc::constant_conflict,
+               {"'layer.w'", "'tied.w'", "one weight"});
+  ASSERT_TRUE(good(update.set("tied.w", eight(12))));  // the same name: another value replaces it
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(output(runner), y(12, 2, 3));
+}
+
+TEST_F(Weights, ThatAreNoConstantsAreToldApart) {
+  Runner runner = opened(package("two_sets_tied.pt2"));
+  auto update = begun(runner);
+  EXPECT_TRUE(good(update.set("spare", eight(10))));
+  expect_error(update.set("gone", eight(10)), Errc::no_such_constant,
+               {"'gone'", "compiled with its values"});
+  expect_error(update.set("module.layer.w", eight(10)), Errc::no_such_constant,
+               {"layer.w = tied.w", "leave out the prefix 'module.'"});
+  ASSERT_TRUE(good(update.commit()));
+  EXPECT_EQ(output(runner), at_first);
+  Runner plain = opened(package("two_sets.pt2"));  // whose package tells nothing
+  expect_error(begun(plain).set("spare", eight(10)), Errc::no_such_constant,
+               {"not used, or compiled"});
+}
+
+TEST_F(Weights, ThatAreViewsLieWithinTheirStorage) {
+  std::vector<aoti::Constant> constants(1);
+  constants[0].name = "w_";
+  constants[0].dtype = aoti::DType::float32;
+  constants[0].bytes = 4096;
+  constants[0].offset = 64;
+  std::string source =
+      "constants_info_[0].name = \"w_\";\nconstants_info_[0].offset = 100;\n"
+      "constants_info_[0].shape = {8, 32};\nconstants_info_[0].stride = {64L, 2L};\n"
+      "constants_info_[0].layout = static_cast<int32_t>(cached_torch_layout_strided);\n";
+  aoti::detail::SourceReader<>{source}.read(constants);
+  EXPECT_TRUE(constants[0].described);
+  EXPECT_EQ(constants[0].shape, (std::vector<std::int64_t>{8, 32}));
+  EXPECT_EQ(constants[0].offset, 64u + 400u);
+}
+
 TEST_F(Weights, ThatAreNotCommittedChangeNothing) {
   Runner runner = opened(package("two_sets.pt2"));
   {

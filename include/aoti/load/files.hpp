@@ -1,4 +1,5 @@
-// The files of a package, wherever they lie: in a zip file, in a directory, or in memory.
+// The files of a package, wherever they lie: in a zip file, in a directory, in memory, or beside a
+// bare image.
 #pragma once
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "aoti/load/archive.hpp"
+#include "aoti/load/image.hpp"
 #include "aoti/load/mapping.hpp"
 
 namespace aoti {
@@ -22,7 +24,8 @@ template <class T = void> class BasicFiles {
   using Archive = BasicArchive<T>;
 
  public:
-  /// Maps a zip file, or every regular file below a directory.
+  /// Maps a zip file, every regular file below a directory, or an image and what torch writes
+  /// beside it under its name.
   /// @errors not_found, not_a_package, damaged_package, unsupported, out_of_memory
   static Result<BasicFiles> open(const std::string& path) {
     struct stat status {};
@@ -41,12 +44,15 @@ template <class T = void> class BasicFiles {
     auto mapping = Mapping::open(path);
     if (!mapping) return std::move(mapping).error();
     files.mappings_.push_back(std::move(mapping).value());
-    return std::move(files).with_archive(files.mappings_.back().bytes(), path);
+    const Bytes bytes = files.mappings_.back().bytes();
+    if (Image::recognises(bytes)) return std::move(files).with_image(bytes, path);
+    return std::move(files).with_archive(bytes, path);
   }
 
-  /// The entries of a zip file in memory, which must outlive the result.
+  /// The entries of a zip file in memory, or an image, which must outlive the result.
   /// @errors not_a_package, damaged_package, unsupported
   static Result<BasicFiles> from_bytes(Bytes bytes, const std::string& origin) {
+    if (Image::recognises(bytes)) return BasicFiles{}.with_image(bytes, {});
     return BasicFiles{}.with_archive(bytes, origin);
   }
 
@@ -57,7 +63,10 @@ template <class T = void> class BasicFiles {
   const std::vector<Entry>& entries() const noexcept { return entries_; }
 
   /// Whether they lie in a directory.
-  bool are_unpacked() const noexcept { return !names_.empty(); }
+  bool are_unpacked() const noexcept { return !names_.empty() && !bare_; }
+
+  /// Whether they are an image, which comes first, and what lies beside it.
+  bool are_bare() const noexcept { return bare_; }
 
   /// The mapping that holds an entry's bytes; an empty one for bytes that were given.
   Mapping mapping_of(Bytes data) const noexcept {
@@ -78,6 +87,28 @@ template <class T = void> class BasicFiles {
     auto archive = Archive::parse(bytes, origin);
     if (!archive) return std::move(archive).error();
     entries_ = archive.value().entries();
+    return std::move(*this);
+  }
+
+  /// @param path where the image lies; empty for one in memory
+  BasicFiles with_image(Bytes image, const std::string& path) && {
+    bare_ = true;
+    std::string stem = path;
+    if (stem.ends_with(".so")) stem.resize(stem.size() - 3);
+    names_.push_back(path.empty() ? ".so" : path);
+    entries_.push_back({{}, image});
+    for (const char* ending : {".cpp", ".json", "_metadata.json", "_weights.blob"}) {
+      if (stem == path) break;  // not a name that torch gives
+      auto mapping = Mapping::open(stem + ending);
+      if (!mapping) continue;
+      names_.push_back(stem + ending);
+      entries_.push_back({{}, mapping.value().bytes()});
+      mappings_.push_back(std::move(mapping).value());
+    }
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      entries_[i].name = names_[i];
+      entries_[i].name.remove_prefix(entries_[i].name.rfind('/') + 1);
+    }
     return std::move(*this);
   }
 
@@ -115,10 +146,11 @@ template <class T = void> class BasicFiles {
     return success();
   }
 
+  bool bare_ = false;
   std::size_t visited_ = 0;
   std::vector<Entry> entries_;
   std::vector<Mapping> mappings_;
-  std::vector<std::string> names_;  // of a directory's files; the entries view into it
+  std::vector<std::string> names_;  // of files that are not in an archive; the entries view into it
 };
 
 using Files = BasicFiles<>;

@@ -26,7 +26,7 @@ struct Metadata {
 
 /// One model of a package. The views belong to the package.
 struct PackagedModel {
-  std::string name;
+  std::string name;          ///< Empty for a bare image.
   std::string origin;        ///< "digits.pt2 (model)": what errors call it.
   std::string folder;        ///< Where the files lie, of an unpacked package; else empty.
   Bytes image;               ///< The shared object; empty in a package of sources only.
@@ -46,7 +46,10 @@ template <class T = void> class BasicPackage {
   using Json = BasicJson<T>;
 
  public:
-  /// Opens a .pt2 file, or a directory into which one was unpacked.
+  /// Opens a .pt2 file, a directory into which one was unpacked, or a bare image, which counts as a
+  /// package of one model without a name. What torch writes beside such an image is read: for
+  /// X.wrapper.so that is X.wrapper.cpp (the shapes of its constants), X.wrapper.json (the
+  /// operators that it calls), X.wrapper_metadata.json and X.wrapper_weights.blob.
   /// @errors not_found, not_a_package, damaged_package, no_such_model (it holds none at all),
   ///         unsupported (compressed entries), out_of_memory
   static Result<BasicPackage> open(const std::string& path) {
@@ -57,7 +60,7 @@ template <class T = void> class BasicPackage {
     });
   }
 
-  /// Opens a package that lies in memory; the bytes must outlive the package.
+  /// Opens a package or a bare image that lies in memory; the bytes must outlive the package.
   /// @param origin what the bytes are called in errors
   /// @errors as open
   static Result<BasicPackage> from_bytes(Bytes bytes, std::string origin = "package in memory") {
@@ -117,6 +120,10 @@ template <class T = void> class BasicPackage {
 
   /// Finds the root folder and the models' names.
   Result<BasicPackage> checked() && {
+    if (files_.are_bare()) {
+      models_.emplace_back();
+      return std::move(*this);
+    }
     bool is_package = false;
     for (const Entry& entry : files_.entries()) {
       // Either file tells the root: archives made before 2.6 have no root folder and no format.
@@ -157,7 +164,47 @@ template <class T = void> class BasicPackage {
     if (at == models_.end() || *at != name) models_.emplace(at, name);
   }
 
+  /// What lies beside a bare image under its name may be somebody else's: it counts where the image
+  /// has a use for it, and it has the form.
+  Result<PackagedModel> bare(std::string_view name) const {
+    if (!name.empty()) {
+      return Error{Errc::no_such_model, origin_,
+                   detail::concat({"a bare shared object has no model named '", name, "'"})};
+    }
+    PackagedModel model;
+    model.origin = origin_;
+    model.files = files_.entries();
+    model.image = model.files.front().data;
+    bool calls_operators = false, weights_beside = false;
+    if (auto image = Image::parse(model.image, origin_)) {
+      const std::uint64_t inside = image.value().weights_size();
+      weights_beside = inside == 0 || inside == 8;
+      for (const ImageImport& import : image.value().imports()) {
+        calls_operators |= import.name == "aoti_torch_proxy_executor_call_function";
+      }
+    }
+    for (const Entry& file : model.files) {
+      const bool tells_of_itself = file.name.ends_with("_metadata.json");
+      if (tells_of_itself &&
+          (!read_metadata(file.data, model) || model.metadata["AOTI_DEVICE_KEY"].empty())) {
+        model.metadata.items.clear();
+      }
+      if (calls_operators && !tells_of_itself && file.name.ends_with(".json")) {
+        model.extern_nodes = file.data;
+      }
+      if (weights_beside && file.name.ends_with("_weights.blob")) model.weights = file.data;
+    }
+    return with_mappings(std::move(model));
+  }
+
+  PackagedModel with_mappings(PackagedModel model) const {
+    model.image_mapping = files_.mapping_of(model.image);
+    model.weights_mapping = files_.mapping_of(model.weights);
+    return model;
+  }
+
   Result<PackagedModel> find(std::string_view name) const {
+    if (files_.are_bare()) return bare(name);
     if (name.empty() && models_.size() > 1) {
       return Error{Errc::ambiguous_model, origin_,
                    detail::concat({"name one of the models: ", detail::join(models_)})};
@@ -212,9 +259,13 @@ template <class T = void> class BasicPackage {
     if (files_.are_unpacked()) {
       model.folder = detail::concat({origin_, "/", root_, models_folder, name});
     }
-    model.image_mapping = files_.mapping_of(model.image);
-    model.weights_mapping = files_.mapping_of(model.weights);
-    if (metadata.empty()) return model;
+    if (!metadata.empty()) {
+      if (auto done = read_metadata(metadata, model); !done) return std::move(done).error();
+    }
+    return with_mappings(std::move(model));
+  }
+
+  static Result<void> read_metadata(Bytes metadata, PackagedModel& model) {
     auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
     if (!json) return std::move(json).error();
     if (!json.value().is(JsonKind::object)) {
@@ -228,7 +279,7 @@ template <class T = void> class BasicPackage {
       model.metadata.items.emplace_back(std::move(json.value().keys[i]),
                                         std::move(json.value().items[i].string));
     }
-    return model;
+    return success();
   }
 
   Files files_;

@@ -153,7 +153,7 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
     const PackagedModel model = value_or_raise(package.model(name));
     py::object refused = py::str("there is no policy for its device");
     const auto check = [&]<class Device>() {
-      if (model.metadata["AOTI_DEVICE_KEY"] != Device::key) return;
+      if (device_key(model) != Device::key) return;
       refused = py::none();
       auto fit = preflight<Device, LibtorchWithOperators>(model);
       if (!fit) refused = text_of(fit.error().message());
@@ -165,12 +165,13 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
   return models;
 }
 
-/// (name, FQN, dtype, bytes, folded, shape or None) of each.
+/// (name, FQN, aliases, dtype, bytes, folded, shape or None) of each.
 inline py::list list_of(const std::vector<Constant>& constants) {
   py::list list;
   for (const Constant& c : constants) {
     const py::object shape = c.described ? py::object{py::tuple(py::cast(c.shape))} : py::none();
-    list.append(py::make_tuple(c.name, c.fqn, to_string(c.dtype), c.bytes, c.folded, shape));
+    list.append(
+        py::make_tuple(c.name, c.fqn, c.aliases, to_string(c.dtype), c.bytes, c.folded, shape));
   }
   return list;
 }
@@ -200,7 +201,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
       if (!device_key.empty()) {
         auto found = package.value().model(choice.model);
         if (!found) return std::move(found).error();
-        const std::string_view compiled_for = found.value().metadata["AOTI_DEVICE_KEY"];
+        const std::string_view compiled_for = python::device_key(found.value());
         if (compiled_for != device_key) {
           return Error{
               Errc::invalid_argument, found.value().origin,

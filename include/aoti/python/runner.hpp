@@ -179,7 +179,9 @@ struct BoundProgram : Zeroed {
     return *program;
   }
 };
-template <class Device> struct BoundRunner : BoundProgram {};
+template <class Device> struct BoundRunner : BoundProgram {
+  bool given_constants = false;  // when it was made, in the place of the package's
+};
 struct BoundLoader : BoundProgram {};
 
 namespace detail {
@@ -259,7 +261,8 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
                                 const std::string& kernels, const detail::Mapping& constants) {
     const NamedTensors tensors = detail::named(constants);
     Self self = open(path, count, device, kernels, PackagedWeights::ignored);
-    without_gil([&] { return self.program->update(tensors, {}); });
+    without_gil([&] { return self.program->update(tensors, {.share = true}); });
+    self.given_constants = true;
     return self;
   };
   py::class_<Self, BoundProgram>(module, name, py::module_local())
@@ -317,6 +320,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
           "update_constant_buffer_from_blob",
           [](Self& self, const std::string& path) {
             without_gil([&] { return self.get().update_from_blob(checked_path(path)); });
+            self.given_constants = false;
           },
           py::arg("weights_path"),
           "Replaces all weights by those of a file, as they lie beside a model's image.")
@@ -330,8 +334,10 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
           "Frees the set of weights that is not in use.")
       .def(
           "did_call_load_constants",
-          [](const Self& self) { return self.get().weights_state() != WeightsState::none; },
-          "Whether the model has weights, and can run.");
+          [](const Self& self) {
+            return !self.given_constants && self.get().weights_state() != WeightsState::none;
+          },
+          "Whether the model has weights, and can run; False where it was made with constants.");
 }
 
 /// Adds AOTIModelPackageLoader, as torch._C._aoti has it, for the devices named.

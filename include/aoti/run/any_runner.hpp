@@ -183,14 +183,10 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
   }
 
   /// Opens a model with the policy that is registered under its AOTI_DEVICE_KEY. A bare shared
-  /// object has none, so that only a Runner opens it.
+  /// object has it in the metadata beside it; without that only a Runner opens it.
   /// @errors those of Runner::open; wrong_device (no key, or one that is not registered)
   Result<Any> open(const std::string& path, const OpenOptions& choice = {}) const {
     return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      if (auto mapping = Mapping::open(path);
-          mapping && Image::recognises(mapping.value().bytes())) {
-        return unknown({}, path);
-      }
       auto package = Package::open(path);
       if (!package) return std::move(package).error();
       return open(package.value(), choice);
@@ -198,7 +194,6 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
   }
   Result<Any> open(Bytes bytes, const OpenOptions& choice = {}) const {
     return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      if (Image::recognises(bytes)) return unknown({}, "image in memory");
       auto package = Package::from_bytes(bytes);
       if (!package) return std::move(package).error();
       return open(package.value(), choice);

@@ -29,10 +29,13 @@ enum class ConstantKind : std::int32_t {
 struct Constant {
   std::string name;  ///< The name inside the compiled code.
   std::string fqn;   ///< The name in the module that was compiled; empty for a folded constant.
+  std::vector<std::string> aliases{};  ///< Its other names there, where weights are tied.
   DType dtype{};
   ConstantKind kind = ConstantKind::unknown;  ///< Unknown before torch 2.6.
-  std::size_t bytes = 0;  ///< May be padded; 0 before torch 2.8, which cannot tell.
-  bool folded = false;    ///< Computed from other constants when the model is loaded.
+  /// May be padded, and of a larger storage, of which this is a view; 0 before torch 2.8, which
+  /// cannot tell.
+  std::size_t bytes = 0;
+  bool folded = false;  ///< Computed from other constants when the model is loaded.
 
   // What no function of the model tells. It comes from the package: from its spec, else from the
   // source that the model was compiled from.
@@ -117,11 +120,9 @@ std::int64_t extent(const std::vector<std::int64_t>& shape,
 template <class = void>
 void describe(Constant& constant, const std::vector<std::int64_t>& shape,
               const std::vector<std::int64_t>& strides) {
-  constexpr std::int64_t padding = 64;
   const std::int64_t size = extent(shape, strides, constant.dtype);
   const auto stated = static_cast<std::int64_t>(constant.bytes);
-  if (size < 0 || element_size(constant.dtype) == 0) return;
-  if (stated != 0 && (size > stated || stated - size >= padding)) return;
+  if (size < 0 || element_size(constant.dtype) == 0 || (stated != 0 && size > stated)) return;
   constant.described = true;
   constant.shape = shape;
   constant.strides = strides;
@@ -133,6 +134,7 @@ void describe_by_spec(std::vector<Constant>& constants, const std::vector<Consta
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
     if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;
     constants[i].derived = spec[i].derived;
+    constants[i].aliases = spec[i].aliases;
     if (!spec[i].described) continue;
     describe(constants[i], spec[i].shape, spec[i].strides);
     if (spec[i].offset != 0) constants[i].offset = spec[i].offset;
@@ -180,13 +182,14 @@ template <class = void> struct SourceReader {
   void read(std::vector<Constant>& constants) {
     constexpr std::string_view info = "constants_info_[";
     struct Found {
-      bool named = false, strided = false, at_start = false, sized = false, stepped = false;
+      bool named = false, strided = false, placed = false, sized = false, stepped = false;
+      std::int64_t start = 0;  // in its storage, in elements
       std::optional<DeviceType> device;
       std::vector<std::int64_t> shape, strides;
     };
     std::vector<Found> all(constants.size());
     while (until(info), !text.empty()) {
-      std::int64_t index = 0, offset = 0;
+      std::int64_t index = 0;
       if (!number(until("]."), index) || static_cast<std::size_t>(index) >= all.size()) continue;
       Found& found = all[static_cast<std::size_t>(index)];
       const Constant& constant = constants[static_cast<std::size_t>(index)];
@@ -194,7 +197,7 @@ template <class = void> struct SourceReader {
       if (field == "name") found.named = value == concat({"\"", constant.name, "\""});
       if (field == "shape") found.sized = numbers(value, found.shape);
       if (field == "stride") found.stepped = numbers(value, found.strides);
-      if (field == "offset") found.at_start = number(value, offset) && offset == 0;
+      if (field == "offset") found.placed = number(value, found.start);
       constexpr std::string_view prefix = "cached_torch_device_type_";
       if (DeviceType type{}; field == "device_type" && value.starts_with(prefix) &&
                              parse_device_type(value.substr(prefix.size()), type)) {
@@ -204,8 +207,11 @@ template <class = void> struct SourceReader {
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
       const Found& found = all[i];
-      if (found.named && found.strided && found.at_start && found.sized && found.stepped) {
+      std::int64_t start = 0;
+      if (found.named && found.strided && found.placed && found.sized && found.stepped &&
+          !__builtin_mul_overflow(found.start, element_size(constants[i].dtype), &start)) {
         describe(constants[i], found.shape, found.strides);
+        constants[i].offset += static_cast<std::size_t>(start);
         constants[i].device = found.device;
       }
     }

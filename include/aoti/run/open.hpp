@@ -19,9 +19,6 @@ template <class Model> struct Opening {
   const typename Model::ObserverPolicy& observer;
 
   Result<Model> from(const std::string& path) const {
-    if (auto mapping = Mapping::open(path); mapping && Image::recognises(mapping.value().bytes())) {
-      return open_image(mapping.value().bytes(), mapping.value(), path);
-    }
     auto package = Package::open(path);
     if (!package) return std::move(package).error();
     return from(package.value());
@@ -74,8 +71,8 @@ template <class Model> struct Opening {
   }
 
   Result<Model> from(Bytes bytes) const {
-    if (Image::recognises(bytes)) return open_image(bytes, {}, "image in memory");
-    auto package = Package::from_bytes(bytes);
+    auto package = Package::from_bytes(
+        bytes, Image::recognises(bytes) ? "image in memory" : "package in memory");
     if (!package) return std::move(package).error();
     return from(package.value());
   }
@@ -83,18 +80,6 @@ template <class Model> struct Opening {
  private:
   using Device = typename Model::DevicePolicy;
   using Runtime = typename Model::TensorRuntime;
-
-  Result<Model> open_image(Bytes image, const Mapping& mapping, const std::string& path) const {
-    if (!choice.model.empty()) {
-      return Error{Errc::no_such_model, path,
-                   concat({"a bare shared object has no model named '", choice.model, "'"})};
-    }
-    PackagedModel packaged;
-    packaged.origin = path;
-    packaged.image = image;
-    packaged.image_mapping = mapping;
-    return from(packaged);
-  }
 
   Result<void> load_weights(Model& model, const PackagedModel& packaged, const Image& image,
                             AOTInductorStreamHandle stream) const {

@@ -101,8 +101,8 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
     for (const ImageImport& import : image.imports()) {
       if (import.name != "aoti_torch_proxy_executor_call_function") continue;
       return Error{Errc::unsupported, model.origin,
-                   "the model calls operators through a proxy executor, and which ones is told in "
-                   "its package only"};
+                   "the model calls operators through a proxy executor; which ones, its package "
+                   "tells, or X.json beside a bare image X.so, which is not there"};
     }
     return Operators{};
   }

@@ -55,7 +55,8 @@ class Runner {
   static constexpr std::size_t max_tensors =
       detail::Handles<Runtime, std::dynamic_extent>::capacity;
 
-  /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object.
+  /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object with
+  /// what torch wrote beside it, see BasicPackage::open.
   /// @errors all of Errc's on the file and on the match of model, machine and process, named by
   ///         Package, preflight, open_operators and Container::create; invalid_argument
   static Result<Runner> open(const std::string& path, const OpenOptions& choice = {},
@@ -210,7 +211,7 @@ class Runner {
                          [&] { return model_.container.call_spec(); });
   }
 
-  /// The package's metadata; empty for a bare shared object.
+  /// The package's metadata; empty for a bare shared object without any beside it.
   const Metadata& metadata() const noexcept { return model_.metadata; }
 
   /// The model's weights: names, dtypes, sizes, and shapes where they are known. How to read and

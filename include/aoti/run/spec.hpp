@@ -54,6 +54,10 @@ struct ModelSpec {
   std::vector<TensorSpec> outputs;
   std::vector<std::string> symbols;
   std::vector<Constant> constants;  ///< In the model's order; empty where the spec has none.
+  /// FQNs of weights that no constant stands for: the model does not depend on the first, and was
+  /// compiled with the others' values, which do not follow the weights.
+  std::vector<std::string> unused;
+  std::vector<std::string> fixed;
 
   /// Parses the JSON text under metadata_key.
   /// @errors damaged_package, unsupported (a later version of the format)
@@ -121,12 +125,21 @@ template <class T = void> struct SpecReader {
     return list.is(JsonKind::array);
   }
 
+  static std::vector<std::string> texts(const Json& list, std::string_view key = {}) {
+    std::vector<std::string> found;
+    for (const Json& item : list.items) {
+      found.push_back(key.empty() ? item.string : item[key].string);
+    }
+    return found;
+  }
+
   /// Constants that are not as expected stay undescribed.
   void constants(const Json& list) {
     for (const Json& item : list.items) {
       Constant& constant = spec.constants.emplace_back();
       constant.name = item["name"].string;
       constant.fqn = item["fqn"].string;
+      constant.aliases = texts(item["aliases"]);
       constant.described = parse_dtype(item["dtype"].string, constant.dtype) &&
                            integers(item["shape"], constant.shape);
       if (DeviceType type{}; parse_device_type(item["device"].string, type)) constant.device = type;
@@ -226,6 +239,8 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
   }
   reader.link_symbols();
   reader.constants(json["constants"]);
+  reader.spec.unused = reader.texts(json["unused"]);
+  reader.spec.fixed = reader.texts(json["fixed"], "fqn");
   return std::move(reader.spec);
 }
 

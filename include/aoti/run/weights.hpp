@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "aoti/run/weights_access.hpp"
+#include "aoti/run/weight_copies.hpp"
+#include "aoti/run/weight_names.hpp"
 
 namespace aoti {
 
@@ -49,6 +50,7 @@ template <class Runner> class WeightsUpdate {
   WeightsUpdate(WeightsUpdate&& other) noexcept
       : runner_{std::exchange(other.runner_, nullptr)},
         tensors_{std::move(other.tensors_)},
+        names_{std::move(other.names_)},
         current_{std::move(other.current_)},
         expected_{std::move(other.expected_)} {}
   WeightsUpdate& operator=(WeightsUpdate&&) = delete;
@@ -56,9 +58,11 @@ template <class Runner> class WeightsUpdate {
 
   /// Sets a weight to a copy of a tensor, which may lie on the CPU or on the model's device and
   /// have any strides. The copy is made on the stream that is current, and done on return.
-  /// @param name the FQN, or the name inside the compiled code
+  /// @param name the FQN, one of Constant::aliases, or the name inside the compiled code. One that
+  ///        the model does not depend on, as the package tells, is taken and does nothing
   /// @errors bad_state (committed already), no_such_constant, undefined_tensor, constant_dtype,
-  ///         constant_shape, constant_layout (not strided), constant_device, out_of_memory
+  ///         constant_shape, constant_layout (not strided), constant_device, out_of_memory;
+  ///         constant_conflict (it was set to other values under another of its names)
   /// @allocates the copy
   Result<void> set(std::string_view name, const Tensor& tensor) {
     return put("WeightsUpdate::set", name, tensor,
@@ -147,9 +151,14 @@ template <class Runner> class WeightsUpdate {
   using Device = typename Runner::DevicePolicy;
 
   explicit WeightsUpdate(Runner& runner)
-      : runner_{&runner}, tensors_{runner.constants().size()}, current_{}, expected_{} {}
+      : runner_{&runner},
+        tensors_{runner.constants().size()},
+        names_(runner.constants().size()),
+        current_{},
+        expected_{} {}
 
   Access access() const { return Access{*runner_}; }
+  detail::WeightCopies<Runner> copies() const { return {access()}; }
   auto& model() const { return runner_->model_; }
   const std::vector<Constant>& constants() const { return runner_->constants(); }
 
@@ -163,7 +172,7 @@ template <class Runner> class WeightsUpdate {
     return {Errc::bad_state, "WeightsUpdate", "the update was ended or moved from"};
   }
   [[gnu::cold]] static Error wrong(Errc code, const Constant& constant, std::string text) {
-    return {code, detail::concat({"weight '", constant.fqn, "'"}), std::move(text)};
+    return detail::wrong_weight(code, constant, std::move(text));
   }
 
   static bool is_needed(const Constant& constant) {
@@ -172,11 +181,6 @@ template <class Runner> class WeightsUpdate {
            !(constant.kind == ConstantKind::parameter && constant.described &&
              detail::extent(constant.shape, constant.strides, constant.dtype) == 0);
   }
-  /// Where the model keeps a constant.
-  static DeviceType place(const Constant& constant) {
-    return constant.device == DeviceType::cpu ? DeviceType::cpu : Device::type;
-  }
-
   /// Completes what is known of shapes and devices by the tensors that the model holds.
   Result<void> learn_shapes() {
     expected_ = constants();
@@ -208,37 +212,42 @@ template <class Runner> class WeightsUpdate {
       if (runner_ == nullptr) return ended();
       detail::OwnedHandles<Runtime> made{expected_.size()};
       bool known = false;
-      for (const auto member : {&Constant::fqn, &Constant::name}) {
+      for (const auto is_named : {&detail::has_fqn<>, &detail::has_own_name<>}) {
         for (std::size_t i = 0; i < expected_.size(); ++i) {
           const Constant& constant = expected_[i];
-          if (constant.folded || constant.*member != name) continue;
+          if (constant.folded || !is_named(constant, name)) continue;
           known = true;
           if (auto done = check(constant, tensor); !done) return done;
           auto handle = make(constant);
           if (!handle) return std::move(handle).error();
           made.handles[i] = handle.value();
+          if (auto done = expect_one_value(i, name, handle.value()); !done) return done;
         }
         if (known) break;
       }
-      for (std::size_t i = 0; i < expected_.size(); ++i) {
-        if (made.handles[i] != nullptr) std::swap(tensors_.handles[i], made.handles[i]);
+      if (!known) {
+        return detail::not_a_constant(name, expected_, runner_->spec(), runner_->origin());
       }
-      if (known) return success();
-      return Error{Errc::no_such_constant, runner_->origin(),
-                   detail::concat({"no weight is named '", name, "'; the model has ", names(),
-                                   " (others were not used, or compiled into its code)"})};
+      for (std::size_t i = 0; i < expected_.size(); ++i) {
+        if (made.handles[i] == nullptr) continue;
+        std::swap(tensors_.handles[i], made.handles[i]);
+        names_[i] = name;
+      }
+      return success();
     });
   }
 
-  std::string names() const {
-    std::string names;
-    std::size_t left = 8;
-    for (const Constant& constant : expected_) {
-      if (constant.folded) continue;
-      if (left-- == 0) return names + ", …";
-      names.append(names.empty() ? "" : ", ").append(constant.fqn);
-    }
-    return names.empty() ? "none" : names;
+  /// Weights that were tied have one place: what is set under several names must be the same.
+  Result<void> expect_one_value(std::size_t i, std::string_view name, AtenTensorHandle tensor) {
+    const AtenTensorHandle before = tensors_.handles[i];
+    if (before == nullptr || names_[i] == name || expected_[i].aliases.empty()) return success();
+    auto same = copies().are_same(expected_[i], before, tensor);
+    if (!same) return std::move(same).error();
+    if (same.value()) return success();
+    return wrong(Errc::constant_conflict, expected_[i],
+                 detail::concat({"'", names_[i], "' and '", name,
+                                 "' are one weight of the model, and were set to different values; "
+                                 "export the module with both untied"}));
   }
 
   Result<void> check(const Constant& constant, const Tensor& tensor) const {
@@ -281,47 +290,17 @@ template <class Runner> class WeightsUpdate {
     } else {
       source.handles[0] = Runtime::share(tensor);
     }
-    return copied(constant, source.handles[0]);
-  }
-
-  Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
-    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
-    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
-    if (make == nullptr || copy == nullptr) {
-      return wrong(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
-    }
-    AtenTensorHandle handle = nullptr;
-    const DeviceType device = place(constant);
-    const int status = source == nullptr ||
-                       make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
-                            constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
-                            static_cast<std::int32_t>(device),
-                            device == DeviceType::cpu ? 0 : model().device.value, &handle);
-    if (status == 0 && copy(handle, source, 0) == 0) {
-      // One within the device is only queued so far.
-      if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
-        return handle;
-      }
-      auto done = access().wait_for_stream();
-      if (done) return handle;
-      Runtime::destroy(handle);
-      return std::move(done).error();
-    }
-    const std::string reason = Runtime::last_error();
-    if (handle != nullptr) Runtime::destroy(handle);
-    const bool memory = status != 0 || detail::tells_of_memory(reason);
-    return wrong(memory ? Errc::out_of_memory : Errc::model_failed, constant,
-                 detail::concat({"copying the tensor: ", reason}));
+    return copies().copied(constant, source.handles[0]);
   }
 
   Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
     if (!access().keeps_tensors()) {
       return wrong(Errc::unsupported, constant, "models before torch 2.8 copy what they are given");
     }
-    if (Runtime::device(tensor) != place(constant)) {
+    if (Runtime::device(tensor) != copies().place(constant)) {
       return wrong(Errc::constant_device, constant,
                    detail::concat({"found a tensor on ", to_string(Runtime::device(tensor)),
-                                   ", expected one on ", to_string(place(constant))}));
+                                   ", expected one on ", to_string(copies().place(constant))}));
     }
     if constexpr (detail::knows_index<Device, Runtime>) {
       if (detail::is_elsewhere<Device, Runtime>(tensor, model().device)) {
@@ -358,7 +337,7 @@ template <class Runner> class WeightsUpdate {
       return Error{Errc::invalid_argument, runner_->origin(),
                    detail::concat({"found a blob of ", blob.size(), " bytes, expected ", size})};
     }
-    detail::OwnedHandles<Runtime> copies{expected_.size()};
+    detail::OwnedHandles<Runtime> made{expected_.size()};
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       const Constant& constant = expected_[i];
       if (constant.folded) continue;
@@ -368,11 +347,11 @@ template <class Runner> class WeightsUpdate {
       }
       detail::OwnedHandles<Runtime> view{1};
       static_cast<void>(detail::view_in_blob<Runtime>(constant, blob.data(), view.handles[0]));
-      auto copy = copied(constant, view.handles[0]);
+      auto copy = copies().copied(constant, view.handles[0]);
       if (!copy) return std::move(copy).error();
-      copies.handles[i] = copy.value();
+      made.handles[i] = copy.value();
     }
-    std::swap(tensors_.handles, copies.handles);
+    std::swap(tensors_.handles, made.handles);
     return success();
   }
 
@@ -402,10 +381,14 @@ template <class Runner> class WeightsUpdate {
       if (!set && expected_[i].derived) missing.push_back(expected_[i].fqn);
     }
     if (!others || missing.empty()) return success();
-    return Error{Errc::missing_constants, runner_->origin(),
-                 detail::concat({"the model was compiled with copies of weights, which must be set "
-                                 "with the others; there is no tensor for ",
-                                 detail::join(missing)})};
+    std::string text =
+        detail::concat({"the model was compiled with copies of weights, which must be set with the "
+                        "others; there is no tensor for ",
+                        detail::join(missing)});
+    if (const ModelSpec* spec = runner_->spec(); spec != nullptr && !spec->fixed.empty()) {
+      text += detail::concat({"; these do not follow: ", detail::join(spec->fixed)});
+    }
+    return Error{Errc::missing_constants, runner_->origin(), std::move(text)};
   }
 
   Result<void> swap() {
@@ -462,6 +445,7 @@ template <class Runner> class WeightsUpdate {
 
   Runner* runner_;
   detail::OwnedHandles<Runtime> tensors_;  // what was set, by the constants' indices
+  std::vector<std::string> names_;         // and under which names
   std::vector<AtenTensorHandle> current_;  // what the model uses; its own
   std::vector<Constant> expected_;
 };
