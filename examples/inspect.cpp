@@ -105,6 +105,8 @@ void print_image(const aoti::Image& image) {
   std::string needed;
   for (const std::string_view name : image.needed()) needed.append(name).append(" ");
   line("needs", needed);
+  if (const auto path = image.layout().search_path(); !path.empty()) line("looks in", path);
+  if (image.wants_executable_stack()) line("stack", "asks for an executable one, and gets none");
   std::size_t exports = 0;
   aoti::abi::TorchVersion latest{0, 0};
   for (const aoti::abi::Row& row : aoti::abi::export_rows) {

@@ -22,6 +22,8 @@ from . import _C
 from ._export import SPEC_KEY, THREADS_KEY, check_number, check_threads, constant_text
 from .errors import InputError, PackageError
 
+_BACKINGS = ("memory", "shared_memory", "temporary_file")  # as C++'s Backing has them
+
 Source = Union[str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO]
 
 
@@ -249,6 +251,7 @@ def load(
     threads: int | None = None,
     instances: int = 1,
     operator_libraries: Sequence[str | os.PathLike[str]] = (),
+    backing: str | None = None,
 ) -> CompiledModel:
     """Opens a model of a .pt2 package and returns what is called like the exported module.
 
@@ -263,6 +266,8 @@ def load(
         thread during each run. A ThreadsWarning says when the model was compiled for another number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
     operator_libraries: shared objects that define operators which the model calls, loaded before it.
+    backing: where the copy of the model's code lies that the system loads: "memory" (a memory file), "shared_memory" (a
+        file in /dev/shm, gone at once) or "temporary_file" (the same in $TMPDIR); None for the first that is allowed.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
     this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
@@ -285,6 +290,8 @@ def load(
         raise TypeError(f"model: expected a name or None; found {type(model).__name__}")
     if isinstance(operator_libraries, (str, bytes, os.PathLike)):
         raise TypeError("operator_libraries: expected a sequence of paths; found one path")
+    if backing not in (None, *_BACKINGS):
+        raise ValueError(f"backing: expected None or one of {', '.join(map(repr, _BACKINGS))}; found {backing!r}")
     wanted = _device(device)
     opened = CompiledModel(
         content,
@@ -295,6 +302,7 @@ def load(
         threads or 0,
         instances,
         [path_of(library) for library in operator_libraries],
+        0 if backing is None else 1 + _BACKINGS.index(backing),
     )
     compiled_for, uses = threads_of(opened.metadata), threads or torch.get_num_threads()
     if compiled_for is not None and compiled_for > 1 and compiled_for != uses:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import struct
 import sys
@@ -162,6 +163,31 @@ def needing(so: bytes, library: str) -> bytes:
     return patched(so, tags[0x6FFFFFF9][0], struct.pack("<qQ", 1, name))
 
 
+def with_newer_libc(so: bytes) -> bytes:
+    """The image with a version of the C library's symbols that none has."""
+    old = re.search(rb"\0(GLIBC_2[0-9.]+)\0", so)[1]
+    new = re.sub(rb"[0-9]", b"9", old)
+
+    def hashed(name: bytes) -> bytes:
+        value = 0
+        for c in name:
+            value = (value << 4) + c
+            value = (value ^ (value & 0xF0000000) >> 24) & 0xFFFFFFF
+        return struct.pack("<I", value)
+
+    return so.replace(old + b"\0", new + b"\0").replace(hashed(old), hashed(new))
+
+
+def with_note(so: bytes, kind: int, content: bytes, align: int) -> bytes:
+    """The image with another note in the place of its first one."""
+    segments, count = struct.unpack_from("<Q", so, 32)[0], struct.unpack_from("<H", so, 56)[0]
+    at = next(at for at in range(segments, segments + count * 56, 56) if struct.unpack_from("<I", so, at)[0] == 4)
+    offset, size = struct.unpack_from("<Q", so, at + 8)[0], struct.unpack_from("<Q", so, at + 32)[0]
+    note = struct.pack("<III4s", 4, len(content), kind, b"GNU\0") + content
+    assert len(note) <= size
+    return patched(patched(so, offset, note), at + 48, struct.pack("<Q", align))
+
+
 def source(shapes: list[int]) -> bytes:
     """What Inductor writes of the constants of `two_sets`, of these sizes."""
     lines = [
@@ -214,6 +240,8 @@ def packages() -> dict[str, bytes]:
     tied_spec = two_sets_spec.replace('"fqn":"layer.w"', '"fqn":"layer.w","aliases":["tied.w"]')[:-1] + others
     wrong_spec = two_sets_spec.replace('"strides":[1]', '"strides":[3]')
     small = top(model(b"\x7fELF of a few bytes", metadata={"key": "value"}))
+    windows = b"MZ" + b"\0" * 58 + struct.pack("<I", 64) + b"PE\0\0" + struct.pack("<H", 0xAA64) + b"\0" * 99
+    macos = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x100000C, 0, 6, 1, 100, 0, 0)
     other_machine = b"\xb7\0" if MACHINE == "x86_64" else b"\x3e\0"
 
     result = {
@@ -290,6 +318,15 @@ def packages() -> dict[str, bytes]:
         "elf_big_endian.pt2": package(patched(add, 5, b"\2")),
         "elf_executable.pt2": package(patched(add, 16, b"\2\0")),
         "no_elf.pt2": package(b"MZ is how a library of Windows begins"),
+        "windows.pt2": package(windows),
+        "windows_pyd.pt2": packed({n.replace(".so", ".pyd"): c for n, c in top(model(windows)).items()}),
+        "macos.pt2": package(macos),
+        "macos_dylib.pt2": packed({n.replace(".so", ".dylib"): c for n, c in top(model(macos)).items()}),
+        "freebsd.pt2": package(patched(add, 7, b"\11")),
+        "hurd.pt2": package(with_note(add, 1, struct.pack("<4I", 1, 0, 0, 0), 4)),
+        "newer_kernel.pt2": package(with_note(add, 1, struct.pack("<4I", 0, 99, 1, 0), 4)),
+        "this_kernel.pt2": package(with_note(add, 1, struct.pack("<4I", 0, 3, 99, 99), 4)),
+        "newer_libc.pt2": package(with_newer_libc(add)),
         "cut_image.pt2": package(add[:5000]),
         "sources_only.pt2": packed(rooted(top(model(None)), "r")),
         "operators.pt2": package("add", nodes=extern_nodes(nodes)),

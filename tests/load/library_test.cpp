@@ -1,5 +1,19 @@
 #include <aoti/load/library.hpp>
 
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -125,6 +139,203 @@ TEST(Library, SaysWhereATemporaryFileCannotBeMade) {
   auto library = Library::load(bytes, {}, "the name", Backing::memory);
   EXPECT_TRUE(aoti_test::good(library));
 }
+
+/// What `body` tells in a process of its own.
+template <class Body> std::string in_child(Body&& body) {
+  int ends[2] = {-1, -1};
+  EXPECT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const std::string text = body();
+    ::_exit(::write(ends[1], text.data(), text.size()) < 0);
+  }
+  ::close(ends[1]);
+  std::string text(4096, '\0');
+  std::size_t size = 0;
+  for (ssize_t n = 1; n > 0; size += static_cast<std::size_t>(n)) {
+    n = ::read(ends[0], text.data() + size, text.size() - size);
+    if (n < 0) break;
+  }
+  ::close(ends[0]);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  text.resize(size);
+  return text;
+}
+
+/// Refuses memfd_create to this process: always, or where it is not called with the flag that
+/// vm.memfd_noexec = 2 insists on.
+bool refuse_memory_files(bool always) {
+  constexpr auto flags = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, flags),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, always ? 0u : 8u, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{std::size(filter), filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/// Mounts something empty in a place, for this process.
+bool cover(const char* place, unsigned long flags) {
+  static const bool own =
+      (::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
+      ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  return own && ::mount("none", place, "tmpfs", flags, nullptr) == 0;
+}
+
+/// Where the image of an `add` that was loaded came from, or why it was not.
+std::string origin_of_add(Backing backing = aoti::default_backing) {
+  auto library = Library::load(read_file(fake("add")), {}, "the name", backing);
+  if (!library) return library.error().message();
+  Dl_info info{};
+  ::dladdr(library.value().symbol("AOTInductorModelContainerRun"), &info);
+  const std::string path = info.dli_fname;
+  library.value().unload();
+  return path;
+}
+
+// What the system does not allow is done in the next best way.
+TEST(Library, IsLoadedFromWhereItMayBe) {
+  using testing::StartsWith;
+  const aoti_test::TemporaryDirectory directory;
+  EXPECT_THAT(in_child([] { return origin_of_add(); }), StartsWith("/proc/self/fd/"));
+  const std::string sealed =
+      in_child([] { return refuse_memory_files(false) ? origin_of_add() : "no seccomp"; });
+  if (sealed == "no seccomp") GTEST_SKIP() << "no filter of system calls can be set";
+  EXPECT_THAT(sealed, StartsWith("/proc/self/fd/"));
+  EXPECT_THAT(in_child([] { return refuse_memory_files(true) ? origin_of_add() : ""; }),
+              StartsWith("/dev/shm/aoti-"));
+
+  const std::string no_proc = in_child([] { return cover("/proc", 0) ? origin_of_add() : "no"; });
+  if (no_proc == "no") GTEST_SKIP() << "nothing can be mounted";
+  EXPECT_THAT(no_proc, StartsWith("/dev/shm/aoti-"));
+  const std::string& temporary = directory.path();
+  EXPECT_THAT(in_child([] {
+                return cover("/dev/shm", MS_NOEXEC) && refuse_memory_files(true) ? origin_of_add()
+                                                                                 : "";
+              }),
+              StartsWith(temporary + "/aoti-"));
+  EXPECT_THAT(in_child([] {
+                return cover("/dev/shm", MS_RDONLY) && cover("/proc", 0) ? origin_of_add() : "";
+              }),
+              StartsWith(temporary + "/aoti-"));
+  EXPECT_TRUE(aoti_test::names_in(temporary).empty());
+}
+
+TEST(Library, SaysWhatWasTriedAndWhatToSet) {
+  const aoti_test::TemporaryDirectory directory;
+  const auto nowhere = [&](Backing backing) {
+    return in_child([&]() -> std::string {
+      if (!cover("/dev/shm", MS_RDONLY) || !cover(directory.path().c_str(), MS_NOEXEC)) return "no";
+      return refuse_memory_files(true) ? origin_of_add(backing) : "no";
+    });
+  };
+  const std::string said = nowhere(Backing::automatic);
+  if (said == "no") GTEST_SKIP() << "nothing can be refused here";
+  for (const char* part : {"the name: library load failed", "memory file: Permission denied",
+                           "/dev/shm/aoti-XXXXXX: Read-only file system", "noexec",
+                           "Operation not permitted", "in $TMPDIR"}) {
+    EXPECT_THAT(said, testing::HasSubstr(part));
+  }
+  EXPECT_THAT(said, testing::HasSubstr(directory.path()));
+  EXPECT_THAT(nowhere(Backing::memory), testing::HasSubstr("Backing::automatic"));
+  EXPECT_THAT(nowhere(Backing::temporary_file), testing::HasSubstr("noexec"));
+}
+
+TEST(Library, OfMoreBytesThanAFileMayHaveIsAnError) {
+  const std::string said = in_child([] {
+    const rlimit limit{1000, 1000};
+    return ::setrlimit(RLIMIT_FSIZE, &limit) == 0 ? origin_of_add() : "";
+  });
+  EXPECT_THAT(said, testing::HasSubstr("File too large"));
+}
+
+/// What the stack of this process may be used for: "rw-p".
+std::string stack_permissions() {
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("[stack]") != line.npos) return line.substr(line.find(' ') + 1, 4);
+  }
+  return "";
+}
+
+// A stack that may be executed is one for all threads, and for good.
+TEST(Library, LeavesTheStackAsItIs) {
+  const auto good = read_file(fake("add"));
+  std::uint64_t headers = 0;
+  std::uint16_t count = 0;
+  ASSERT_TRUE(aoti::detail::read(good, offsetof(aoti::detail::ElfHeader, segments), headers));
+  ASSERT_TRUE(aoti::detail::read(good, offsetof(aoti::detail::ElfHeader, segment_count), count));
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    aoti::detail::ElfSegment segment{};
+    ASSERT_TRUE(aoti::detail::read(good, headers + i * sizeof segment, segment));
+    if (segment.type == aoti::detail::elf_stack) at = headers + i * sizeof segment;
+  }
+  ASSERT_NE(at, 0u);
+  auto asks = good, says_nothing = good;
+  asks[at + offsetof(aoti::detail::ElfSegment, flags)] = std::byte{7};
+  for (std::size_t i = 0; i < 4; ++i) says_nothing[at + i] = std::byte{0};  // an unused header
+
+  EXPECT_FALSE(aoti::Image::parse(good, "").value().wants_executable_stack());
+  for (const auto& bytes : {asks, says_nothing}) {
+    const auto image = aoti::Image::parse(bytes, "the image");
+    ASSERT_TRUE(aoti_test::good(image));
+    EXPECT_TRUE(image.value().wants_executable_stack());
+    EXPECT_EQ(in_child([&]() -> std::string {
+                const auto edits = image.value().edits([](std::string_view) { return false; });
+                auto library = Library::load(bytes, edits, "the name");
+                return library ? stack_permissions() : library.error().message();
+              }),
+              "rw-p");
+    // Without the edits it becomes one, or the system refuses to.
+    EXPECT_NE(in_child([&]() -> std::string {
+                auto library = Library::load(bytes, {}, "the name");
+                return library ? stack_permissions() : library.error().message();
+              }),
+              "rw-p");
+  }
+}
+
+TEST(LoadForGood, FindsAFileInTheWorkingDirectory) {
+  const std::string path = fake("none");
+  EXPECT_EQ(in_child([&]() -> std::string {
+              if (::chdir(path.substr(0, path.rfind('/')).c_str()) != 0) return "chdir";
+              const auto done = aoti::load_for_good(path.substr(path.rfind('/') + 1));
+              return done ? "loaded" : done.error().message();
+            }),
+            "loaded");
+  aoti_test::expect_error(aoti::load_for_good("libno_such_library.so"), Errc::library_load_failed,
+                          {"libno_such_library.so: cannot open shared object file"});
+}
+
+#if defined(__GLIBC__)
+TEST(SystemLibrary, IsFoundLoadedOrNot) {
+  const auto bytes = read_file(fake("add"));
+  const auto image = aoti::Image::parse(bytes, "");
+  const auto find = [&](const char* name) {
+    return aoti::detail::SystemLibrary::find(name, image.value().layout());
+  };
+  const auto loaded = find("libc.so.6");
+  EXPECT_TRUE(loaded.is_here());
+  EXPECT_TRUE(loaded.has_version("GLIBC_2.17"));
+  EXPECT_FALSE(loaded.has_version("GLIBC_9.99"));
+  ASSERT_FALSE(aoti::is_loaded("libanl.so.1"));  // a part of the C library that nobody uses
+  const auto file = find("libanl.so.1");
+  EXPECT_TRUE(file.is_here());
+  EXPECT_FALSE(file.has_version("GLIBC_9.99"));
+  EXPECT_FALSE(aoti::is_loaded("libanl.so.1"));
+  EXPECT_FALSE(find("libno_such_library.so").is_here());
+  EXPECT_FALSE(find("/no/such/library.so").is_here());
+  EXPECT_TRUE(find(fake("none").c_str()).is_here());
+}
+#endif
 
 TEST(IsLoaded, TellsWhetherTheProcessHasALibrary) {
   EXPECT_TRUE(aoti::is_loaded("libc.so.6"));

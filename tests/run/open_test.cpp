@@ -1,4 +1,6 @@
 // Opening a runner: from everything that there is, and what is said when it cannot be.
+#include <unistd.h>
+
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
@@ -140,6 +142,18 @@ TEST_F(Open, GivesEachRunnerAModelOfItsOwn) {
 }
 
 // Packages closed and opened in turn, so that descriptors are used again for other images.
+// The threads of an OpenMP library outlive the model that brought it.
+TEST_F(Open, LeavesWhatTheImageBroughtWhenItIsUnloaded) {
+  ASSERT_FALSE(aoti::is_loaded("libgomp.so.1"));
+  for (int i = 0; i < 5; ++i) {
+    Runner runner = opened(package("parallel.pt2"));
+    expect_adds(runner);
+    std::move(runner).unload();
+    EXPECT_TRUE(aoti::is_loaded("libgomp.so.1"));
+    ::usleep(1000);  // in which the threads go to sleep
+  }
+}
+
 TEST_F(Open, NeverTakesOneModelForAnother) {
   for (int i = 0; i < 20; ++i) {
     Runner add = opened(package("add.pt2"));
@@ -231,6 +245,10 @@ INSTANTIATE_TEST_SUITE_P(
              {"elf_executable.pt2 (model)", "not a shared object"}},
         Case{"no_elf.pt2", Errc::not_a_package, {"no_elf.pt2 (model)", "not an ELF"}},
         Case{"cut_image.pt2", Errc::damaged_package, {"cut_image.pt2 (model)", "cut off"}},
+        Case{"windows.pt2", Errc::wrong_machine, {"windows.pt2 (model)", "Windows (PE)"}},
+        Case{"newer_libc.pt2",
+             Errc::library_load_failed,
+             {"newer_libc.pt2 (model)", "it needs GLIBC_9.9"}},
         Case{"sources_only.pt2", Errc::unsupported, {"sources_only.pt2 (model)", "sources only"}},
         Case{"lacks_required.pt2",
              Errc::missing_export,

@@ -28,8 +28,8 @@ template <class Device> aoti::Result<void> check(const char* name, aoti::DeviceI
 }
 
 TEST(Preflight, PassesWhatCanRunHere) {
-  for (const char* name :
-       {"add.pt2", "no_metadata.pt2", "minimal.pt2", "unknown_isa.pt2", "weights.pt2"}) {
+  for (const char* name : {"add.pt2", "no_metadata.pt2", "minimal.pt2", "unknown_isa.pt2",
+                           "weights.pt2", "this_kernel.pt2"}) {
     EXPECT_TRUE(aoti_test::good(check<aoti::Cpu>(name))) << name;
   }
   EXPECT_TRUE(aoti_test::good(check<aoti::Cpu>("add.pt2", {0})));
@@ -54,6 +54,19 @@ TEST(Preflight, TellsWhyAModelCannotRunHere) {
       {"elf_big_endian.pt2", Errc::wrong_machine, {"64-bit little-endian"}},
       {"elf_executable.pt2", Errc::damaged_package, {"not a shared object"}},
       {"no_elf.pt2", Errc::not_a_package, {"not an ELF"}},
+      {"windows.pt2", Errc::wrong_machine, {"a library of Windows (PE) for aarch64", host}},
+      {"windows_pyd.pt2", Errc::wrong_machine, {"a library of Windows (PE) for aarch64"}},
+      {"macos.pt2", Errc::wrong_machine, {"a library of macOS (Mach-O) for arm64", host}},
+      {"macos_dylib.pt2", Errc::wrong_machine, {"a library of macOS (Mach-O) for arm64"}},
+      {"freebsd.pt2", Errc::wrong_machine, {"for FreeBSD; this system is Linux"}},
+      {"hurd.pt2", Errc::wrong_machine, {"for the Hurd; this system is Linux"}},
+      {"newer_kernel.pt2", Errc::wrong_machine, {"for Linux 99.1.0 or later"}},
+      {"newer_libc.pt2",
+       Errc::library_load_failed,
+       {"it needs GLIBC_9.9", "and this is glibc", "compile the model on a system no newer"}},
+      {"needs_other.pt2",
+       Errc::library_load_failed,
+       {"needs libother_fake.so, not found here", "LD_LIBRARY_PATH"}},
       {"cut_image.pt2", Errc::damaged_package, {"cut off"}},
       {"sources_only.pt2", Errc::unsupported, {"sources only"}},
       {"lacks_required.pt2",

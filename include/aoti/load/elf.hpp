@@ -59,11 +59,16 @@ struct ElfDefinedVersionName {
   std::uint32_t name, next;
 };
 
+/// How each begins; in two parts, since "\x7fE" would be one character.
+inline constexpr std::string_view elf_magic =
+    "\x7f"
+    "ELF";
 inline constexpr std::uint16_t elf_shared_object = 3;
 /// Kinds of segments.
 inline constexpr std::uint32_t elf_load = 1, elf_dynamic = 2, elf_note = 4, elf_headers = 6,
                                elf_thread_local = 7, elf_unwinding = 0x6474e550,
-                               elf_relro = 0x6474e552, elf_property = 0x6474e553;
+                               elf_stack = 0x6474e551, elf_relro = 0x6474e552,
+                               elf_property = 0x6474e553;
 /// What a segment's memory may be used for.
 inline constexpr std::uint32_t elf_executable = 1, elf_writable = 2, elf_readable = 4;
 /// Tags of the dynamic section.
@@ -71,14 +76,15 @@ inline constexpr std::int64_t elf_needed = 1, elf_plt_rela_size = 2, elf_plt_got
                               elf_strings = 5, elf_symbols = 6, elf_rela = 7, elf_rela_size = 8,
                               elf_rela_entry = 9, elf_strings_size = 10, elf_symbol_entry = 11,
                               elf_init = 12, elf_fini = 13, elf_soname = 14, elf_rpath = 15,
-                              elf_symbolic = 16, elf_rel = 17, elf_plt_kind = 20, elf_plt_rela = 23,
-                              elf_init_array = 25, elf_fini_array = 26, elf_init_array_size = 27,
+                              elf_symbolic = 16, elf_rel = 17, elf_plt_kind = 20,
+                              elf_text_relocations = 22, elf_plt_rela = 23, elf_init_array = 25,
+                              elf_fini_array = 26, elf_init_array_size = 27,
                               elf_fini_array_size = 28, elf_run_path = 29, elf_flags = 30,
                               elf_relr_size = 35, elf_relr = 36, elf_relr_entry = 37,
                               elf_gnu_hash = 0x6ffffef5, elf_version_symbols = 0x6ffffff0,
-                              elf_rela_count = 0x6ffffff9, elf_defined_versions = 0x6ffffffc,
-                              elf_needed_versions = 0x6ffffffe, elf_auxiliary = 0x7ffffffd,
-                              elf_filter = 0x7fffffff;
+                              elf_rela_count = 0x6ffffff9, elf_flags_1 = 0x6ffffffb,
+                              elf_defined_versions = 0x6ffffffc, elf_needed_versions = 0x6ffffffe,
+                              elf_auxiliary = 0x7ffffffd, elf_filter = 0x7fffffff;
 /// Bindings, kinds, sections and visibilities of symbols.
 inline constexpr unsigned char elf_global = 1, elf_weak = 2, elf_unique = 10, elf_function = 2,
                                elf_tls_symbol = 6, elf_indirect = 10, elf_hidden = 2;
@@ -114,10 +120,11 @@ inline constexpr std::uint16_t host_machine =
 struct ElfLayout {
   Bytes bytes;  ///< The file's.
   std::uint16_t machine = 0;
-  std::vector<ElfSegment> loads;   ///< The segments that are loaded.
-  std::vector<ElfSegment> others;  ///< Those that say what a part of them is.
-  ElfSegment dynamic{};            ///< The one of the dynamic section.
-  std::string_view strings;        ///< The names of symbols and libraries.
+  unsigned char abi = 0, abi_version = 0;  ///< Of the system that it is for.
+  std::vector<ElfSegment> loads;           ///< The segments that are loaded.
+  std::vector<ElfSegment> others;          ///< Those that say what a part of them is.
+  ElfSegment dynamic{};                    ///< The one of the dynamic section.
+  std::string_view strings;                ///< The names of symbols and libraries.
 
   /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
   Bytes at(std::uint64_t address) const noexcept {
@@ -160,6 +167,44 @@ struct ElfLayout {
     return end == rest.npos ? std::string_view{} : rest.substr(0, end);
   }
 
+  /// Calls `f(outer, inner)` for each link of a chain of chains, whose links only lead forward.
+  template <class Outer, class Inner, class F> static void visit_versions(Bytes all, F&& f) {
+    Outer outer{};
+    for (std::uint64_t at = 0; read(all, at, outer); at += outer.next) {
+      Inner inner{};
+      for (std::uint64_t in = at + outer.first; read(all, in, inner); in += inner.next) {
+        f(outer, inner);
+        if (inner.next == 0) break;
+      }
+      if (outer.next == 0) break;
+    }
+  }
+
+  /// Whether the image needs versions of a library's symbols. The system's loader ends the process
+  /// where it then finds the library nowhere.
+  bool needs_versions_of(std::string_view library) const {
+    bool found = false;
+    visit_needed_versions([&](std::string_view of, auto&&...) { found |= of == library; });
+    return found;
+  }
+
+  /// Where the system's loader looks for needed libraries first: folders with colons between them.
+  std::string_view search_path() const noexcept {
+    const std::uint64_t run_path = tag(elf_run_path);  // without which the older tag counts
+    const std::uint64_t path = run_path != 0 ? run_path : tag(elf_rpath);
+    return path != 0 ? text(path) : std::string_view{};
+  }
+
+  /// Calls `f(library, version, weak)` for each version that the image needs of another library.
+  template <class F> void visit_needed_versions(F&& f) const {
+    const std::uint64_t address = tag(elf_needed_versions);
+    if (address == 0) return;
+    visit_versions<ElfNeededVersion, ElfNeededVersionName>(
+        at(address), [&](const ElfNeededVersion& of, const ElfNeededVersionName& version) {
+          f(text(of.file), text(version.name), (version.flags & elf_weak) != 0);
+        });
+  }
+
   /// Calls `f(item, offset)` for what the dynamic section holds up to its end, which a zero marks;
   /// false where it is not marked.
   template <class F> bool visit(F&& f) const {
@@ -182,6 +227,8 @@ constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
       return "i386";
     case 21:
       return "ppc64le";
+    case 22:
+      return "s390x";
     case 40:
       return "arm";
     case detail::elf_x86_64:

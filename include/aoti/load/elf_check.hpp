@@ -25,6 +25,7 @@ template <class = void> class ElfCheck {
     if (!check.symbol_values()) return "has a symbol outside of its memory";
     if (!check.versions()) return "has a damaged table of versions";
     if (!check.start_and_end()) return "has functions for its start or end outside of its code";
+    if (check.changes_code()) return "was compiled without -fPIC: its code has relocations";
     std::uint64_t called = 0;
     if (!check.relocations(elf_rela, elf_rela_size, called) ||
         !check.relocations(elf_plt_rela, elf_plt_rela_size, called) ||
@@ -218,6 +219,16 @@ template <class = void> class ElfCheck {
       if (!good) return false;
     }
     return true;
+  }
+
+  bool changes_code() const noexcept {
+    bool changes = false;
+    elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
+      constexpr std::uint64_t text_relocations = 4;  // DF_TEXTREL
+      changes |= item.tag == elf_text_relocations ||
+                 (item.tag == elf_flags && (item.value & text_relocations) != 0);
+    });
+    return changes;
   }
 
   bool is_memory_or_its_end(std::uint64_t address) const noexcept {

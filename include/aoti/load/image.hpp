@@ -10,6 +10,7 @@
 #include "aoti/load/bytes.hpp"
 #include "aoti/load/elf.hpp"
 #include "aoti/load/elf_check.hpp"
+#include "aoti/load/foreign.hpp"
 #include "aoti/result.hpp"
 
 namespace aoti {
@@ -38,18 +39,17 @@ struct ImagePart {
 /// What an image states about itself. The names are views into the image's bytes.
 template <class = void> class BasicImage {
  public:
-  /// Whether the bytes begin as a shared object of this system does: ELF, or Mach-O on macOS.
+  /// Whether the bytes begin as a shared object does, of this system or another.
   static bool recognises(Bytes bytes) noexcept {
-    const std::string_view text = detail::as_text(bytes);
-    return text.starts_with(elf_magic) ||
-           (!detail::host_has_elf && text.starts_with("\xcf\xfa\xed\xfe"));
+    return detail::as_text(bytes).starts_with(detail::elf_magic) ||
+           !detail::foreign_image(bytes).kind.empty();
   }
 
   /// Reads headers and dynamic symbols. Every offset is checked, also those that only the system's
   /// loader follows, since the file may be damaged; code and data are not.
   /// @param origin what the image is called in errors
-  /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one),
-  ///         damaged_package
+  /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one, or one of a
+  ///         system that has no ELF), damaged_package
   /// @allocates the lists of names
   static Result<BasicImage> parse(Bytes bytes, const std::string& origin) {
     BasicImage image;
@@ -62,6 +62,8 @@ template <class = void> class BasicImage {
   std::uint16_t machine() const noexcept { return elf_.machine; }
   /// The libraries that the image asks for.
   const std::vector<std::string_view>& needed() const noexcept { return needed_; }
+  /// Where what lies in the file.
+  const detail::ElfLayout& layout() const noexcept { return elf_; }
   /// The symbols that others must provide, and those that it provides.
   const std::vector<ImageImport>& imports() const noexcept { return imports_; }
   const std::vector<std::string_view>& exports() const noexcept { return exports_; }
@@ -73,15 +75,20 @@ template <class = void> class BasicImage {
     return false;
   }
 
+  /// Whether the image asks for an executable stack: expressly, or by not saying that it needs
+  /// none.
+  bool wants_executable_stack() const noexcept { return executable_stack_; }
+
   /// The changes with which the image loads on its own terms: without the libraries for which
-  /// `drop(name)` holds, and with its STB_GNU_UNIQUE symbols, which the loader would share with
-  /// other images of the process and which keep an image from ever being unloaded, made ordinary.
-  /// Nor does it register destructors of thread-local objects, a model's last error, since a thread
-  /// that once called the model would keep it loaded as long as the thread lives: the call goes to
-  /// a function without effect that every model imports.
+  /// `drop(name)` holds, without a wish for an executable stack, which all threads of the process
+  /// would get, without a name under which the loader would give it to others, and with its
+  /// STB_GNU_UNIQUE symbols, which the loader would share with other images of the process and
+  /// which keep an image from ever being unloaded, made ordinary. Nor does it register destructors
+  /// of thread-local objects, a model's last error, since a thread that once called the model would
+  /// keep it loaded as long as the thread lives: the call goes to a function without effect that
+  /// every model imports.
   template <class Drop> std::vector<ImageEdit> edits(Drop&& drop) const {
-    constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
-    std::vector<ImageEdit> edits;
+    std::vector<ImageEdit> edits = edits_;
     for (std::size_t i = 0; i < needed_.size(); ++i) {
       if (drop(needed_[i])) edits.push_back({needed_at_[i], ignored_tag, sizeof ignored_tag});
     }
@@ -154,10 +161,7 @@ template <class = void> class BasicImage {
   }
 
  private:
-  // In two parts, since "\x7fE" would be one character.
-  static constexpr std::string_view elf_magic =
-      "\x7f"
-      "ELF";
+  static constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
 
   /// The symbols around the embedded weights: index, place in the file, address.
   struct Weights {
@@ -186,16 +190,30 @@ template <class = void> class BasicImage {
 
   Result<void> parse(const std::string& origin) {
     detail::ElfHeader header{};
-    if (!detail::as_text(bytes_).starts_with(elf_magic)) {
+    if (!detail::as_text(bytes_).starts_with(detail::elf_magic)) {
+      if (const auto [kind, machine] = detail::foreign_image(bytes_); !kind.empty()) {
+        return Error{
+            Errc::wrong_machine, origin,
+            detail::concat({"the image is ", kind, " for ", machine,
+                            "; this system has ELF shared objects for ",
+                            machine_name(detail::host_machine), ": compile the model for it"})};
+      }
       return Error{Errc::not_a_package, origin, "the image is not an ELF shared object"};
     }
     if (!detail::read(bytes_, 0, header)) return damaged(origin, "is cut off");
     if (header.bits != 2 || header.order != 1) {
+      const auto machine = header.order == 2 ? __builtin_bswap16(header.machine) : header.machine;
       return Error{Errc::wrong_machine, origin,
-                   "the image is not for a 64-bit little-endian processor"};
+                   detail::concat({"the image is for ", machine_name(machine),
+                                   ", not for a 64-bit little-endian processor"})};
     }
     elf_.bytes = bytes_;
     elf_.machine = header.machine;
+    elf_.abi = header.abi;
+    elf_.abi_version = header.padding[0];
+    if (header.version != 1 || header.file_version != 1) {
+      return damaged(origin, "is of an unknown version of ELF");
+    }
     if (header.type != detail::elf_shared_object) {
       return damaged(origin, "is an ELF file but not a shared object");
     }
@@ -203,12 +221,20 @@ template <class = void> class BasicImage {
       return damaged(origin, "has program headers of another size");
     }
     detail::ElfSegment& dynamic = elf_.dynamic;
+    bool tells_of_stack = false;
+    std::uint64_t spare = 0;  // a header that loading can do without
     for (std::uint64_t i = 0; i < header.segment_count; ++i) {
       detail::ElfSegment segment{};
-      if (!detail::read(bytes_, header.segments + i * sizeof segment, segment)) {
-        return damaged(origin, "lacks its program headers");
-      }
+      const std::uint64_t at = header.segments + i * sizeof segment;
+      if (!detail::read(bytes_, at, segment)) return damaged(origin, "lacks its program headers");
       if (segment.type == detail::elf_dynamic) dynamic = segment;
+      if (segment.type == detail::elf_stack) {
+        tells_of_stack = true;
+        if ((segment.flags & detail::elf_executable) != 0) forbid_executable_stack(at);
+      }
+      if (segment.type == detail::elf_note || (segment.type == detail::elf_relro && spare == 0)) {
+        spare = at;
+      }
       if (segment.type != detail::elf_load) {
         elf_.others.push_back(segment);
         continue;
@@ -227,7 +253,18 @@ template <class = void> class BasicImage {
     if (dynamic.type == 0 || !detail::within(dynamic.offset, dynamic.file_size, bytes_.size())) {
       return damaged(origin, "has no dynamic section");
     }
+    if (!tells_of_stack) {
+      if (spare == 0) return damaged(origin, "does not tell what stack it needs");
+      forbid_executable_stack(spare);
+    }
     return parse_dynamic(origin);
+  }
+
+  /// Makes a program header the one that tells of the stack.
+  void forbid_executable_stack(std::uint64_t header) {
+    executable_stack_ = true;
+    constexpr std::uint64_t flags = detail::elf_readable | detail::elf_writable;
+    edits_.push_back({header, detail::elf_stack | flags << 32, 8});
   }
 
   void reach(std::uint64_t end) noexcept {
@@ -245,6 +282,11 @@ template <class = void> class BasicImage {
         needed_.push_back(elf_.text(item.value));
         needed_at_.push_back(at);
       }
+      constexpr std::uint64_t no_open = 0x40;  // DF_1_NOOPEN
+      if (item.tag == detail::elf_flags_1 && (item.value & no_open) != 0) {
+        edits_.push_back({at + offsetof(detail::ElfDynamic, value), item.value & ~no_open, 8});
+      }
+      if (item.tag == detail::elf_soname) edits_.push_back({at, ignored_tag, sizeof ignored_tag});
       symbolic |= item.tag == detail::elf_symbolic ||
                   (item.tag == detail::elf_flags && (item.value & 2) != 0);  // DF_SYMBOLIC
     });
@@ -360,6 +402,8 @@ template <class = void> class BasicImage {
   std::vector<std::uint64_t> needed_at_;
   std::vector<ImageImport> imports_;
   std::vector<std::string_view> exports_;
+  std::vector<ImageEdit> edits_;  // those that are always made
+  bool executable_stack_ = false;
   std::vector<Unique> unique_;
   std::vector<std::uint64_t> thread_exits_;  // where relocations name __cxa_thread_atexit
   std::uint32_t harmless_ = 0;               // the symbol that they name instead

@@ -244,6 +244,13 @@ template <class T = void> class BasicPackage {
       image = file;
       model.image = entry.data;
     }
+    for (const Entry& file : model.files) {  // images of other systems, which are refused by name
+      for (const std::string_view ending : {".pyd", ".dll", ".dylib"}) {
+        if (!image.empty() || !file.name.ends_with(ending)) continue;
+        image = file.name;
+        model.image = file.data;
+      }
+    }
     // The other files are named after the image, or, in a package of sources, after the wrapper.
     const std::string_view stem = image.substr(0, image.rfind('.'));
     Bytes metadata;

@@ -183,10 +183,11 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
   const auto open = [](const py::bytes& source, bool in_memory, std::string model,
                        const std::string& device_key, int device, int threads,
-                       std::size_t instances, std::vector<std::string> libraries) {
+                       std::size_t instances, std::vector<std::string> libraries, int backing) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
                        .weights = PackagedWeights::optional,
+                       .backing = static_cast<Backing>(backing),
                        .operator_libraries = std::move(libraries)};
     choice.device = detail::device_of(device);
     const std::string_view text = source;
@@ -221,7 +222,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
                         [](PyHeapTypeObject* type) { type->ht_type.tp_call = detail::call_model; }))
       .def(py::init(open), py::arg("source"), py::arg("in_memory"), py::arg("model"),
            py::arg("device_key"), py::arg("device"), py::arg("threads"), py::arg("instances"),
-           py::arg("operator_libraries"))
+           py::arg("operator_libraries"), py::arg("backing"))
       .def("_call_flat", &Model::call_flat)
       .def("_update", update)
       .def(

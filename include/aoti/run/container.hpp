@@ -35,8 +35,8 @@ template <class T = void> class BasicContainer {
                                        const std::string& device, const OpenOptions& options,
                                        Import* import = nullptr) {
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
-    const auto drop = [import](std::string_view needed) {
-      return (needed.starts_with("libtorch") || needed.starts_with("libc10")) &&
+    const auto drop = [&](std::string_view needed) {
+      return detail::can_be_dropped(image.layout(), needed) &&
              (import != nullptr || !is_loaded(std::string{needed}.c_str()));
     };
     // A model copies embedded weights when it is created. As long as the package stays mapped, it

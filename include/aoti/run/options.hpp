@@ -51,7 +51,7 @@ struct OpenOptions {
   /// or later for GPUs, with Access::shared). Streams must live as long as the runner.
   bool stream_affinity = false;
   PackagedWeights weights = PackagedWeights::required;
-  Backing backing = default_backing;
+  Backing backing = default_backing;  ///< Where the copy of the image lies that is loaded.
   /// Shared objects that define operators or classes which the model uses (TORCH_LIBRARY). They are
   /// loaded before it, for good. Two that define the same ones end the process, as torch has it.
   std::vector<std::string> operator_libraries = {};

@@ -1,10 +1,6 @@
 // What can be known to go wrong before a model's image is loaded.
 #pragma once
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +8,7 @@
 #include "aoti/abi/exports.hpp"
 #include "aoti/abi/imports.hpp"
 #include "aoti/device/device.hpp"
+#include "aoti/load/demands.hpp"
 #include "aoti/load/image.hpp"
 #include "aoti/load/package.hpp"
 #include "aoti/runtime/runtime.hpp"
@@ -19,26 +16,6 @@
 namespace aoti {
 
 namespace detail {
-
-/// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
-/// known here is taken to be there.
-template <class = void> bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  if (name == "AVX2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (name == "AVX512") {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-  }
-  if (name == "AVX512_VNNI") return __builtin_cpu_supports("avx512vnni");
-  if (name == "AMX_TILE") {
-    constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, int8 = 1u << 25;  // of leaf 7's EDX
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-           (d & (bf16 | tile | int8)) == (bf16 | tile | int8);
-  }
-#endif
-  return true;
-}
 
 /// What torch calls this machine and system in a package's metadata.
 inline constexpr std::string_view host_platform =
@@ -89,9 +66,9 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
   return success();
 }
 
-/// Checks an image: its processor, the functions that every model exports, and the functions that
-/// it imports from the runtime. Missing ones are all listed.
-/// @errors wrong_machine, missing_export, missing_import
+/// Checks an image: its processor and system, the functions that every model exports, the libraries
+/// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
+/// @errors wrong_machine, missing_export, library_load_failed, missing_import
 template <class Runtime> Result<void> check_image(const Image& image, const PackagedModel& model) {
   if (detail::host_machine != 0 && image.machine() != detail::host_machine) {
     return detail::wrong_machine(model, machine_name(image.machine()),
@@ -107,6 +84,7 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
     return Error{Errc::missing_export, model.origin,
                  detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
+  if (auto done = detail::Demands::check(image, model.origin); !done) return done;
   std::vector<std::string> unprovided;
   for (const ImageImport& import : image.imports()) {
     if (import.weak || !abi::is_runtime_symbol(import.name)) continue;
@@ -130,7 +108,7 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
 /// Whether this process can run a model on a device with a runtime, as far as can be told without
 /// loading it.
 /// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, missing_export,
-///         missing_import, unsupported (sources only)
+///         library_load_failed (needed libraries), missing_import, unsupported (sources only)
 template <DevicePolicy Device, TensorRuntime Runtime>
 Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current()) {
   if (auto done = check_metadata<Device>(model); !done) return std::move(done).error();
