@@ -1,8 +1,5 @@
 # Defines aoti::onednn, which is aoti::aoti with oneDNN, where oneDNN 2.6 or later is found. oneDNN's own CMake files are
 # not used, since Debian's ask for OpenCL.
-#
-# Compiled models call functions of Sleef, such as Sleef_expf16_u10, which libtorch has inside: without it they come from
-# Sleef's own library, which aoti::onednn links where it is found.
 set(aoti_onednn_FOUND FALSE)
 if(NOT TARGET aoti::onednn)
   find_path(AOTI_ONEDNN_INCLUDE_DIR oneapi/dnnl/dnnl_version.h)
@@ -24,16 +21,6 @@ if(NOT TARGET aoti::onednn)
       target_include_directories(aoti::onednn INTERFACE "${onednn_include}")
       set_target_properties(aoti::onednn PROPERTIES IMPORTED_NO_SYSTEM ON)
       message(STATUS "aoti: oneDNN ${onednn_version}")
-      find_library(AOTI_SLEEF_LIBRARY sleef)
-      mark_as_advanced(AOTI_SLEEF_LIBRARY)
-      if(AOTI_SLEEF_LIBRARY)
-        # Nothing in a program names it.
-        target_link_libraries(aoti::onednn INTERFACE -Wl,--push-state,--no-as-needed "${AOTI_SLEEF_LIBRARY}"
-                                                     -Wl,--pop-state)
-      else()
-        message(STATUS "aoti: Sleef was not found; without it or libtorch, models that compute exp, sin or the like do "
-                       "not load. Debian and Ubuntu have it as libsleef-dev.")
-      endif()
     endif()
   endif()
 endif()

@@ -39,13 +39,18 @@ at::Tensor laid(Lie lie, const at::Tensor& tensor) {
   return {};
 }
 
+at::Tensor numbers(const Sizes& sizes, at::ScalarType dtype) {
+  if (c10::isIntegralType(dtype, false)) return at::randint(0, 100, sizes).to(dtype);
+  return at::rand(sizes).sub_(0.5).to(dtype);
+}
+
 void expect_alike(const Case& c, at::ScalarType dtype, Lie input_lies, Lie weight_lies,
                   bool biased) {
   using Convolution = imported::cpu_convolution;
-  Twin input = twin(laid(input_lies, at::rand(c.input).sub_(0.5).to(dtype)));
-  Twin weight = twin(laid(weight_lies, at::rand(c.weight).sub_(0.5).to(dtype)));
+  Twin input = twin(laid(input_lies, numbers(c.input, dtype)));
+  Twin weight = twin(laid(weight_lies, numbers(c.weight, dtype)));
   const std::int64_t results = c.transposed ? c.weight[1] * c.groups : c.weight[0];
-  Twin bias = twin(at::rand({results}).to(dtype));
+  Twin bias = twin(numbers({results}, dtype));
   const auto call = [&](auto* function, AtenTensorHandle x, AtenTensorHandle w, AtenTensorHandle b,
                         AtenTensorHandle* out) {
     const auto size = [](const Sizes& list) { return static_cast<std::int64_t>(list.size()); };
@@ -141,17 +146,27 @@ TEST_F(Convolutions, OfNothing) {
 }
 
 TEST_F(Convolutions, OfOtherTypes) {
-  for (const at::ScalarType dtype : {at::kDouble, at::kHalf}) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kHalf, at::kLong}) {
     for (const Lie lie : all_lies) {
       expect_alike({{2, 4, 9}, {6, 2, 3}, {1}, {2}, {2}, false, {0}, 2}, dtype, lie, lie, true);
       expect_alike({{2, 4, 9, 8}, {6, 2, 3, 3}, {2}, {1}, {1}, false, {0}, 2}, dtype, lie, lie,
                    false);
       // Torch rounds each sum to half here.
-      if (dtype == at::kDouble) {
+      if (dtype != at::kHalf) {
         expect_alike({{2, 4, 5, 4}, {4, 3, 3, 3}, {2}, {1}, {1}, true, {1}}, dtype, lie, Lie::dense,
                      true);
       }
       expect_alike({{1, 2, 4, 5, 6}, {3, 2, 2, 3, 2}, {1}, {0}, {1}}, dtype, lie, Lie::dense, true);
+    }
+  }
+}
+
+// Of these torch does some.
+TEST_F(Convolutions, OfNarrowIntegers) {
+  for (const at::ScalarType dtype : {at::kInt, at::kShort, at::kChar, at::kByte}) {
+    for (const Lie lie : all_lies) {
+      expect_alike({{2, 4, 9, 8}, {6, 2, 3, 3}, {2}, {1}, {1}, false, {0}, 2}, dtype, lie, lie,
+                   true);
     }
   }
 }
@@ -172,8 +187,9 @@ TEST_F(Convolutions, RefuseWhatDoesNotFit) {
             name + "the result has a negative size");
   EXPECT_EQ(refusal(at::rand({1, 3, 5, 5}), at::rand({4, 2, 3, 3}), 1),
             name + "the sizes do not match");
-  EXPECT_EQ(refusal(at::ones({1, 3, 5, 5}, at::kLong), at::ones({4, 3, 3, 3}, at::kLong), 1),
-            name + "not for this dtype on oneDNN");
+  // Nor by torch.
+  EXPECT_EQ(refusal(at::ones({1, 3, 5, 5}, at::kBool), at::ones({4, 3, 3, 3}, at::kBool), 1),
+            name + "not for this dtype");
 }
 
 }  // namespace

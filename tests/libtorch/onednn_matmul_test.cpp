@@ -191,6 +191,24 @@ TEST(Product, OfIntegersIsAdded) {
   }
 }
 
+TEST(Product, OfComplexNumbersIsAdded) {
+  for (const at::ScalarType dtype : {at::kComplexFloat, at::kComplexDouble}) {
+    Twin a = twin(at::randn({3, 4, 8}, dtype)), b = twin(at::randn({3, 5, 8}, dtype).mT());
+    Twin self = twin(at::randn({5}, dtype)), out = twin(at::empty({3, 4, 5}, dtype));
+    ASSERT_EQ(native_function<imported::cpu_baddbmm_out>()(out.of_native(), self.of_native(),
+                                                           a.of_native(), b.of_native(), 3, -2),
+              0);
+    EXPECT_TRUE(
+        at::allclose(out.torch, at::baddbmm(self.torch, a.torch, b.torch, 3, -2), 1e-5, 1e-5));
+    Twin left = twin(at::rand({3, 0}, dtype)), right = twin(at::rand({0, 5}, dtype)),
+         sum = twin(at::rand({3, 5}, dtype));
+    ASSERT_EQ(native_function<imported::cpu_addmm_out>()(sum.of_native(), self.of_native(),
+                                                         left.of_native(), right.of_native(), 2, 1),
+              0);
+    EXPECT_TRUE(at::allclose(sum.torch, (self.torch * 2).expand({3, 5})));
+  }
+}
+
 TEST(Product, OfTwoPairsIsAdded) {
   Twin a = twin(at::rand({4, 8})), b = twin(at::rand({8, 5})), c = twin(at::rand({4, 6}));
   Twin d = twin(at::rand({6, 5})), out = twin(at::rand({4, 5}));

@@ -1,4 +1,7 @@
 // Plain operators, compared with torch's.
+#include <limits>
+#include <tuple>
+
 #include "libtorch/onednn.hpp"
 
 namespace aoti_test {
@@ -30,6 +33,68 @@ TEST(Plain, Cumsum) {
         EXPECT_TRUE(assert_close(torch_of(found), expected, 2));
       }
     }
+  }
+}
+
+TEST(Plain, CumsumOfComplexNumbers) {
+  at::manual_seed(0);
+  for (const at::ScalarType dtype : {at::kComplexFloat, at::kComplexDouble}) {
+    Twin x = twin(at::randn({3, 50, 2}, dtype).transpose(0, 1)), reals = twin(at::randn({3, 50}));
+    auto given = static_cast<std::int32_t>(dtype);
+    for (const auto& [tensor, wish] :
+         {std::pair{&x, static_cast<std::int32_t*>(nullptr)}, std::pair{&reals, &given}}) {
+      AtenTensorHandle wanted = nullptr, got = nullptr;
+      ASSERT_EQ(function_of<imported::cpu_cumsum>(true)(tensor->of_torch(), 1, wish, &wanted), 0);
+      ASSERT_EQ(function_of<imported::cpu_cumsum>(false)(tensor->of_native(), 1, wish, &got), 0);
+      const at::Tensor expected = taken_torch(wanted);
+      const aoti::Tensor found = taken_native(got);
+      EXPECT_TRUE(same_layout(found, expected));
+      ASSERT_EQ(static_cast<at::ScalarType>(found.dtype()), dtype);
+      EXPECT_TRUE(at::allclose(torch_of(found), expected, 1e-6, 1e-5));
+    }
+  }
+}
+
+TEST(Plain, RandomNumbersAreTorchs) {
+  const std::int64_t least = std::numeric_limits<std::int64_t>::min(),
+                     most = std::numeric_limits<std::int64_t>::max();
+  const auto fill = [](bool torch, Twin& tensor, std::int64_t low, std::int64_t high) {
+    return function_of<imported::cpu_randint_low_out>(torch)(
+        torch ? tensor.of_torch() : tensor.of_native(), low, high, tensor.torch.sizes().data(),
+        tensor.torch.dim());
+  };
+  for (const std::uint64_t seed :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 40 | 7}) {
+    at::manual_seed(seed);
+    aoti::Native::manual_seed(seed);
+    // More than the twister makes at once.
+    for (const auto& [sizes, dtype, low, high] :
+         {std::tuple{std::vector<std::int64_t>{1}, at::kLong, least, most},
+          std::tuple{std::vector<std::int64_t>{700}, at::kLong, least, most},
+          std::tuple{std::vector<std::int64_t>{3, 5}, at::kLong, std::int64_t{-7}, std::int64_t{9}},
+          std::tuple{std::vector<std::int64_t>{9}, at::kLong, std::int64_t{0},
+                     std::int64_t{1} << 28},
+          std::tuple{std::vector<std::int64_t>{9}, at::kInt, std::int64_t{0},
+                     (std::int64_t{1} << 28) - 1},
+          std::tuple{std::vector<std::int64_t>{0}, at::kLong, least, most},
+          std::tuple{std::vector<std::int64_t>{4, 4}, at::kFloat, std::int64_t{-3},
+                     std::int64_t{1000}},
+          std::tuple{std::vector<std::int64_t>{40}, at::kBool, std::int64_t{0}, std::int64_t{2}},
+          std::tuple{std::vector<std::int64_t>{}, at::kByte, std::int64_t{0}, std::int64_t{256}}}) {
+      Twin of_torch = twin(at::zeros(sizes, dtype)), own = twin(at::zeros(sizes, dtype));
+      if (of_torch.torch.dim() == 2) {  // in the order in which they lie in memory
+        of_torch = twin(of_torch.torch.t().contiguous().t());
+        own = twin(own.torch.t().contiguous().t());
+      }
+      ASSERT_EQ(fill(true, of_torch, low, high), 0);
+      ASSERT_EQ(fill(false, own, low, high), 0) << aoti::Native::last_error();
+      EXPECT_TRUE(at::equal(own.torch, of_torch.torch)) << of_torch.torch << own.torch;
+    }
+  }
+  Twin bytes = twin(at::zeros({2}, at::kByte));
+  for (const auto& [low, high] : {std::pair{0, 257}, std::pair{-1, 3}, std::pair{3, 3}}) {
+    EXPECT_NE(fill(false, bytes, low, high), 0);
+    EXPECT_THAT(aoti::Native::last_error(), testing::HasSubstr("randint_low_out"));
   }
 }
 

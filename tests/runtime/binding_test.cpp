@@ -97,6 +97,22 @@ TEST(Binding, NamesAllThatIsMissing) {
                {"does not provide aoti_torch_no_such_function"});
 }
 
+// This program does not link Sleef: its library is loaded when a model needs it.
+TEST(Binding, TakesVectorFunctionsFromSleef) {
+  const auto open = aoti::Runner<aoti::Cpu, Native>::open(fake("sleef"));
+  if (!aoti::is_loaded("libsleef.so.3")) {
+    expect_error(open, Errc::missing_import, {"Sleef_expf_u10", "libsleef.so.3", "libsleef3"});
+    GTEST_SKIP() << "this machine has no Sleef";
+  }
+  ASSERT_TRUE(good(open));
+  const Tensor x = Case::make<float>({1}, {3});
+  const auto result = open.value().run<1>(x, x);
+  ASSERT_TRUE(good(result));
+  EXPECT_EQ(Case::elements<float>(result.value()[0]), std::vector<float>{1});
+  expect_error(aoti::Runner<aoti::Cpu, Native>::open(fake("lacks_sleef")), Errc::missing_import,
+               {"Sleef_nothing", "libsleef.so.3", "libsleef3"});
+}
+
 TEST(Binding, KnowsTorchsFunctionsInCpp) {
   using aoti::abi::is_runtime_symbol;
   EXPECT_TRUE(is_runtime_symbol("_ZN3c106detail14torchCheckFailEPKcS2_jS2_"));

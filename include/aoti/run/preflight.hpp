@@ -1,6 +1,7 @@
 // What can be known to go wrong before a model's image is loaded.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -97,10 +98,15 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
     unprovided.push_back(std::move(name));
   }
   if (!unprovided.empty()) {
+    const auto is_sleef = [](const std::string& name) { return name.starts_with("Sleef_"); };
+    const bool sleef = std::any_of(unprovided.begin(), unprovided.end(), is_sleef);
     return Error{
         Errc::missing_import, model.origin,
         detail::concat({detail::binds_imports<Runtime> ? "the tensor runtime" : "this process",
-                        " does not provide ", detail::join(unprovided)})};
+                        " does not provide ", detail::join(unprovided),
+                        sleef ? "; functions named Sleef_… are those of libsleef.so.3, which was "
+                                "not found or lacks them (Debian and Ubuntu: libsleef3)"
+                              : ""})};
   }
   return success();
 }

@@ -13,6 +13,7 @@
 
 #include "aoti/abi/imports.hpp"
 #include "aoti/runtime/native_functions.hpp"
+#include "aoti/runtime/random.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 namespace aoti {
@@ -173,6 +174,19 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
   return of_objects && !SystemObjects::known() ? nullptr : found;
 }
 
+/// A vector function of Sleef, which libtorch carries and compiled kernels may call: of the
+/// program, or of Sleef's own library, which is loaded the first time. Null where neither has it.
+template <class = void> void* sleef_import(const char* symbol) noexcept {
+  if (void* const found = ::dlsym(RTLD_DEFAULT, symbol)) return found;
+#if defined(__APPLE__)
+  constexpr const char* name = "libsleef.3.dylib";
+#else
+  constexpr const char* name = "libsleef.so.3";
+#endif
+  static void* const sleef = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+  return sleef != nullptr ? ::dlsym(sleef, symbol) : nullptr;
+}
+
 }  // namespace detail
 
 /// Whoever provides functions that models import: `import(symbol)` is the function's address, or
@@ -264,10 +278,16 @@ template <ImportProvider... Providers> struct NativeWith {
     void* found = nullptr;
     static_cast<void>((((found = Providers::import(name)) != nullptr) || ...));
     if (found == nullptr) found = detail::native_import(name);
-    // Vector functions of libsleef, which libtorch carries and compiled kernels may call.
-    if (found == nullptr && name.starts_with("Sleef_")) found = ::dlsym(RTLD_DEFAULT, symbol);
+    if (found == nullptr && name.starts_with("Sleef_")) found = detail::sleef_import(symbol);
     return found;
   }
+
+  /// Seeds the random numbers of all models on this runtime, as torch.manual_seed does: what
+  /// follows repeats, and equals what torch gives for that seed. Without it they differ with each
+  /// process. Any thread may call it; models that run at the same time on other threads get numbers
+  /// of the old or of the new seed. A library with hidden symbols, such as a plugin, has a seed of
+  /// its own.
+  static void manual_seed(std::uint64_t seed) noexcept { detail::random_numbers.seed(seed); }
 
   /// Gives memory that is kept for later runs back to the system: that of the calling thread, and
   /// that of threads which have ended. A thread keeps what it had at most, for each class of sizes.

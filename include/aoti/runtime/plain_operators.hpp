@@ -20,6 +20,7 @@ struct PlainOperators {
     using namespace abi::imported;
     static const detail::NativeEntry entries[] = {
         detail::entry<cpu_cumsum>(&PlainOperators::cumsum),
+        detail::entry<cpu_randint_low_out>(&RandomOperators::randint_low_out),
         detail::entry<abi::imported::index_put_out>(&PlainOperators::index_put_out),
     };
     return detail::find(entries, symbol);
@@ -40,7 +41,10 @@ struct PlainOperators {
     const DType wanted = dtype != nullptr       ? static_cast<DType>(*dtype)
                          : is_whole(from.dtype) ? DType::int64
                                                 : from.dtype;
-    if (!detail::is_real(wanted) || !detail::is_real(from.dtype)) {
+    const auto computes = [](DType type) {
+      return detail::is_real(type) || type == DType::complex64 || type == DType::complex128;
+    };
+    if (!computes(wanted) || !computes(from.dtype)) {
       return NativeFunctions::fail(name, "not for this dtype");
     }
     const char* reason = nullptr;
@@ -55,6 +59,12 @@ struct PlainOperators {
         add_up<float, double>(*to, dimension);
       } else if (wanted == DType::float64) {
         add_up<double, double>(*to, dimension);
+      } else if (wanted == DType::complex64) {
+        add_up<float, double>(*to, dimension);
+        add_up<float, double>(*to, dimension, sizeof(float));
+      } else if (wanted == DType::complex128) {
+        add_up<double, double>(*to, dimension);
+        add_up<double, double>(*to, dimension, sizeof(double));
       } else if (wanted == DType::int64) {
         add_up<std::int64_t, std::uint64_t>(*to, dimension);
       } else if (wanted == DType::int32) {
@@ -107,6 +117,8 @@ struct PlainOperators {
       case DType::float64:
       case DType::float16:
       case DType::bfloat16:
+      case DType::complex64:
+      case DType::complex128:
         return false;
       default:
         return true;
@@ -128,9 +140,11 @@ struct PlainOperators {
       for (std::int64_t i = 0; i < count; ++i, element += step) each(element, sum);
     });
   }
-  template <class T, class Sum> static void add_up(Body& tensor, std::int64_t dimension) noexcept {
-    for_sums<Sum>(tensor, dimension, [](std::byte* at, Sum& sum) {
-      T& element = *reinterpret_cast<T*>(at);
+  /// @param part where the number lies in an element
+  template <class T, class Sum>
+  static void add_up(Body& tensor, std::int64_t dimension, std::size_t part = 0) noexcept {
+    for_sums<Sum>(tensor, dimension, [part](std::byte* at, Sum& sum) {
+      T& element = *reinterpret_cast<T*>(at + part);
       sum += static_cast<Sum>(element);
       element = static_cast<T>(sum);
     });

@@ -134,7 +134,7 @@ struct Window {
     }();
     if (dtype == DType::float16) return has_avx512_fp16;
 #endif
-    return dtype != DType::float64 && computed_as(dtype) == dtype;
+    return type_of(dtype) != dnnl_data_type_undef && computed_as(dtype) == dtype;
   }
 
   /// Whether torch's result is channels-last. Found by comparing: in three dimensions it is so
@@ -151,10 +151,10 @@ struct Window {
   }
 };
 
-/// Of float64, without oneDNN.
-inline void convolve_plainly(const Window& window, const TensorBody& input,
-                             const TensorBody& weight, const double* bias, const Added& added,
-                             TensorBody& result) noexcept {
+/// Without oneDNN. Integers are unsigned, as their sums may overflow.
+template <class T>
+void convolve_plainly(const Window& window, const TensorBody& input, const TensorBody& weight,
+                      const void* bias, const Added& added, TensorBody& result) noexcept {
   const Shape &from = window.from, &by = window.by, &to = window.to;
   const bool transposed = window.transposed;
   const auto spatial = static_cast<std::uint32_t>(to.rank - 2);
@@ -163,14 +163,14 @@ inline void convolve_plainly(const Window& window, const TensorBody& input,
                      out_step = by.strides[transposed ? 1 : 0];
   for_each_index(to.sizes, spatial + 2, [&](const std::int64_t* at) {
     const std::int64_t group = at[1] / outs;
-    const double* const first = reinterpret_cast<const double*>(input.data) +
-                                at[0] * from.strides[0] + group * ins * from.strides[1];
-    const double* const first_factor = reinterpret_cast<const double*>(weight.data) +
-                                       group * (transposed ? ins * in_step : outs * out_step) +
-                                       at[1] % outs * out_step;
-    double sum = bias != nullptr ? bias[at[1]] : 0;
+    const T* const first = reinterpret_cast<const T*>(input.data) + at[0] * from.strides[0] +
+                           group * ins * from.strides[1];
+    const T* const first_factor = reinterpret_cast<const T*>(weight.data) +
+                                  group * (transposed ? ins * in_step : outs * out_step) +
+                                  at[1] % outs * out_step;
+    decltype(T{} * 1u) sum = bias != nullptr ? static_cast<const T*>(bias)[at[1]] : T{0};
     for_each_index(by.sizes + 2, spatial, [&](const std::int64_t* k) {
-      const double *x = first, *factor = first_factor;
+      const T *x = first, *factor = first_factor;
       for (std::uint32_t d = 0; d < spatial; ++d) {
         const std::int64_t stride = window.stride[d], reach = k[d] * (window.dilation[d] + 1);
         std::int64_t place = transposed ? at[d + 2] + window.padding[d] - reach
@@ -181,11 +181,15 @@ inline void convolve_plainly(const Window& window, const TensorBody& input,
         x += place * from.strides[d + 2];
         factor += k[d] * by.strides[d + 2];
       }
-      for (std::int64_t c = 0; c < ins; ++c) sum += x[c * from.strides[1]] * factor[c * in_step];
+      for (std::int64_t c = 0; c < ins; ++c) {
+        sum += decltype(sum){x[c * from.strides[1]]} * factor[c * in_step];
+      }
     });
-    double& element =
-        reinterpret_cast<double*>(result.data)[offset_of(at, to.strides, spatial + 2)];
-    element = sum + (added.tensor != nullptr ? double{added.scale} * element : 0);
+    T& element = reinterpret_cast<T*>(result.data)[offset_of(at, to.strides, spatial + 2)];
+    if (added.tensor != nullptr) {
+      sum += aoti::detail::to<decltype(sum)>(number_of(added.scale)) * element;
+    }
+    element = static_cast<T>(sum);
   });
 }
 
@@ -332,14 +336,33 @@ struct Convolution {
     return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out);
   }
 
+  /// What convolves a type that torch convolves and oneDNN does not; null for others.
+  static auto plain_for(DType dtype) noexcept -> decltype(&convolve_plainly<double>) {
+    switch (dtype) {
+      case DType::float64:
+        return convolve_plainly<double>;
+      case DType::int64:
+        return convolve_plainly<std::uint64_t>;
+      case DType::int32:
+        return convolve_plainly<std::uint32_t>;
+      case DType::int16:
+        return convolve_plainly<std::uint16_t>;
+      case DType::int8:
+      case DType::uint8:
+        return convolve_plainly<std::uint8_t>;
+      default:
+        return nullptr;
+    }
+  }
+
   static const char* refused(const Body& input, const Body& weight, const Body* bias,
                              const Filter& filter) noexcept {
     if (input.rank < 3 || input.rank > 5 || weight.rank != input.rank ||
         !filter.fits(input.rank - 2)) {
       return "only for batches of one to three spatial dimensions, and filters of as many";
     }
-    if (input.dtype != DType::float64 && type_of(input.dtype) == dnnl_data_type_undef) {
-      return "not for this dtype on oneDNN";
+    if (plain_for(input.dtype) == nullptr && type_of(input.dtype) == dnnl_data_type_undef) {
+      return "not for this dtype";
     }
     if (weight.dtype != input.dtype || (bias != nullptr && bias->dtype != input.dtype)) {
       return "the dtypes differ";
@@ -386,11 +409,11 @@ struct Convolution {
       return made;
     };
     const void* extra = biased ? bias->data : nullptr;
-    if (dtype == DType::float64) {
+    if (auto* const plainly = plain_for(dtype)) {
       if (fused.algorithm != dnnl_alg_kind_undef) {
-        return NativeFunctions::fail(function, "fused functions are not for float64");
+        return NativeFunctions::fail(function, "fused functions are not for this dtype");
       }
-      convolve_plainly(window(), *input, *weight, static_cast<const double*>(extra), added, result);
+      plainly(window(), *input, *weight, extra, added, result);
       return 0;
     }
     Signature signature{'c'};

@@ -4,9 +4,11 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "aoti/runtime/onednn/fused.hpp"
@@ -66,15 +68,22 @@ inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, 
 template <class T>
 void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double beta,
                    double alpha) noexcept {
-  using Wide = decltype(T{} * 1u);
+  using Wide = decltype(T{} * T{1});
   const auto at = [](const Matrix& m, std::int64_t row, std::int64_t column) -> T& {
     return reinterpret_cast<T*>(m.data)[row * m.row_step + column * m.column_step];
   };
-  const Wide by = to<Wide>(number_of(alpha)), kept = to<Wide>(number_of(beta));
+  const auto number = [](double value) -> Wide {
+    if constexpr (std::is_arithmetic_v<Wide>) {
+      return to<Wide>(number_of(value));
+    } else {
+      return static_cast<typename Wide::value_type>(value);
+    }
+  };
+  const Wide by = number(alpha), kept = number(beta);
   for (std::int64_t i = 0; i < out.rows; ++i) {
     for (std::int64_t j = 0; j < out.columns; ++j) {
       T& element = at(out, i, j);
-      element = kept == 0 ? T{0} : static_cast<T>(kept * element);
+      element = kept == Wide{0} ? T{0} : static_cast<T>(kept * element);
     }
     for (std::int64_t k = 0; k < a.columns; ++k) {
       const Wide factor = by * at(a, i, k);
@@ -314,6 +323,10 @@ struct Matmul {
       case DType::int8:
       case DType::uint8:
         return each<std::uint8_t>(out, a, b, beta, alpha);
+      case DType::complex64:
+        return each<std::complex<float>>(out, a, b, beta, alpha);
+      case DType::complex128:
+        return each<std::complex<double>>(out, a, b, beta, alpha);
       default:
         return primitive(function, out, a, b, beta, alpha);
     }
@@ -323,7 +336,10 @@ struct Matmul {
     if (factor == 1) return;
     walk_rows(out, [&](std::byte* at, std::int64_t count, std::int64_t step) {
       for (; count > 0; --count, at += step) {
-        write_number(out.dtype, at, number_of(factor * to<double>(read_number(out.dtype, at))));
+        const Number number = read_number(out.dtype, at);
+        Number scaled = number_of(factor * to<double>(number));
+        scaled.imaginary = factor * number.imaginary;
+        write_number(out.dtype, at, scaled);
       }
     });
   }
