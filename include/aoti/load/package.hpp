@@ -15,12 +15,19 @@ namespace aoti {
 struct Metadata {
   std::vector<std::pair<std::string, std::string>> items;
 
+  /// The value of a key; null where there is none.
+  const std::string* find(std::string_view key) const noexcept {
+    for (const auto& [name, value] : items) {
+      if (name == key) return &value;
+    }
+    return nullptr;
+  }
+  bool contains(std::string_view key) const noexcept { return find(key) != nullptr; }
+
   /// The value of a key; empty where there is none.
   std::string_view operator[](std::string_view key) const noexcept {
-    for (const auto& [name, value] : items) {
-      if (name == key) return value;
-    }
-    return {};
+    const std::string* const value = find(key);
+    return value != nullptr ? std::string_view{*value} : std::string_view{};
   }
 };
 
