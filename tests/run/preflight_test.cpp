@@ -55,7 +55,7 @@ TEST(Preflight, TellsWhyAModelCannotRunHere) {
       {"elf_executable.pt2", Errc::damaged_package, {"not a shared object"}},
       {"no_elf.pt2", Errc::not_a_package, {"not an ELF"}},
       {"cut_image.pt2", Errc::damaged_package, {"cut off"}},
-      {"sources_only.pt2", Errc::unsupported, {"sources only"}},
+      {"sources_only.pt2", Errc::unsupported, {"sources only", "`python -m aoti compile FILE`"}},
       {"lacks_required.pt2",
        Errc::missing_export,
        {"AOTInductorModelContainerRun", "AOTInductorModelContainerGetNumOutputs"}},
