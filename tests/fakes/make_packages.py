@@ -293,6 +293,20 @@ def packages() -> dict[str, bytes]:
         "exported.pt2": packed(
             rooted(top({"models/model.json": b"{}", "data/weights/model_weights_config.json": b"{}"}), "exported")
         ),
+        "exported_before.pt2": packed({"serialized_exported_program.json": b"{}", "version": b"8.1"}),
+        "script.pt2": by_zipfile(
+            rooted({"code/model.py": b"def f():\n" * 99, "constants.pkl": b"", "data.pkl": b""}, "r"),
+            zipfile.ZIP_DEFLATED,
+        ),
+        "saved.pt2": packed(rooted({"data.pkl": b"", "data/0": b"", "version": b"3"}, "r")),
+        "arrays.npz": packed({"x.npy": b"\x93NUMPY"}),
+        "model.safetensors": struct.pack("<Q", 13) + b'{"w": {}}    ' + b"\0" * 8,
+        "old.pth": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        "model.gguf": b"GGUF\3\0\0\0",
+        "model.pte": b"\x30\0\0\0ET12" + b"\0" * 40,
+        "model.pt2.gz": b"\x1f\x8b\x08\0\0\0",
+        "pointer.pt2": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        "page.pt2": b"<!DOCTYPE html>\n<html>",
         "cut.pt2": packed(full)[:-1000],
         "compressed.pt2": by_zipfile(rooted(plain, "r"), zipfile.ZIP_DEFLATED),
         "encrypted.pt2": packed(rooted(plain, "r"), flags=1),

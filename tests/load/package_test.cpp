@@ -161,6 +161,9 @@ TEST(Package, HandsOutFilesAndMetadata) {
   EXPECT_EQ(model.value().metadata["author"], "the tests");
   EXPECT_EQ(model.value().metadata["AOTI_PLATFORM"], "linux");
   EXPECT_EQ(model.value().metadata["no such key"], "");
+  EXPECT_FALSE(model.value().metadata.contains("no such key"));
+  EXPECT_EQ(model.value().metadata.find("no such key"), nullptr);
+  EXPECT_TRUE(model.value().metadata.contains("author"));
   EXPECT_EQ(model.value().metadata.items.size(), 6u);
 }
 
@@ -199,7 +202,20 @@ INSTANTIATE_TEST_SUITE_P(
         Case{
             "exported.pt2", Errc::no_such_model, {"torch.export.save", "aoti_compile_and_package"}},
         Case{"cut.pt2", Errc::damaged_package, {"cut off"}},
-        Case{"compressed.pt2", Errc::unsupported, {"is compressed", "stored"}},
+        Case{"compressed.pt2", Errc::unsupported, {"is compressed", "stored", "`zip -0 -r`"}},
+        Case{"exported_before.pt2",
+             Errc::not_a_package,
+             {"an exported program", "torch.export.save", "torch.export.load(file)"}},
+        Case{"script.pt2", Errc::not_a_package, {"a TorchScript file", "torch.export"}},
+        Case{"saved.pt2", Errc::not_a_package, {"torch.save", "aoti.export"}},
+        Case{"arrays.npz", Errc::not_a_package, {"numpy arrays"}},
+        Case{"model.safetensors", Errc::not_a_package, {"a safetensors file", "no model"}},
+        Case{"old.pth", Errc::not_a_package, {"a pickle", "aoti.export"}},
+        Case{"model.gguf", Errc::not_a_package, {"another runtime", "GGUF"}},
+        Case{"model.pte", Errc::not_a_package, {"another runtime", "ExecuTorch"}},
+        Case{"model.pt2.gz", Errc::not_a_package, {"another program than zip", "unpack it"}},
+        Case{"pointer.pt2", Errc::not_a_package, {"git lfs pull"}},
+        Case{"page.pt2", Errc::not_a_package, {"a web page"}},
         Case{"encrypted.pt2", Errc::unsupported, {"is encrypted", "stored"}},
         Case{"parent.pt2", Errc::damaged_package, {"'r/../../etc/passwd'"}},
         Case{"absolute.pt2", Errc::damaged_package, {"'/etc/passwd'"}},

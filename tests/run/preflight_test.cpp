@@ -68,7 +68,7 @@ TEST(Preflight, TellsWhyAModelCannotRunHere) {
        Errc::library_load_failed,
        {"needs libother_fake.so, not found here", "LD_LIBRARY_PATH"}},
       {"cut_image.pt2", Errc::damaged_package, {"cut off"}},
-      {"sources_only.pt2", Errc::unsupported, {"sources only"}},
+      {"sources_only.pt2", Errc::unsupported, {"sources only", "`python -m aoti compile FILE`"}},
       {"lacks_required.pt2",
        Errc::missing_export,
        {"AOTInductorModelContainerRun", "AOTInductorModelContainerGetNumOutputs"}},

@@ -52,7 +52,7 @@ TEST(Tensor, OwnsMemory) {
   const Tensor tensor = value_of(Tensor::empty(DType::float64, {2, 3, 4}));
   EXPECT_EQ(tensor.dtype(), DType::float64);
   EXPECT_EQ(tensor.rank(), 3u);
-  EXPECT_EQ(tensor.size(), 24);
+  EXPECT_EQ(tensor.numel(), 24);
   EXPECT_THAT(tensor.sizes(), ElementsAre(2, 3, 4));
   EXPECT_THAT(tensor.strides(), ElementsAre(12, 4, 1));
   EXPECT_TRUE(tensor.is_row_major());
@@ -77,9 +77,9 @@ TEST(Tensor, CopiesShareTheMemory) {
 TEST(Tensor, HasScalarsAndEmptyOnes) {
   const Tensor scalar = value_of(Tensor::empty(DType::int64, {}));
   EXPECT_EQ(scalar.rank(), 0u);
-  EXPECT_EQ(scalar.size(), 1);
+  EXPECT_EQ(scalar.numel(), 1);
   const Tensor none = value_of(Tensor::empty(DType::int64, {3, 0, 2}));
-  EXPECT_EQ(none.size(), 0);
+  EXPECT_EQ(none.numel(), 0);
   EXPECT_TRUE(none.is_row_major());
   EXPECT_TRUE(value_of(none.elements<std::int64_t>()).empty());
   EXPECT_TRUE(good(Tensor::borrow(static_cast<float*>(nullptr), {0})));
@@ -99,6 +99,14 @@ TEST(Tensor, BorrowsByPointerSpanAndShape) {
                {"span of 6 elements", "expected 4", "2, 2"});
 
   const std::array<std::int64_t, 2> sizes{2, 2}, strides{3, 1};
+  const std::vector<std::int64_t> sizes_at_run_time{3, 2};
+  EXPECT_THAT(value_of(Tensor::borrow(data.data(), sizes_at_run_time)).sizes(), ElementsAre(3, 2));
+  EXPECT_THAT(value_of(Tensor::borrow(std::span{data}, sizes_at_run_time)).sizes(),
+              ElementsAre(3, 2));
+  expect_error(Tensor::borrow(std::span{data}, sizes), Errc::invalid_argument, {"expected 4"});
+  const Tensor typed = value_of(Tensor::borrow(data.data() + 1, sizes, strides));
+  EXPECT_THAT(typed.strides(), ElementsAre(3, 1));
+
   const Tensor strided = value_of(Tensor::borrow(DType::float32, data.data() + 1, sizes, strides));
   EXPECT_FALSE(strided.is_row_major());
   expect_error(strided.elements<float>(), Errc::invalid_argument, {"row-major", "3, 1"});

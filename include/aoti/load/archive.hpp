@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "aoti/load/bytes.hpp"
+#include "aoti/load/foreign.hpp"
 #include "aoti/result.hpp"
 
 namespace aoti {
@@ -103,13 +104,22 @@ template <class = void> class BasicArchive {
     if (auto done = reader.directory(directory); !done) return std::move(done).error();
     BasicArchive archive;
     std::uint64_t at = directory.offset;
+    Result<void> stored = success();
     for (std::uint64_t i = 0; i < directory.entries; ++i) {
       Entry entry;
-      if (auto done = reader.entry(at, entry); !done) return std::move(done).error();
+      if (auto done = reader.entry(at, entry); !done) {
+        if (done.error().code() != Errc::unsupported) return std::move(done).error();
+        if (stored) stored = std::move(done);  // the others tell what it is
+      }
       if (!entry.name.ends_with('/')) archive.entries_.push_back(entry);
     }
     if (at != directory.offset + directory.size) {
       return reader.damaged({"its directory has another size than it states"});
+    }
+    if (!stored) {
+      const auto foreign = detail::describe_foreign_archive(archive.entries_);
+      if (foreign.empty()) return std::move(stored).error();
+      return Error{Errc::not_a_package, origin, std::string{foreign}};
     }
     detail::sort_by_name(archive.entries_);
     for (std::size_t i = 1; i < archive.entries_.size(); ++i) {
@@ -145,9 +155,7 @@ template <class = void> class BasicArchive {
 
     Result<void> directory(Directory& found) const {
       if (!recognises(bytes)) {
-        return Error{
-            Errc::not_a_package, origin,
-            bytes.empty() ? "the file is empty" : "the file does not begin as a zip file does"};
+        return Error{Errc::not_a_package, origin, std::string{detail::describe_foreign(bytes)}};
       }
       // The end record lies within the last 64 KiB and is followed by its comment only.
       detail::ZipEnd end{};
@@ -198,10 +206,12 @@ template <class = void> class BasicArchive {
       if (!widen(bytes.subspan(extra_at, central.extra), size, packed, offset)) {
         return damaged({"the zip64 sizes of ", name, " are missing"});
       }
+      out.name = name;
       if ((central.flags & 1) != 0 || central.method != 0) {
         return Error{Errc::unsupported, origin,
                      detail::concat({name, " is ", central.method != 0 ? "compressed" : "encrypted",
-                                     "; a package's entries must be stored as they are"})};
+                                     "; a package's entries must be stored as they are: unpack it, "
+                                     "and open the directory or pack it by `zip -0 -r`"})};
       }
       detail::ZipLocal local{};
       if (!detail::read(bytes, offset, local) || local.signature != detail::zip_local) {

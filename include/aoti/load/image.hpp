@@ -10,7 +10,7 @@
 #include "aoti/load/bytes.hpp"
 #include "aoti/load/elf.hpp"
 #include "aoti/load/elf_check.hpp"
-#include "aoti/load/foreign.hpp"
+#include "aoti/load/foreign_image.hpp"
 #include "aoti/result.hpp"
 
 namespace aoti {

@@ -15,12 +15,19 @@ namespace aoti {
 struct Metadata {
   std::vector<std::pair<std::string, std::string>> items;
 
+  /// The value of a key; null where there is none.
+  const std::string* find(std::string_view key) const noexcept {
+    for (const auto& [name, value] : items) {
+      if (name == key) return &value;
+    }
+    return nullptr;
+  }
+  bool contains(std::string_view key) const noexcept { return find(key) != nullptr; }
+
   /// The value of a key; empty where there is none.
   std::string_view operator[](std::string_view key) const noexcept {
-    for (const auto& [name, value] : items) {
-      if (name == key) return value;
-    }
-    return {};
+    const std::string* const value = find(key);
+    return value != nullptr ? std::string_view{*value} : std::string_view{};
   }
 };
 
@@ -142,18 +149,22 @@ template <class T = void> class BasicPackage {
       is_package = true;
       if (at == 0) break;
     }
+    const auto refuse = [&](Errc code, std::string_view otherwise) {
+      const auto foreign = detail::describe_foreign_archive(files_.entries());
+      return Error{code, origin_, std::string{foreign.empty() ? otherwise : foreign}};
+    };
     if (!is_package) {
-      return Error{Errc::not_a_package, origin_,
-                   "it has neither an archive_format nor a data/aotinductor folder"};
+      return refuse(Errc::not_a_package,
+                    "it has neither an archive_format nor a data/aotinductor folder");
     }
     for (const Entry& entry : files_.entries()) {
       const std::string_view model = model_of(entry.name);
       if (!model.empty()) add_model(model);
     }
     if (models_.empty()) {
-      return Error{Errc::no_such_model, origin_,
-                   "the package holds no compiled model (no data/aotinductor folder); one that "
-                   "torch.export.save wrote must be compiled with aoti_compile_and_package"};
+      return refuse(Errc::no_such_model,
+                    "the package holds no compiled model (no data/aotinductor folder); one that "
+                    "torch.export.save wrote must be compiled with aoti_compile_and_package");
     }
     return std::move(*this);
   }

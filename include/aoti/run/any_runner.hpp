@@ -1,6 +1,8 @@
 // Runners whose device is chosen at run time, by what a package says.
 #pragma once
 
+#include <array>
+#include <concepts>
 #include <cstddef>
 #include <new>
 #include <span>
@@ -17,14 +19,14 @@
 
 namespace aoti {
 
-/// A runner of whichever device, options and observer: what most callers need of it, through one
-/// indirect call. Made by a Registry or from a runner. Moves like a pointer; its runs are as
-/// thread-safe as the runner's.
+/// A runner of whichever device, options and observer, through one indirect call. Made by `open`,
+/// by a Registry or from a runner. Moves like a pointer; its runs are as thread-safe as the
+/// runner's.
 ///
-/// Streams differ from device to device, so runs here are on the one that is current for the
-/// calling thread. For another, to change weights, and for all else that a runner offers, ask for
-/// the runner itself: `if (auto* runner = any.as<Cuda>()) runner->run(inputs,
-/// Cuda::Stream{handle})`.
+/// It has the members of Runner, so that one template serves both, but for streams: they differ
+/// from device to device, so runs here are on the one that is current for the calling thread. For
+/// another, and to change weights, ask for the runner itself:
+/// `if (auto* runner = any.as<Cuda>()) runner->run(inputs, Cuda::Stream{handle})`.
 ///
 /// @tparam options those of the runners that as() gives and a Registry opens
 template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
@@ -32,8 +34,16 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
 
  public:
+  using TensorRuntime = Runtime;
   using Tensor = typename Runtime::Tensor;
   using Tensors = std::vector<Tensor>;
+
+  static constexpr std::size_t max_tensors =
+      detail::Handles<Runtime, std::dynamic_extent>::capacity;
+
+  /// As open_any.
+  template <class Source>
+  static Result<AnyRunner> open(const Source& source, const OpenOptions& choice = {});
 
   /// Takes a runner over, also where this fails.
   /// @errors out_of_memory
@@ -53,8 +63,19 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   }
   ~AnyRunner() { delete self_; }
 
-  /// As Runner::run_into, Runner::run and Runner::boxed_run.
+  /// As Runner's.
   /// @errors theirs
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
+    if (self_ == nullptr) return gone();
+    const std::array<const Tensor*, sizeof...(Inputs)> pointers{&inputs...};
+    static constexpr std::array<bool, sizeof...(Inputs)> taken{std::same_as<Inputs&&, Tensor&&>...};
+    std::array<Tensor, Outputs> outputs;
+    if (auto done = self_->run_pointers(pointers, taken, outputs); !done) {
+      return std::move(done).error();
+    }
+    return outputs;
+  }
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
     if (self_ == nullptr) [[unlikely]]
       return gone();
@@ -68,23 +89,45 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     if (self_ == nullptr) return gone();
     return self_->boxed_run(inputs);
   }
+  Result<void> run_handles(std::span<AtenTensorHandle> inputs,
+                           std::span<AtenTensorHandle> outputs) const {
+    if (self_ == nullptr) return gone();
+    return self_->run_handles(inputs, outputs);
+  }
 
-  /// As Runner's; 0, 0 and null if moved from.
+  /// As Runner's; nothing, or bad_state, if moved from.
   std::size_t input_count() const noexcept { return self_ != nullptr ? self_->input_count() : 0; }
   std::size_t output_count() const noexcept { return self_ != nullptr ? self_->output_count() : 0; }
+  Result<std::string> input_name(std::size_t i) const { return ask(&Self::input_name, i); }
+  Result<std::string> output_name(std::size_t i) const { return ask(&Self::output_name, i); }
+  Result<std::size_t> input_index(std::string_view name) const {
+    return ask(&Self::input_index, name);
+  }
+  Result<std::size_t> output_index(std::string_view name) const {
+    return ask(&Self::output_index, name);
+  }
+  Result<CallSpec> call_spec() const { return ask(&Self::call_spec); }
   const ModelSpec* spec() const noexcept { return self_ != nullptr ? self_->spec() : nullptr; }
-
-  /// As Runner's; null and none if moved from.
-  const Metadata* metadata() const noexcept {
-    return self_ != nullptr ? &self_->metadata() : nullptr;
+  const Metadata& metadata() const noexcept {
+    return self_ != nullptr ? self_->metadata() : nothing().metadata;
   }
-  std::span<const Constant> constants() const noexcept {
-    return self_ != nullptr ? self_->constants() : std::span<const Constant>{};
-  }
-
-  /// The key of the device that the model runs on; empty if moved from.
+  const std::vector<Constant>& constants() const noexcept { return container().constants(); }
+  WeightsState weights_state() const noexcept { return container().ledger().state; }
   std::string_view device_key() const noexcept {
-    return self_ != nullptr ? self_->key() : std::string_view{};
+    return self_ != nullptr ? self_->device_key() : std::string_view{};
+  }
+  const std::string& origin() const noexcept {
+    return self_ != nullptr ? self_->origin() : nothing().origin;
+  }
+  const auto& operators() const noexcept {
+    return self_ != nullptr ? self_->operators() : nothing().operators;
+  }
+  const Container& container() const noexcept {
+    return self_ != nullptr ? self_->container() : nothing().container;
+  }
+  void unload() && noexcept {
+    if (self_ != nullptr) self_->unload();
+    delete std::exchange(self_, nullptr);
   }
 
   /// The runner itself, which this keeps; null if it is of another class, or moved from. One with
@@ -103,17 +146,31 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   }
 
  private:
+  using Operators = typename detail::OperatorsOf<Runtime>::type;
+
   struct Self {
     virtual ~Self() = default;
+    virtual Result<void> run_pointers(std::span<const Tensor* const>, std::span<const bool>,
+                                      std::span<Tensor>) const = 0;
     virtual Result<void> run_into(std::span<const Tensor>, std::span<Tensor>) const = 0;
     virtual Result<Tensors> run(std::span<const Tensor>) const = 0;
     virtual Result<Tensors> boxed_run(std::span<Tensor>) const = 0;
+    virtual Result<void> run_handles(std::span<AtenTensorHandle>,
+                                     std::span<AtenTensorHandle>) const = 0;
     virtual std::size_t input_count() const noexcept = 0;
     virtual std::size_t output_count() const noexcept = 0;
+    virtual Result<std::string> input_name(std::size_t) const = 0;
+    virtual Result<std::string> output_name(std::size_t) const = 0;
+    virtual Result<std::size_t> input_index(std::string_view) const = 0;
+    virtual Result<std::size_t> output_index(std::string_view) const = 0;
+    virtual Result<CallSpec> call_spec() const = 0;
     virtual const ModelSpec* spec() const noexcept = 0;
     virtual const Metadata& metadata() const noexcept = 0;
-    virtual const std::vector<Constant>& constants() const noexcept = 0;
-    virtual std::string_view key() const noexcept = 0;
+    virtual std::string_view device_key() const noexcept = 0;
+    virtual const std::string& origin() const noexcept = 0;
+    virtual const Operators& operators() const noexcept = 0;
+    virtual const Container& container() const noexcept = 0;
+    virtual void unload() noexcept = 0;
     virtual const void* type() const noexcept = 0;
   };
 
@@ -124,19 +181,58 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     R runner;
 
     explicit Of(R&& taken) noexcept : runner{std::move(taken)} {}
+    Result<void> run_pointers(std::span<const Tensor* const> in, std::span<const bool> taken,
+                              std::span<Tensor> out) const override {
+      return runner.run_pointers(in, taken, out);
+    }
     Result<void> run_into(std::span<const Tensor> in, std::span<Tensor> out) const override {
       return runner.run_into(in, out);
     }
     Result<Tensors> run(std::span<const Tensor> in) const override { return runner.run(in); }
     Result<Tensors> boxed_run(std::span<Tensor> in) const override { return runner.boxed_run(in); }
+    Result<void> run_handles(std::span<AtenTensorHandle> in,
+                             std::span<AtenTensorHandle> out) const override {
+      return runner.run_handles(in, out);
+    }
     std::size_t input_count() const noexcept override { return runner.input_count(); }
     std::size_t output_count() const noexcept override { return runner.output_count(); }
+    Result<std::string> input_name(std::size_t i) const override { return runner.input_name(i); }
+    Result<std::string> output_name(std::size_t i) const override { return runner.output_name(i); }
+    Result<std::size_t> input_index(std::string_view name) const override {
+      return runner.input_index(name);
+    }
+    Result<std::size_t> output_index(std::string_view name) const override {
+      return runner.output_index(name);
+    }
+    Result<CallSpec> call_spec() const override { return runner.call_spec(); }
     const ModelSpec* spec() const noexcept override { return runner.spec(); }
     const Metadata& metadata() const noexcept override { return runner.metadata(); }
-    const std::vector<Constant>& constants() const noexcept override { return runner.constants(); }
-    std::string_view key() const noexcept override { return R::DevicePolicy::key; }
+    std::string_view device_key() const noexcept override { return runner.device_key(); }
+    const std::string& origin() const noexcept override { return runner.origin(); }
+    const Operators& operators() const noexcept override { return runner.operators(); }
+    const Container& container() const noexcept override { return runner.container(); }
+    void unload() noexcept override { std::move(runner).unload(); }
     const void* type() const noexcept override { return &tag; }
   };
+
+  template <class Value, class... Arguments>
+  Result<Value> ask(Result<Value> (Self::*member)(Arguments...) const,
+                    Arguments... arguments) const {
+    if (self_ == nullptr) return gone();
+    return (self_->*member)(arguments...);
+  }
+
+  /// What one that was moved from has.
+  struct Nothing {
+    Metadata metadata;
+    std::string origin;
+    Operators operators;
+    Container container;
+  };
+  static const Nothing& nothing() noexcept {
+    static const Nothing none{};
+    return none;
+  }
 
   AnyRunner() noexcept = default;
 
@@ -203,11 +299,16 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
     return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
       auto model = package.model(choice.model);
       if (!model) return std::move(model).error();
-      const std::string_view key = model.value().metadata["AOTI_DEVICE_KEY"];
+      return open(model.value(), choice);
+    });
+  }
+  Result<Any> open(const PackagedModel& model, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      const std::string_view key = model.metadata["AOTI_DEVICE_KEY"];
       for (const Row& row : rows_) {
-        if (row.key == key) return row.open(model.value(), choice);
+        if (row.key == key) return row.open(model, choice);
       }
-      return unknown(key, model.value().origin);
+      return unknown(key, model.origin);
     });
   }
 
@@ -239,8 +340,8 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
   std::vector<Row> rows_;
 };
 
-/// Opens a package, by its path, from bytes, or open already, with whichever of Cpu, Cuda, Xpu and
-/// Mps it was compiled for.
+/// Opens a package, by its path, from bytes, or open already (or a model of one), with whichever of
+/// Cpu, Cuda, Xpu and Mps it was compiled for.
 /// @errors those of Registry::open
 template <class Runtime = Libtorch, Options options = Options{}, class Source>
 Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice = {}) {
@@ -249,6 +350,13 @@ Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOpt
     static const auto registry = Registry<Runtime, options>::template of<Cpu, Cuda, Xpu, Mps>();
     return registry.open(source, choice);
   });
+}
+
+template <class Runtime, Options options>
+template <class Source>
+Result<AnyRunner<Runtime, options>> AnyRunner<Runtime, options>::open(const Source& source,
+                                                                      const OpenOptions& choice) {
+  return open_any<Runtime, options>(source, choice);
 }
 
 /// The same with whichever policy a registry has for it, which may be one's own.

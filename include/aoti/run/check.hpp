@@ -58,6 +58,17 @@ template <class Device, class Runtime>
          (Device::type != DeviceType::cpu && Runtime::is_strided_on(tensor, DeviceType::cpu));
 }
 
+/// What a defined tensor that is not strided is; `otherwise` where the runtime does not tell.
+template <class Runtime>
+[[gnu::cold, gnu::noinline]] std::string describe_layout(const typename Runtime::Tensor& tensor,
+                                                         const char* otherwise) {
+  if constexpr (requires { Runtime::describe_layout(tensor); }) {
+    return Runtime::describe_layout(tensor);
+  } else {
+    return otherwise;
+  }
+}
+
 /// Why a model cannot read a tensor that should be on some device.
 template <class Runtime>
 [[gnu::cold, gnu::noinline]] Error describe_unreadable(const typename Runtime::Tensor& tensor,
@@ -67,8 +78,9 @@ template <class Runtime>
   }
   if (!Runtime::is_strided(tensor)) {
     return {Errc::input_layout, std::move(where),
-            "found a sparse, quantized, nested, or lazily conjugated or negated tensor, expected a "
-            "plain strided one"};
+            describe_layout<Runtime>(tensor,
+                                     "found a sparse, quantized, nested, or lazily conjugated or "
+                                     "negated tensor, expected a plain strided one")};
   }
   return {Errc::input_device, std::move(where),
           concat({"found a tensor on ", to_string(Runtime::device(tensor)), ", expected one on ",

@@ -253,6 +253,25 @@ struct LoadedModel {
     return {Errc::invalid_argument, origin,
             concat({"there is no ", what, " ", i, "; the model has ", count})};
   }
+  /// The index of the input or output whose `name_of(i)` is the one wanted.
+  template <class NameOf>
+  [[gnu::cold, gnu::noinline]] Result<std::size_t> index_of(const char* what,
+                                                            std::string_view wanted,
+                                                            std::size_t count,
+                                                            NameOf name_of) const {
+    return guard(Errc::model_threw, "Runner", [&]() -> Result<std::size_t> {
+      std::vector<std::string> names;
+      for (std::size_t i = 0; i < count; ++i) {
+        auto name = name_of(i);
+        if (!name) return std::move(name).error();
+        if (name.value() == wanted) return i;
+        names.push_back(std::move(name).value());
+      }
+      if (container.handle() == nullptr) return gone();
+      return Error{Errc::invalid_argument, origin,
+                   concat({"there is no ", what, " '", wanted, "'; the model has ", join(names)})};
+    });
+  }
   [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
     const bool single = run == container.exports().run_single_threaded;
     const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>

@@ -121,7 +121,7 @@ Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceI
   if (auto done = Device::check(device); !done) return std::move(done).error();
   if (model.image.data() == nullptr) {
     return Error{Errc::unsupported, model.origin,
-                 "the model has sources only and must be compiled and linked first"};
+                 "the model has sources only; compile it first by `python -m aoti compile FILE`"};
   }
   if (!detail::host_has_elf) return Image{};  // not a system of ELF images
   auto image = Image::parse(model.image, model.origin);

@@ -201,6 +201,17 @@ class Runner {
     return model_.spec ? model_.spec->outputs[i].name : model_.container.output_name(i);
   }
 
+  /// The index of the input or output of a name as above, for tensors that are given by name.
+  /// @errors invalid_argument (there is none of that name)
+  Result<std::size_t> input_index(std::string_view name) const {
+    return model_.index_of("input", name, input_count(),
+                           [this](std::size_t i) { return input_name(i); });
+  }
+  Result<std::size_t> output_index(std::string_view name) const {
+    return model_.index_of("output", name, output_count(),
+                           [this](std::size_t i) { return output_name(i); });
+  }
+
   /// What the inputs and outputs are; null where the package carries no spec, in which case only
   /// the number of inputs is checked.
   const ModelSpec* spec() const noexcept { return model_.spec ? &*model_.spec : nullptr; }
@@ -221,6 +232,9 @@ class Runner {
   /// Whether the model has its weights; without them a run is refused with bad_state.
   WeightsState weights_state() const noexcept { return model_.container.ledger().state; }
 
+  /// The key of the device that the model runs on.
+  static constexpr std::string_view device_key() noexcept { return Device::key; }
+
   /// The file and the model's name in it.
   const std::string& origin() const noexcept { return model_.origin; }
 
@@ -238,6 +252,7 @@ class Runner {
   }
 
  private:
+  template <class, Options> friend class AnyRunner;
   template <class> friend class WeightsUpdate;
   template <class> friend class BoundRun;
   template <class> friend class ArrayRefModel;
@@ -290,6 +305,25 @@ class Runner {
     std::array<Tensor, Outputs> tensors;
     for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
     return tensors;
+  }
+
+  /// run<…> with counts known at run time; `taken[i]` tells whether input i is given to the model.
+  Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> taken,
+                            std::span<Tensor> outputs) const {
+    detail::Watch watch{model_.observer, Event::run};
+    Rooms<8> rooms;
+    auto done = run_spans(
+        inputs.size(), outputs, Stream{},
+        [&](std::size_t i) {
+          if (taken[i]) return Runtime::give(std::move(const_cast<Tensor&>(*inputs[i])));
+          return i < rooms.size() ? detail::lend<Runtime>(*inputs[i], rooms[i])
+                                  : Runtime::share(*inputs[i]);
+        },
+        [&](std::size_t i, Tensor&& tensor) {
+          if (taken[i]) const_cast<Tensor&>(*inputs[i]) = std::move(tensor);
+        });
+    watch.ended(done);
+    return done;
   }
 
   /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.

@@ -255,7 +255,9 @@ template <class Runner> class WeightsUpdate {
       return wrong(Errc::undefined_tensor, constant, "the tensor is undefined");
     }
     if (!Runtime::is_strided(tensor)) {
-      return wrong(Errc::constant_layout, constant, "found a tensor that is not a strided one");
+      return wrong(
+          Errc::constant_layout, constant,
+          detail::describe_layout<Runtime>(tensor, "found a tensor that is not a strided one"));
     }
     if (Runtime::dtype(tensor) != constant.dtype) {
       return wrong(Errc::constant_dtype, constant,

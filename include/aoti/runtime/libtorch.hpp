@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include <array>
+#include <string>
 #include <utility>
 
 #include "aoti/runtime/runtime.hpp"
@@ -28,6 +29,23 @@ struct Libtorch {
     if (type == DeviceType::cpu) [[likely]]
       return has_key(tensor, c10::DispatchKey::CPU);
     return is_strided(tensor) && device(tensor) == type;
+  }
+  [[gnu::cold]] static std::string describe_layout(const at::Tensor& tensor) {
+    const auto expected = [](const char* found, const char* way_out) {
+      return detail::concat({"found a ", found, " tensor, expected a plain strided one, such as ",
+                             way_out, " returns"});
+    };
+    if (tensor.is_conj() && tensor.is_neg()) {
+      return expected("lazily conjugated and negated", ".resolve_conj().resolve_neg()");
+    }
+    if (tensor.is_conj()) return expected("lazily conjugated", ".resolve_conj()");
+    if (tensor.is_neg()) return expected("lazily negated", ".resolve_neg()");
+    if (tensor._is_zerotensor()) return expected("memoryless zero", ".contiguous()");
+    if (tensor.is_nested()) return expected("nested", ".to_padded_tensor(0)");
+    if (tensor.is_quantized()) return expected("quantized", ".dequantize()");
+    if (tensor.is_mkldnn()) return expected("oneDNN", ".to_dense()");
+    if (tensor.layout() != at::kStrided) return expected("sparse", ".to_dense()");
+    return "found a tensor without memory of its own, expected a plain strided one";
   }
   [[gnu::always_inline]] static DType dtype(const at::Tensor& tensor) {
     return static_cast<DType>(tensor.scalar_type());

@@ -15,6 +15,8 @@ namespace aoti {
 /// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
 /// - `is_defined(tensor)`; `is_strided(tensor)`: it is defined, and sizes and strides describe it;
 ///   `is_strided_on(tensor, type)`: it lies on a device of that type besides
+/// - `describe_layout(tensor)`, which may be absent: a sentence on a defined tensor that is not
+///   strided, with what makes a strided one of it
 /// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; so is a
 ///   tensor without elements) of a strided tensor
 /// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
@@ -28,7 +30,8 @@ namespace aoti {
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
-/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies on,
+/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies
+/// on,
 ///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text

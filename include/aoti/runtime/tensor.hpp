@@ -106,18 +106,25 @@ class Tensor {
   /// The same by C++ type, of which bool, float, double and integers are known:
   /// `Tensor::borrow(prices.data(), {8})`. A model writes to its inputs only where the exported
   /// program does, so memory may be const.
+  template <class T> static Result<Tensor> borrow(T* data, Sizes sizes, Sizes strides = {}) {
+    return borrow(dtype_of<T>, writable(data), sizes, strides);
+  }
   template <class T> static Result<Tensor> borrow(T* data, List sizes) {
-    return borrow(dtype_of<T>, writable(data), span(sizes));
+    return borrow(data, span(sizes));
   }
   /// The same, row-major, of a span with as many elements as the sizes tell.
-  template <class T, std::size_t N> static Result<Tensor> borrow(std::span<T, N> data, List sizes) {
-    const std::int64_t count = detail::count_elements(span(sizes));
+  template <class T, std::size_t N>
+  static Result<Tensor> borrow(std::span<T, N> data, Sizes sizes) {
+    const std::int64_t count = detail::count_elements(sizes);
     if (count >= 0 && count != static_cast<std::int64_t>(data.size())) {
       return Error{Errc::invalid_argument, "Tensor::borrow",
                    detail::concat({"found a span of ", data.size(), " elements, expected ", count,
                                    " for sizes ", detail::join(sizes)})};
     }
     return borrow(data.data(), sizes);
+  }
+  template <class T, std::size_t N> static Result<Tensor> borrow(std::span<T, N> data, List sizes) {
+    return borrow(data, span(sizes));
   }
   /// The same of a std::mdspan, or what looks like one.
   template <StridedSpan M> static Result<Tensor> borrow(const M& span) {
@@ -148,8 +155,8 @@ class Tensor {
   DType dtype() const noexcept;
   std::size_t rank() const noexcept { return sizes().size(); }
   Sizes sizes() const noexcept;
-  Sizes strides() const noexcept;      ///< In elements.
-  std::int64_t size() const noexcept;  ///< The number of elements.
+  Sizes strides() const noexcept;       ///< In elements.
+  std::int64_t numel() const noexcept;  ///< The number of elements.
   /// Whether the elements lie one after the other in row-major order; so do none.
   bool is_row_major() const noexcept;
 
@@ -160,7 +167,7 @@ class Tensor {
   /// @errors undefined_tensor, invalid_argument
   template <class T> Result<std::span<T>> elements() const {
     if (const char* reason = unfit(dtype_of<T>)) return refuse(dtype_of<T>, reason);
-    return std::span<T>{static_cast<T*>(data()), static_cast<std::size_t>(size())};
+    return std::span<T>{static_cast<T*>(data()), static_cast<std::size_t>(numel())};
   }
 
  private:
@@ -217,7 +224,7 @@ inline Tensor::Sizes Tensor::sizes() const noexcept {
 inline Tensor::Sizes Tensor::strides() const noexcept {
   return body_ != nullptr ? Sizes{body_->strides(), body_->rank} : Sizes{};
 }
-inline std::int64_t Tensor::size() const noexcept { return body_->count; }
+inline std::int64_t Tensor::numel() const noexcept { return body_->count; }
 inline bool Tensor::is_row_major() const noexcept { return body_->row_major; }
 inline void* Tensor::data() const noexcept { return body_ != nullptr ? body_->data : nullptr; }
 
