@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -259,13 +260,24 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"path: expected a name in UTF-8; found {str(target)!r}") from None
     if target.suffix != ".pt2":
         raise ValueError(f"path: expected a file name that ends in .pt2; found '{target}'")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise ValueError(f"path: '{target.parent}' is not a directory")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise ValueError(f"path: '{target}' is a directory")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"path: no file can be written into '{target.parent}'")
+    try:  # now, rather than after minutes of compiling
+        with _unfinished(target) as file:
+            file.touch()
+    except OSError as error:
+        raise ValueError(f"path: no file can be written into '{target.parent}': {error.strerror}") from None
     return target
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A path for a file that is being written, on the file system of its target."""
+    # A directory rather than another file name: the archive's root is named after the file.
+    with tempfile.TemporaryDirectory(prefix=".aoti-", dir=target.parent) as beside:
+        yield Path(beside) / target.name
 
 
 def _check_model(name: Any, model: Any) -> None:
@@ -471,7 +483,7 @@ def _generate(
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
     _own_memory(module, keep_strides=any("strides" in output for output in description["outputs"]))
-    return torch._inductor.aot_compile(
+    files = torch._inductor.aot_compile(
         module,
         args,
         kwargs,
@@ -486,6 +498,26 @@ def _generate(
             },
         },
     )
+    for image in _paths(files, ".so"):
+        _forbid_executable_stack(image)
+    return files
+
+
+def _forbid_executable_stack(image: Path) -> None:
+    """Inductor's assembler file of weights does not say that it needs no executable stack, so the linker asks for one."""
+    header, segment = struct.Struct("<4sBB"), struct.Struct("<II")
+    gnu_stack, executable = 0x6474E551, 1
+    with open(image, "r+b") as file:
+        start = file.read(64)
+        if header.unpack_from(start) != (b"\x7fELF", 2, 1):  # 64 bits, little-endian
+            return
+        (table,), (size, count) = struct.unpack_from("<Q", start, 32), struct.unpack_from("<HH", start, 54)
+        for place in range(table, table + size * count, size):
+            file.seek(place)
+            kind, flags = segment.unpack(file.read(segment.size))
+            if kind == gnu_stack:
+                file.seek(place)
+                file.write(segment.pack(kind, flags & ~executable))
 
 
 def _threads(options: Mapping[str, Any]) -> int:
@@ -776,10 +808,8 @@ def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | byt
     from torch.export.pt2_archive._package import PT2ArchiveWriter, _package_aoti_files
     from torch.export.pt2_archive.constants import EXTRA_DIR
 
-    # A directory rather than another file name: the archive's root is named after the file.
-    with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as beside:
-        unfinished = os.path.join(beside, target.name)
-        with PT2ArchiveWriter(unfinished) as writer:
+    with _unfinished(target) as unfinished:
+        with PT2ArchiveWriter(str(unfinished)) as writer:
             _package_aoti_files(writer, files)
             for name, content in extra.items():
                 data = content.encode() if isinstance(content, str) else content

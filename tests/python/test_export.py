@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import logging
-import os
 import re
+import struct
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import torch._inductor.config
+from common import package
 from torch import nn
 from torch.export import Dim, export
 
@@ -297,9 +300,32 @@ def test_bad_arguments(tmp_path, name, models, extra, error, message):
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(ValueError, match="no file can be written"):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)  # root may write anywhere
+    with pytest.raises(ValueError, match="no file can be written .*: Permission denied"):
         aoti.export(tmp_path / "model.pt2", Model(Twice(), (torch.ones(1),)))
+
+
+def test_names_as_long_as_they_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(aoti._export, "_compile", lambda *_: [])
+    name = "n" * 251 + ".pt2"
+    assert zipfile.is_zipfile(aoti.export(tmp_path / name, Model(Twice(), (torch.ones(1),))))
+    monkeypatch.delattr(aoti._export, "_compile")  # longer ones are refused before anything is compiled
+    for path in (tmp_path / f"n{name}", tmp_path.joinpath(*["n" * 250] * 20, name)):
+        with pytest.raises(ValueError, match="path: "):
+            aoti.export(path, Model(Twice(), (torch.ones(1),)))
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_images_ask_for_no_executable_stack():
+    with zipfile.ZipFile(package("add")) as archive:
+        (image,) = (archive.read(name) for name in archive.namelist() if name.endswith(".so"))
+    (table,), (count,) = struct.unpack_from("<Q", image, 32), struct.unpack_from("<H", image, 56)
+    headers = (struct.unpack_from("<II", image, table + 56 * i) for i in range(count))
+    gnu_stack = 0x6474E551
+    assert [flags for kind, flags in headers if kind == gnu_stack] == [6]  # readable, writable
 
 
 def test_gaps_of_dynamic_size_are_refused() -> None:

@@ -236,6 +236,35 @@ def test_options_are_checked():
     torch.testing.assert_close(aoti.load(package("add"), device="cpu")(torch.ones(8), torch.ones(8))[0].item(), 2.0)
 
 
+def test_the_code_lies_where_it_is_asked_to():
+    a = torch.arange(8.0)
+    for backing in (None, "memory", "shared_memory", "temporary_file"):
+        torch.testing.assert_close(aoti.load(package("add"), backing=backing)(a, a), a + a)
+    with pytest.raises(ValueError, match="backing: expected None or one of 'memory', .*; found 'disk'"):
+        aoti.load(package("add"), backing="disk")
+
+
+def test_stacks_stay_as_they_are():
+    """Torch's own packages ask for executable ones."""
+    script = (
+        "import sys, aoti\n"
+        "for path in sys.argv[1:]: aoti.load(path)\n"
+        "print(*(line.split()[1] for line in open('/proc/self/maps') if '[stack]' in line))"
+    )
+    paths = [package("mlp_plain"), package("add")]
+    ran = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    assert ran.stdout == "rw-p\n"
+
+
+def test_what_the_systems_loader_would_refuse_is_told_by_inspect():
+    content = bytearray(package("add").read_bytes())
+    content[content.index(b"\x7fELF") + 7] = 9  # the number of FreeBSD
+    (model,) = aoti.inspect(bytes(content))
+    assert "for FreeBSD; this system is Linux" in model.refused
+    with pytest.raises(aoti.LoadError, match="for FreeBSD"):
+        aoti.load(bytes(content))
+
+
 def test_it_tells_of_itself(add):
     assert [str(tensor) for tensor in add.inputs] == ["a: float32[8] on cpu", "b: float32[8] on cpu"]
     assert add.outputs[0].shape == (8,) and add.device == "cpu" and "AOTI_DEVICE_KEY" in add.metadata
