@@ -25,9 +25,11 @@ std::string input(std::string_view name, std::string_view shape, std::string_vie
                                layout, "}"});
 }
 
-ModelSpec spec(std::string_view inputs) {
-  auto parsed = ModelSpec::parse(
-      aoti::detail::concat({R"({"version":1,"inputs":[)", inputs, R"(],"outputs":[]})"}), "spec");
+ModelSpec spec(std::string_view inputs, std::string_view guards = {}) {
+  auto parsed =
+      ModelSpec::parse(aoti::detail::concat({R"({"version":2,"inputs":[)", inputs,
+                                             R"(],"outputs":[],"guards":[)", guards, "]}"}),
+                       "spec");
   EXPECT_TRUE(aoti_test::good(parsed)) << inputs;
   return parsed ? std::move(parsed).value() : ModelSpec{};
 }
@@ -191,6 +193,31 @@ TEST(Check, WantsMultiplesWhereTheSpecSaysSo) {
                   Errc::input_shape,
                   "input 1 'y': wrong input shape: dimension 0 (n): found 1, expected 2, since "
                   "dimension 0 of input 0 'x' is 7"}});
+}
+
+TEST(Check, ComparesSizesThatARelationTies) {
+  const std::string any = R"({"symbol":"a"},{"symbol":"b"})";
+  const ModelSpec model =
+      spec(input("x", any) + "," + input("y", R"({"min":0})") + "," + input("z", "3"),
+           R"_({"text":"x.size(0) * x.size(1) == y.size(0)","check":["==",["*",[0,0],[0,1]],[1,0]]},
+              {"text":"x.size(1) % 2 == 0","check":["==",["%",[0,1],2],0]})_");
+  expect(model,
+         {{{floats({2, 4}), floats({8}), floats({3})}, Fit::yes},
+          {{floats({0, 4}), floats({0}), floats({3})}, Fit::yes},
+          {{floats({2, 4}, {1, 2}), floats({8}), floats({3})}, Fit::reordered},
+          {{floats({2, 3}), floats({6}), floats({3})},
+           Fit::no,
+           Errc::input_shape,
+           "input 0 'x': wrong input shape: found x.size(1) = 3; expected x.size(1) % 2 == 0"},
+          {{floats({2, 4}), floats({7}), floats({3})},
+           Fit::no,
+           Errc::input_shape,
+           "input 1 'y': wrong input shape: found x.size(0) = 2, x.size(1) = 4, y.size(0) = "
+           "7; expected x.size(0) * x.size(1) == y.size(0)"},
+          {{floats({2, 4}), floats({8}), floats({4})},
+           Fit::no,
+           Errc::input_shape,
+           "input 2 'z': wrong input shape: dimension 0: found 4, expected 3"}});
 }
 
 TEST(Check, KnowsWhichMemoryMustBeLaidOutAnew) {

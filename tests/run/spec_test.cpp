@@ -78,6 +78,21 @@ TEST(ModelSpec, ReadsWhatTheExporterWrites) {
   EXPECT_TRUE(spec.outputs[1].none);
 }
 
+// A relation belongs to the last of its inputs, whose check comes when the others are known to fit.
+TEST(ModelSpec, ReadsGuards) {
+  const auto parsed = parse(R"_({"version":2,"inputs":[
+      {"name":"x","dtype":"int8","device":"cpu","shape":[{"min":0},{"min":0}]},
+      {"name":"y","dtype":"int8","device":"cpu","shape":[{"min":0}]}],"outputs":[],"guards":[
+      {"text":"x.size(0) * x.size(1) == y.size(0)","check":["==",["*",[0,0],[0,1]],[1,0]]},
+      {"text":"x.size(1) != 3","check":["!=",[0,1],3]}]})_");
+  ASSERT_TRUE(aoti_test::good(parsed));
+  const auto& inputs = parsed.value().inputs;
+  ASSERT_EQ(inputs[0].guards.size(), 1u);
+  ASSERT_EQ(inputs[1].guards.size(), 1u);
+  EXPECT_EQ(inputs[0].guards[0].text, "x.size(1) != 3");
+  EXPECT_EQ(inputs[1].guards[0].text, "x.size(0) * x.size(1) == y.size(0)");
+}
+
 TEST(ModelSpec, KnowsEveryDtypeAndDevice) {
   for (const auto& row : aoti::abi::dtype_rows) {
     const auto spec = parse(with_input(aoti::detail::concat(
@@ -113,8 +128,15 @@ TEST(ModelSpec, RefusesWhatItCannotRead) {
       {"[]", Errc::damaged_package, "no version"},
       {"{}", Errc::damaged_package, "no version"},
       {R"({"version":"1","inputs":[],"outputs":[]})", Errc::damaged_package, "no version"},
-      {R"({"version":2,"inputs":[],"outputs":[]})", Errc::unsupported,
-       "version 2; this library reads version 1"},
+      {R"({"version":3,"inputs":[],"outputs":[]})", Errc::unsupported,
+       "version 3; this library reads versions 1 and 2"},
+      {R"({"version":2,"inputs":[],"outputs":[],"guards":{}})", Errc::damaged_package,
+       "bad guards"},
+      {R"({"version":2,"inputs":[],"outputs":[],"guards":[3]})", Errc::damaged_package,
+       "a guard that is none"},
+      {R"_({"version":2,"inputs":[{"name":"x","dtype":"int8","device":"cpu","shape":[1]}],
+           "outputs":[],"guards":[{"text":"x.size(1) == 3","check":["==",[0,1],3]}]})_",
+       Errc::damaged_package, "a guard that is none: x.size(1) == 3"},
       {R"({"version":1})", Errc::damaged_package, "lacks its inputs or outputs"},
       {R"({"version":1,"inputs":[]})", Errc::damaged_package, "lacks its inputs or outputs"},
       {R"({"version":1,"inputs":{},"outputs":[]})", Errc::damaged_package,

@@ -147,6 +147,17 @@ template <class Runtime, class At>
                     spec.inputs[first_input].name, "' is ", first_size});
     return {Errc::input_shape, std::move(where), std::move(text)};
   }
+  for (const Guard& guard : expected.guards) {
+    const auto size = [&](std::size_t k, std::size_t d) { return Runtime::sizes(at(k))[d]; };
+    if (holds(guard, size)) continue;
+    std::string text = "found ";
+    for (const Guard::Size& item : guard.sizes) {
+      if (text.size() > 6) text += ", ";
+      text += concat({spec.inputs[item.input].name, ".size(", item.dimension,
+                      ") = ", size(item.input, item.dimension)});
+    }
+    return {Errc::input_shape, std::move(where), concat({text, "; expected ", guard.text})};
+  }
   if (expected.strides.empty()) {
     return {Errc::input_layout, std::move(where),
             concat({"found strides ", join(Runtime::strides(tensor)),
@@ -198,7 +209,8 @@ template <class Runtime>
   return true;
 }
 
-/// Whether the dimensions that are tied to others agree with them. `at(i)` gives input i.
+/// Whether the dimensions that are tied to others agree with them, and the relations hold whose
+/// last input this is. `at(i)` gives input i.
 template <class Runtime, class At>
 [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, At&& at, std::size_t i) {
   const auto sizes = Runtime::sizes(at(i));
@@ -210,6 +222,11 @@ template <class Runtime, class At>
     const Dimension& first = spec.inputs[first_input].shape[first_dimension];
     const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
     if (!agrees(dimension, sizes[d], first, first_size)) return false;
+  }
+  for (const Guard& guard : spec.inputs[i].guards) {
+    if (!holds(guard, [&](std::size_t k, std::size_t d) { return Runtime::sizes(at(k))[d]; })) {
+      return false;
+    }
   }
   return true;
 }
@@ -227,6 +244,7 @@ class InputCheck {
       sizes_.push_back({dimension.min, static_cast<std::uint64_t>(dimension.max - dimension.min)});
       tied_ |= dimension.first_input >= 0;
     }
+    tied_ |= !spec_->guards.empty();
     rank_ = sizes_.size();
     row_major_ = spec_->order.empty() && spec_->strides.empty();
     fixed_ = !spec_->strides.empty() || spec_->mutated;

@@ -11,6 +11,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/load/json.hpp"
 #include "aoti/run/constants.hpp"
+#include "aoti/run/guard.hpp"
 
 namespace aoti {
 
@@ -44,6 +45,8 @@ struct TensorSpec {
   std::vector<int> order;
   /// Strides in elements where the layout has gaps, -1 for one that is not fixed; else empty.
   std::vector<std::int64_t> strides;
+  /// Of an input: relations between its sizes and those of earlier inputs.
+  std::vector<Guard> guards;
 };
 
 /// A model's inputs in the order of the call, and its outputs.
@@ -196,6 +199,25 @@ template <class T = void> struct SpecReader {
     return order.size() == size;
   }
 
+  /// Puts each relation to the last of its inputs.
+  Result<void> guards(const Json& list) {
+    if (!list.is(JsonKind::array) && !list.is(JsonKind::null)) return bad("has bad guards");
+    const auto has_size = [this](const Guard::Size& size) {
+      return size.input < spec.inputs.size() &&
+             size.dimension < spec.inputs[size.input].shape.size();
+    };
+    for (const Json& item : list.items) {
+      Guard guard{.text = item["text"].string};
+      if (!GuardCompiler<Json, decltype(has_size)>::compile(item["check"], guard, has_size)) {
+        return bad(concat({"has a guard that is none: ", guard.text}));
+      }
+      std::uint32_t last = 0;
+      for (const Guard::Size& size : guard.sizes) last = size.input > last ? size.input : last;
+      spec.inputs[last].guards.push_back(std::move(guard));
+    }
+    return success();
+  }
+
   /// Points every dimension of the inputs to the first one with its symbol.
   void link_symbols() {
     std::vector<std::pair<int, int>> first(spec.symbols.size(), {-1, -1});
@@ -226,10 +248,10 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
   const BasicJson<T>& json = parsed.value();
   detail::SpecReader<T> reader{origin, {}};
   if (!json["version"].is(JsonKind::integer)) return reader.bad("has no version");
-  if (json["version"].integer != 1) {
+  if (json["version"].integer != 1 && json["version"].integer != 2) {
     return Error{Errc::unsupported, origin,
                  detail::concat({"the input spec has version ", json["version"].integer,
-                                 "; this library reads version 1"})};
+                                 "; this library reads versions 1 and 2"})};
   }
   if (auto done = reader.tensors(json["inputs"], reader.spec.inputs); !done) {
     return std::move(done).error();
@@ -237,6 +259,7 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
   if (auto done = reader.tensors(json["outputs"], reader.spec.outputs); !done) {
     return std::move(done).error();
   }
+  if (auto done = reader.guards(json["guards"]); !done) return std::move(done).error();
   reader.link_symbols();
   reader.constants(json["constants"]);
   reader.spec.unused = reader.texts(json["unused"]);
