@@ -55,9 +55,10 @@ template <class = void>
 /// Loads a library that registers what it has, such as operators, and never unloads it. Its symbols
 /// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
 /// library's initialisers through: it ends the process.
+/// @returns the handle that the system's loader gives for it
 /// @errors library_load_failed
-template <class = void> Result<void> load_for_good(const std::string& path) {
-  if (::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return success();
+template <class = void> Result<void*> load_for_good(const std::string& path) {
+  if (void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return handle;
   return detail::refused(path, path);
 }
 
