@@ -453,11 +453,13 @@ def _generate(
     options: Mapping[str, Any],
     directory: str,
 ) -> list[Any]:
+    from ._operators import results_noted
+
     args, kwargs = ep.example_inputs
     module = ep.module()
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
-    return torch._inductor.aot_compile(
+    return results_noted()(torch._inductor.aot_compile)(
         module,
         args,
         kwargs,
