@@ -478,12 +478,14 @@ def _generate(
     options: Mapping[str, Any],
     directory: str,
 ) -> list[Any]:
+    from ._operators import results_noted
+
     args, kwargs = ep.example_inputs
     module = ep.module()
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
     _own_memory(module, keep_strides=any("strides" in output for output in description["outputs"]))
-    files = torch._inductor.aot_compile(
+    files = results_noted()(torch._inductor.aot_compile)(
         module,
         args,
         kwargs,

@@ -348,6 +348,7 @@ def packages() -> dict[str, bytes]:
         "nodes_no_list.pt2": package("add", nodes=b'{"nodes": {}}'),
         "nodes_no_target.pt2": package("add", nodes=extern_nodes([{"inputs": [], "outputs": []}])),
         "nodes_no_inputs.pt2": package("add", nodes=extern_nodes([{"target": "mylib::twice", "outputs": []}])),
+        "c_function.pt2": package(needing(image("c_function"), "libfake_twice.so")),
         "needs_other.pt2": package(needing(image("needs"), "libother_fake.so")),
         "no_weights.pt2": package("weights"),
         "short_weights.pt2": package("weights", weights=weights[:-4]),

@@ -1,13 +1,21 @@
 // Models that call operators: custom ones, methods of objects, and torch's own without C functions.
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/record_function.h>
 #include <dlfcn.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+#include <torch/csrc/jit/frontend/function_schema_parser.h>
 
+#include <aoti/run/weights.hpp>
 #include <aoti/runtime/libtorch_operators.hpp>
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include "libtorch/models.hpp"
@@ -276,36 +284,46 @@ std::string last_result() {
 
 TEST_F(Operators, OfDamagedNodesAreRefused) {
   needs("operators");
-  const Errc damaged = Errc::damaged_package;
+  const Errc damaged = Errc::damaged_package, unfit = Errc::unsupported;
   expect_refused(
       "operators", ".wrapper.json",
       {
           {"", "{", damaged, {"extern nodes", "JSON"}},
           {"", "{}", damaged, {"extern nodes"}},
           {"\"target\"", "\"goal\"", damaged, {"extern nodes"}},
-          {"\"factor\"", "\"vector\"", damaged, {"aoti_tests::mix", "takes no argument vector"}},
+          {"\"factor\"", "\"vector\"", unfit, {"aoti_tests::mix", "takes no argument vector"}},
           {", {\"name\": \"mode\", \"arg\": {\"as_string\": \"positive\"}, \"kind\": 1}",
            "",
-           damaged,
+           unfit,
            {"aoti_tests::mix", "not given the argument mode"}},
-          {"\"positive\"", "3", damaged, {"aoti_tests::mix", "argument mode is no str"}},
+          {"\"positive\"", "3", damaged, {"aoti_tests::mix", "argument mode is no string"}},
           {"{\"as_string\": \"positive\"}", "{}", damaged, {"argument mode has no value"}},
           {"{\"as_string\": \"positive\"}",
            "{\"as_strings\": [\"a\"]}",
-           damaged,
-           {"mode is no list"}},
+           unfit,
+           {"aoti_tests::mix", "argument 'mode': found strings, expected str"}},
           {"{\"as_ints\": [1, 2]}",
            "{\"as_floats\": [1, 2]}",
-           damaged,
-           {"argument shifts is no int"}},
-          {"{\"as_ints\": [1, 2]}", "{\"as_none\": true}", damaged, {"argument shifts is no List"}},
-          {"{\"as_int\": 2}", "{\"as_bool\": true}", damaged, {"argument count is no int"}},
-          {"{\"as_int\": 2}", "{\"as_tensor\": {}}", damaged, {"argument count is no int"}},
+           unfit,
+           {"argument 'shifts': found floats, expected List[int]"}},
+          {"{\"as_ints\": [1, 2]}",
+           "{\"as_none\": true}",
+           unfit,
+           {"'shifts': found None, expected List[int]"}},
+          {"{\"as_int\": 2}", "{\"as_bool\": true}", unfit, {"'count': found bool, expected int"}},
+          {"{\"as_int\": 2}",
+           "{\"as_tensor\": {}}",
+           unfit,
+           {"'count': found tensor, expected int"}},
           {"{\"as_scalar_type\": 8}", "{\"as_scalar_type\": 20}", damaged, {"argument dtype"}},
           {"{\"as_scalar_type\": 8}", "{\"as_scalar_type\": -1}", damaged, {"argument dtype"}},
-          {"{\"as_float\": 0.5}", "{\"as_complex\": 1}", Errc::unsupported, {"as_complex"}},
-          {"{\"as_float\": 0.5}", "{\"as_float\": [0.5]}", damaged, {"factor is no list"}},
-          {first_result(), "[]", damaged, {"number of results"}},
+          {"{\"as_float\": 0.5}", "{\"as_complex\": 1}", unfit, {"found complex, expected float"}},
+          {"{\"as_float\": 0.5}", "{\"as_float\": [0.5]}", unfit, {"argument 'factor'"}},
+          {first_result(), "[]", unfit, {"number of results"}},
+          {first_result(),
+           "[{\"as_tensors\": []}]",
+           unfit,
+           {"result 0: the model takes tensors, the operator returns Tensor"}},
           {first_result(),
            "[{\"as_sym_int\": 1}]",
            Errc::unsupported,
@@ -325,10 +343,10 @@ TEST_F(Operators, OfDamagedObjectsAreRefused) {
                   {"", "{", Errc::damaged_package, {"custom_objs_config.json"}}});
   expect_refused("tally", "custom_obj_0", {{"", "x", Errc::damaged_package, {"custom_obj_0"}}});
   expect_refused("tally", ".wrapper.json",
-                 {{"add_to", "take_from", Errc::damaged_package, {"no method take_from"}},
+                 {{"add_to", "take_from", Errc::unsupported, {"no method take_from"}},
                   {"\"target\": \"call_torchbind\"",
                    "\"target\": \"aten::relu\"",
-                   Errc::damaged_package,
+                   Errc::unsupported,
                    {"aten::relu", "takes no argument"}}});
 }
 
@@ -350,6 +368,301 @@ TEST_F(Operators, OfNodesThatDoNotFitTheModelFail) {
     const auto runner = value_of(Operated::open(package.path(), libraries));
     expect_error(runner.run<2>(x), code, parts);
     EXPECT_EQ(x.use_count(), 1);
+  }
+}
+
+/// What a thread, or the program, sets for torch; until what is returned is gone.
+struct Setting {
+  const char* name;
+  std::function<std::shared_ptr<void>()> set;
+};
+
+std::shared_ptr<void> until(std::function<void()> undo) {
+  return {static_cast<void*>(nullptr), [undo = std::move(undo)](void*) { undo(); }};
+}
+template <auto key> std::shared_ptr<void> included() {
+  return std::make_shared<c10::impl::IncludeDispatchKeyGuard>(key);
+}
+
+const std::vector<Setting> settings{
+    {"nothing", [] { return std::shared_ptr<void>{}; }},
+    {"autocast",
+     [] {
+       at::autocast::set_autocast_enabled(at::kCPU, true);
+       return until([] { at::autocast::set_autocast_enabled(at::kCPU, false); });
+     }},
+    {"inference mode", [] { return std::make_shared<c10::InferenceMode>(); }},
+    {"no gradients", [] { return std::make_shared<at::NoGradGuard>(); }},
+    {"a Python mode", included<c10::DispatchKey::Python>},
+    {"functorch", included<c10::DispatchKey::FuncTorchDynamicLayerFrontMode>},
+    {"functionalization", included<c10::DispatchKey::Functionalize>},
+    {"a default dtype",
+     [] {
+       c10::set_default_dtype(caffe2::TypeMeta::fromScalarType(at::kDouble));
+       return until([] { c10::set_default_dtype(caffe2::TypeMeta::fromScalarType(at::kFloat)); });
+     }},
+    {"deterministic algorithms",
+     [] {
+       at::globalContext().setDeterministicAlgorithms(true, false);
+       return until([] { at::globalContext().setDeterministicAlgorithms(false, false); });
+     }},
+};
+
+class Settings : public Operators {
+ protected:
+  /// That a run gives what one without a setting does, and the buffer `runs` times the input.
+  void expect_right(const Tensors& found, int runs) const {
+    ASSERT_EQ(found.size(), 4u);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      EXPECT_FALSE(found[i].requires_grad()) << "output " << i;
+      EXPECT_FALSE(found[i].is_inference()) << "output " << i;
+      EXPECT_TRUE(close(found[i], i < 3 ? right[i] : x[0] * runs)) << "output " << i;
+    }
+  }
+
+  const at::Tensor x = at::rand({6, 2, 8});
+  const Tensors right = value_of(opened("modes").run(Tensors{x}));
+};
+
+TEST_F(Settings, OfTheThreadDoNotReachRuns) {
+  const auto runner = opened("modes");
+  const auto shared = value_of(SharedOperated::open(model_path("modes"), libraries));
+  int runs = 0;
+  for (const Setting& setting : settings) {
+    SCOPED_TRACE(setting.name);
+    Tensors a, b(4), c;
+    {
+      const auto set = setting.set();
+      a = value_of(runner.run(std::vector{x}));
+      ASSERT_TRUE(good(runner.run_into(std::vector{x}, b)));
+      c = value_of(shared.run(std::vector{x}));
+    }
+    runs += 2;
+    expect_right(a, runs - 1);
+    expect_right(b, runs);
+    expect_right(c, runs / 2);
+  }
+}
+
+TEST_F(Settings, OfTheThreadDoNotReachOpening) {
+  for (const Setting& setting : settings) {
+    SCOPED_TRACE(setting.name);
+    std::optional<Operated> runner;
+    {
+      const auto set = setting.set();
+      runner.emplace(opened("modes"));
+    }
+    expect_right(value_of(runner->run(Tensors{x})), 1);
+  }
+}
+
+TEST_F(Settings, OfTheThreadDoNotReachUpdates) {
+  for (const bool shares : {false, true}) {
+    for (const Setting& setting : settings) {
+      SCOPED_TRACE(setting.name);
+      auto runner = opened("modes");
+      std::vector<std::pair<std::string, at::Tensor>> copies;
+      for (const auto& [name, tensor] : value_of(aoti::weights(runner))) {
+        copies.emplace_back(name, tensor.clone());
+      }
+      {
+        const auto set = setting.set();
+        auto update = value_of(aoti::update_weights(runner));
+        for (const auto& [name, copy] : copies) {
+          ASSERT_TRUE(good(shares ? update.share(name, copy) : update.set(name, copy)));
+        }
+        ASSERT_TRUE(good(update.commit()));
+      }
+      expect_right(value_of(runner.run(Tensors{x})), 1);
+    }
+  }
+}
+
+// Such tensors can be written to in that mode only.
+TEST_F(Settings, OfInferenceModeDoNotStayWithTensors) {
+  auto runner = opened("modes");
+  at::Tensor total, input;
+  {
+    const c10::InferenceMode mode;
+    total = at::zeros({2, 8});
+    input = x.clone();
+  }
+  auto update = value_of(aoti::update_weights(runner));
+  ASSERT_TRUE(good(update.share("total", total)));
+  ASSERT_TRUE(good(update.commit()));
+  expect_right(value_of(runner.run(Tensors{input})), 1);
+  EXPECT_TRUE(close(total, x[0]));
+  {
+    const c10::InferenceMode mode;
+    EXPECT_TRUE(close(value_of(runner.run(Tensors{input}))[3], x[0] * 2));
+  }
+}
+
+TEST_F(Settings, OfProfilersStay) {
+  static std::vector<std::string> seen;
+  const auto runner = opened("modes");
+  const auto handle = at::addThreadLocalCallback(at::RecordFunctionCallback(
+      [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+        seen.emplace_back(function.name());
+        return nullptr;
+      }));
+  const c10::InferenceMode mode;
+  const Tensors found = value_of(runner.run(std::vector{x}));
+  at::removeCallback(handle);
+  EXPECT_THAT(seen, testing::Contains("aten::conv_tbc"));
+  expect_right(found, 1);
+}
+
+TEST_F(Operators, ThatReturnWhatTheirFakesDidNotSayAreAnError) {
+  needs("fallback");
+  const at::Tensor x = at::rand({4, 3});
+  const auto expect = [&](const std::string& from, const std::string& to, const char* text) {
+    SCOPED_TRACE(text);
+    const Altered package{"fallback", ".wrapper.json", from, to};
+    const auto runner = value_of(Operated::open(package.path(), libraries));
+    expect_error(runner.run<3>(x), Errc::model_failed, {"aoti_tests::resized: result 0: ", text});
+  };
+  const std::string name = R"(\"name\":\"buf3\",)", dtype = R"(\"dtype\":\"float32\",)",
+                    device = R"(\"device\":\"cpu\",)";
+  expect(name + dtype, name + R"(\"dtype\":\"float64\",)", "found float32, expected float64");
+  expect(name + dtype + device, name + dtype + R"(\"device\":\"cuda\",)",
+         "found a tensor on cpu, expected a strided tensor on cuda");
+  expect(R"(\"scale\":2)", R"(\"scale\":3)", "found sizes [8, 3], expected [12, 3]");
+  expect(R"(\"scale\":2,\"offset\":0},3])", R"(\"scale\":2,\"offset\":0},3,1])",
+         "found sizes [8, 3], expected [8, 3, 1]");
+}
+
+TEST_F(Operators, ThatLayResultsOutOtherwiseAreCopied) {
+  needs("fallback");
+  const std::string end = R"(\"offset\":0},3])";  // the last one is the result's
+  const Altered package{"fallback", ".wrapper.json", R"(\"scale\":2,)" + end,
+                        R"(\"scale\":2,)" + end + R"(,\"order\":[1,0])"};
+  const auto runner = value_of(Operated::open(package.path(), libraries));
+  const at::Tensor x = at::rand({4, 3});
+  const at::Tensor found = value_of(runner.run<3>(x))[2];
+  EXPECT_EQ(found.strides(), (Sizes{1, 8}));
+  EXPECT_TRUE(same(found, value_of(opened("fallback").run<3>(x))[2]));
+}
+
+/// What a call makes of an argument of that type; its error where it is refused.
+aoti::Result<std::string> read_argument(const std::string& type, const std::string& argument) {
+  const auto schema = torch::jit::parseSchema("tests::op(" + type + " a) -> ()");
+  const aoti::detail::ArgumentReader reader{"tests::op", schema, {}, c10::Device{"cpu"}};
+  auto read = reader.read(0, value_of(aoti::Json::parse(argument, "argument")));
+  if (!read) return std::move(read).error();
+  std::ostringstream text;
+  for (const auto& item : read.value().items) {
+    using Kind = aoti::detail::CallArgument::Kind;
+    text << (text.str().empty() ? "" : ", ");
+    if (item.kind == Kind::fixed) text << item.fixed;
+    if (item.kind != Kind::fixed) text << (item.kind == Kind::tensor ? "tensor" : "integer");
+  }
+  return (read.value().element != nullptr ? "[" : "") + text.str() +
+         (read.value().element != nullptr ? "]" : "");
+}
+
+// Every kind of argument that torch writes, against every type that schemas have.
+TEST(Serialized, ArgumentsAreTakenAsTheirSchemaSays) {
+  const std::map<std::string, std::string> arguments{
+      {"as_none", "true"},
+      {"as_tensor", R"({"name": "x"})"},
+      {"as_tensors", R"([{"name": "x"}])"},
+      {"as_int", "2"},
+      {"as_ints", "[2, 3]"},
+      {"as_float", "1.5"},
+      {"as_floats", "[1.5, NaN, \"Infinity\"]"},
+      {"as_string", "\"cpu\""},
+      {"as_strings", "[\"a\"]"},
+      {"as_sym_int", R"({"as_name": "s0"})"},
+      {"as_sym_ints", R"([{"as_name": "s0"}, {"as_int": 2}])"},
+      {"as_scalar_type", "7"},
+      {"as_memory_format", "2"},
+      {"as_layout", "7"},
+      {"as_device", R"({"type": "cpu", "index": null})"},
+      {"as_bool", "true"},
+      {"as_bools", "[true, false]"},
+      {"as_sym_bool", R"({"as_name": "u0"})"},
+      {"as_sym_bools", R"([{"as_name": "u0"}])"},
+      {"as_graph", R"({"name": "g", "graph": {}})"},
+      {"as_optional_tensors", R"([{"as_tensor": {"name": "x"}}, {"as_none": true}])"},
+      {"as_custom_obj", R"({"name": "x", "class_fqn": "y"})"},
+      {"as_operator", "\"aten::add\""},
+      {"as_sym_float", R"({"as_name": "f0"})"},
+      {"as_sym_floats", R"([{"as_name": "f0"}])"},
+      {"as_optional_tensor", R"({"as_none": true})"},
+      {"as_complex", R"({"real": 1.0, "imag": 2.0})"},
+      {"as_nested_tensors", R"([[{"name": "x"}]])"},
+      {"as_int_lists", "[[1]]"},
+      {"as_string_to_argument", R"({"a": {"as_int": 1}})"},
+      {"as_float_lists", "[[1.5]]"},
+  };
+  using Taken = std::map<std::string, std::string>;
+  const Taken integer{{"as_int", "integer"}, {"as_sym_int", "integer"}};
+  const Taken integers{{"as_ints", "[integer, integer]"}, {"as_sym_ints", "[integer, integer]"}};
+  const Taken scalar{{"as_int", "integer"},
+                     {"as_sym_int", "integer"},
+                     {"as_float", "1.5"},
+                     {"as_bool", "True"},
+                     {"as_complex", "1.+2.j"}};
+  const Taken floating{{"as_float", "1.5"}, {"as_int", "2."}, {"as_bool", "1."}};
+  const Taken boolean{{"as_bool", "True"}, {"as_int", "True"}, {"as_float", "True"}};
+  Taken any = scalar;
+  any.merge(Taken{
+      {"as_none", "None"}, {"as_tensor", "tensor"}, {"as_string", "cpu"}, {"as_device", "cpu"}});
+  const std::map<std::string, Taken> types{
+      {"Tensor", {{"as_tensor", "tensor"}}},
+      {"Tensor[]", {{"as_tensors", "[tensor]"}}},
+      {"Tensor?[]", {{"as_tensors", "[tensor]"}, {"as_optional_tensors", "[tensor, None]"}}},
+      {"int", integer},
+      {"SymInt", integer},
+      {"int[]", integers},
+      {"int[2]", integers},
+      {"SymInt[]", integers},
+      {"float", floating},
+      {"float[]",
+       {{"as_floats", "[1.5, nan, inf]"}, {"as_ints", "[2., 3.]"}, {"as_bools", "[1., 0.]"}}},
+      {"bool", boolean},
+      {"bool[]",
+       {{"as_bools", "[True, False]"},
+        {"as_ints", "[True, True]"},
+        {"as_floats", "[True, True, True]"}}},
+      {"Scalar", scalar},
+      {"Scalar[]",
+       {{"as_ints", "[integer, integer]"},
+        {"as_sym_ints", "[integer, integer]"},
+        {"as_floats", "[1.5, nan, inf]"},
+        {"as_bools", "[True, False]"}}},
+      {"str", {{"as_string", "cpu"}}},
+      {"str[]", {{"as_strings", "[a]"}}},
+      {"ScalarType", {{"as_scalar_type", "6"}, {"as_int", "2"}, {"as_bool", "1"}}},
+      {"Layout", {{"as_layout", "0"}, {"as_int", "2"}, {"as_bool", "1"}}},
+      {"MemoryFormat", {{"as_memory_format", "2"}, {"as_int", "2"}, {"as_bool", "1"}}},
+      {"Device", {{"as_device", "cpu"}, {"as_string", "cpu"}}},
+      {"Generator", {}},
+      {"Any", any},
+  };
+  for (const auto& [type, takes] : types) {
+    for (const bool optional : {false, true}) {
+      if (optional && type == "Any") continue;
+      for (const auto& [tag, value] : arguments) {
+        SCOPED_TRACE(type + (optional ? "? " : " ") + tag);
+        const auto found =
+            read_argument(type + (optional ? "?" : ""), "{\"" + tag + "\": " + value + "}");
+        const bool none = optional && tag == "as_none";
+        if (none || takes.contains(tag)) {
+          ASSERT_TRUE(good(found));
+          EXPECT_EQ(found.value(), none ? "None" : takes.at(tag));
+        } else if (tag == "as_custom_obj") {
+          expect_error(found, Errc::damaged_package, {"argument a is no custom_obj"});
+        } else {
+          expect_error(found, Errc::unsupported, {"tests::op", "argument"});
+          const std::string message = found.error().message();
+          const bool unknown =
+              message.find("not known here: " + tag.substr(0, tag.size() - 1)) != message.npos;
+          EXPECT_TRUE(unknown || message.find("argument 'a': found ") != message.npos) << message;
+        }
+      }
+    }
   }
 }
 

@@ -63,6 +63,7 @@ NAMES = (
     "operators",
     "fallback",
     "throwing",
+    "modes",
     "tally",
     "exported",
     "linear_beside",
@@ -243,6 +244,7 @@ OPERATORS = {
     "gather(Tensor?[] tensors, Scalar fill) -> Tensor": lambda tensors, _: torch.empty_like(tensors[0]),
     "resized(Tensor x, SymInt[] sizes, Device device) -> Tensor": lambda x, sizes, _: x.new_empty(sizes),
     "not_negative(Tensor x) -> Tensor": torch.empty_like,
+    "scaled(Tensor x, Scalar factor, Scalar? shift) -> Tensor": lambda x, *_: torch.empty_like(x),
     "accumulate(Tensor(a!) total, Tensor x) -> ()": lambda *_: None,
 }
 for schema, fake in OPERATORS.items():
@@ -275,6 +277,22 @@ class Throwing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.aoti_tests.not_negative(x) + 1
+
+
+class Modes(nn.Module):
+    """What a thread can set for torch reaches operators by the dispatcher, those within functions in C, and buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 8, 8))
+        self.bias = nn.Parameter(torch.randn(8))
+        self.conv = nn.Conv1d(8, 8, 3)
+        self.register_buffer("total", torch.zeros(2, 8))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        y = torch.ops.aoti_tests.scaled(torch.conv_tbc(x, self.weight, self.bias, 1), True, False)
+        torch.ops.aoti_tests.accumulate(self.total, x[0])
+        return y, y + 1, self.conv(x.permute(1, 2, 0)), self.total.clone()
 
 
 class Linear(nn.Module):
@@ -469,6 +487,10 @@ def make_fallback(out: Path) -> None:
 
 def make_throwing(out: Path) -> None:
     aoti.export(out / "throwing.pt2", Model(Throwing(), (torch.rand(8),)))
+
+
+def make_modes(out: Path) -> None:
+    aoti.export(out / "modes.pt2", Model(seeded(Modes), (torch.randn(6, 2, 8),)))
 
 
 def make_tally(out: Path) -> None:

@@ -56,6 +56,12 @@ at::Tensor not_negative(const at::Tensor& x) {
   return x.clone();
 }
 
+at::Tensor scaled(const at::Tensor& x, const at::Scalar& factor,
+                  const std::optional<at::Scalar>& shift) {
+  TORCH_CHECK(factor.isBoolean() && shift && shift->isBoolean(), "scaled expects bools");
+  return x * factor + *shift;
+}
+
 void accumulate(at::Tensor& total, const at::Tensor& x) { total.add_(x); }
 
 TORCH_LIBRARY(aoti_tests, library) {
@@ -67,6 +73,7 @@ TORCH_LIBRARY(aoti_tests, library) {
   library.def("resized(Tensor x, SymInt[] sizes, Device device) -> Tensor");
   library.impl("resized", c10::DispatchKey::CPU, TORCH_FN(resized));
   library.def("not_negative(Tensor x) -> Tensor", not_negative);
+  library.def("scaled(Tensor x, Scalar factor, Scalar? shift) -> Tensor", scaled);
   library.def("accumulate(Tensor(a!) total, Tensor x) -> ()", accumulate);
 }
 

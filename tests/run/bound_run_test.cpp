@@ -176,16 +176,21 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
   }
 
   // One tensor in two places, None, and a number that nobody wants.
+  const auto package = aoti::Package::open(model_path("repeated"));
+  ASSERT_TRUE(good(package));
+  const Runner plain = std::move(Runner::open(package.value().model().value().image)).value();
   const Runner repeated = opened("repeated");
   const Tensor x = ones({4, 3}, 4);
   const std::vector<Tensor> both{ones({4, 3}), Tensor{}, ones({4, 3}), Tensor{}};
-  auto same = Bound::make(repeated, {&x, 1}, both);
-  ASSERT_TRUE(good(same));
-  for (int round = 0; round < 3; ++round) {
-    static_cast<float*>(x.data())[0] = static_cast<float>(round);
-    ASSERT_TRUE(good(same.value().run()));
-    EXPECT_EQ(floats(both[0])[0], 2 * round);
-    EXPECT_EQ(floats(both[0]), floats(both[2]));
+  for (const Runner* runner : {&repeated, &plain}) {
+    auto same = Bound::make(*runner, {&x, 1}, both);
+    ASSERT_TRUE(good(same));
+    for (int round = 0; round < 3; ++round) {
+      static_cast<float*>(x.data())[0] = static_cast<float>(round);
+      ASSERT_TRUE(good(same.value().run()));
+      EXPECT_EQ(floats(both[0])[0], 2 * round);
+      EXPECT_EQ(floats(both[0]), floats(both[2]));
+    }
   }
 }
 

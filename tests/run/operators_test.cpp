@@ -1,6 +1,8 @@
 // What is asked of a runtime before a model that calls operators is loaded.
 #include <aoti/run/operators.hpp>
 
+#include <cerrno>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -128,6 +130,32 @@ TEST_F(Operators, ComeFromLibraries) {
   const std::string text = package("add.pt2");
   expect_error(Runner::open(package("add.pt2"), {.operator_libraries = {text}}),
                Errc::library_load_failed, {text, "invalid ELF header"});
+}
+
+void expect_doubles(const aoti_test::Runner& runner) {
+  EXPECT_EQ(elements<float>(runner.run<1>(a23(), b23()).value()[0]),
+            (std::vector<float>{12, 24, 36, 48, 60, 72}));
+}
+
+TEST_F(Operators, ByFunctionsInCComeFromLibraries) {
+  const std::string library = fake("twice");
+  if (aoti::is_loaded(library.c_str())) GTEST_SKIP() << "a run before has loaded it";
+  const Footprint before;
+  expect_error(aoti_test::Runner::open(package("c_function.pt2")), Errc::library_load_failed,
+               {"needs libfake_twice.so, not found here", "operator_libraries"});
+  EXPECT_EQ(Footprint{}, before);
+  expect_doubles(opened(package("c_function.pt2"), {.operator_libraries = {library}}));
+}
+
+TEST_F(Operators, DISABLED_ByFunctionsInCComeFromWhatTheImageNeeds) {
+  expect_doubles(opened(package("c_function.pt2")));
+}
+TEST_F(Operators, ByFunctionsInCComeFromWhatTheImageNeeds) {
+  const std::string run = std::string{"LD_LIBRARY_PATH=" AOTI_TEST_FAKES_DIR " "} +
+                          program_invocation_name +
+                          " --gtest_also_run_disabled_tests --gtest_filter="
+                          "Operators.DISABLED_ByFunctionsInCComeFromWhatTheImageNeeds > /dev/null";
+  EXPECT_EQ(std::system(run.c_str()), 0);
 }
 
 }  // namespace

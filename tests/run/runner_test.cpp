@@ -336,7 +336,7 @@ TEST_F(Run, GivesATensorThatIsReturnedTwiceTwoHandles) {
     EXPECT_EQ(result.value()[0].data(), x.data()) << name;
     EXPECT_FALSE(FakeRuntime::is_defined(result.value()[1])) << name;  // None
     EXPECT_EQ(result.value()[2].data(), x.data()) << name;
-    // Without a spec, None is an output that is missing; and no handle is given up twice.
+    // Where nothing tells of None, an output is missing; and no handle is given up twice.
     expect_error(run(plain, {x, zero}), Errc::model_failed, {"no output 1 of 3"});
     expect_error(run(runner, {x, one}), Errc::model_failed, {"with its outputs made"});
   }

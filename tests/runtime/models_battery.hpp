@@ -133,6 +133,17 @@ TYPED_TEST_P(ModelsBattery, ReturnOneTensorTwiceAndNone) {
     EXPECT_EQ(B::floats_in(outputs[2]), twice);
   }
 
+  // Without a spec, the call spec tells of None.
+  const auto package = value_of(aoti::Package::open(model_path("repeated")));
+  const auto plain = value_of(B::Runner::open(value_of(package.model()).image));
+  ASSERT_EQ(plain.spec(), nullptr);
+  EXPECT_FALSE(TypeParam::is_defined(value_of(plain.template run<4>(x))[1]));
+  typename B::Tensors inputs(1, x), outputs(4, x);
+  ASSERT_TRUE(good(plain.run_into(inputs, outputs)));
+  EXPECT_FALSE(TypeParam::is_defined(outputs[1]));
+  EXPECT_EQ(B::floats_in(outputs[2]), twice);
+  EXPECT_FALSE(TypeParam::is_defined(value_of(plain.boxed_run(inputs))[1]));
+
   AtenTensorHandle in[] = {TypeParam::share(x)}, out[4] = {};
   ASSERT_TRUE(good(runner.run_handles(in, out)));
   EXPECT_NE(out[0], out[2]);

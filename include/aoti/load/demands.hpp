@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "aoti/load/image.hpp"
+#include "aoti/load/operator_libraries.hpp"
 #include "aoti/load/processor.hpp"
 #include "aoti/result.hpp"
 
@@ -23,25 +24,30 @@
 
 namespace aoti::detail {
 
+constexpr bool is_torch_library(std::string_view name) noexcept {
+  return name.starts_with("libtorch") || name.starts_with("libc10");
+}
+
 /// Whether a needed library is one of torch's, which an image can do without where the host
 /// provides its functions.
 inline bool can_be_dropped(const ElfLayout& image, std::string_view library) {
-  return (library.starts_with("libtorch") || library.starts_with("libc10")) &&
-         !image.needs_versions_of(library);
+  return is_torch_library(library) && !image.needs_versions_of(library);
 }
 
 /// Holds an image against this system.
 template <class T = void> class BasicDemands {
  public:
+  /// @param given libraries that were loaded for the model; null where none would serve it
   /// @errors wrong_machine (for another system, processor or size of pages), library_load_failed
   ///         (needed libraries that are not here, or lack a version; all are listed)
-  static Result<void> check(const BasicImage<T>& image, const std::string& origin) {
+  static Result<void> check(const BasicImage<T>& image, const std::string& origin,
+                            const OperatorLibraries* given) {
     const BasicDemands demands{image.layout(), origin};
     if (auto done = demands.system(); !done) return done;
     if (auto done = demands.notes(); !done) return done;
     if (auto done = demands.pages(); !done) return done;
     if (auto done = demands.packed_relocations(); !done) return done;
-    return demands.libraries(image);
+    return demands.libraries(image, given);
   }
 
  private:
@@ -175,10 +181,10 @@ template <class T = void> class BasicDemands {
   }
 
 #if defined(__GLIBC__)
-  Result<void> libraries(const BasicImage<T>& image) const {
+  Result<void> libraries(const BasicImage<T>& image, const OperatorLibraries* given) const {
     std::vector<std::string> absent, lacking;
     for (const std::string_view name : image.needed()) {
-      if (can_be_dropped(elf_, name)) continue;
+      if (can_be_dropped(elf_, name) || (given != nullptr && given->has(name))) continue;
       const auto library = BasicSystemLibrary<T>::find(std::string{name}, elf_);
       if (!library.is_here()) {
         absent.emplace_back(name);
@@ -195,8 +201,9 @@ template <class T = void> class BasicDemands {
       return other(Errc::library_load_failed,
                    {"the image needs ", join(absent), ", not found here",
                     path.empty() ? "" : concat({", nor in its own search path ", path}),
-                    "; install what has it, or name its folder in LD_LIBRARY_PATH before the "
-                    "program starts"});
+                    "; install what has it, ",
+                    given != nullptr ? "give its path as one of the operator_libraries, " : "",
+                    "or name its folder in LD_LIBRARY_PATH before the program starts"});
     }
     if (lacking.empty()) return success();
     return other(Errc::library_load_failed,
@@ -206,7 +213,9 @@ template <class T = void> class BasicDemands {
                   "one"});
   }
 #else
-  static Result<void> libraries(const BasicImage<T>&) { return success(); }
+  static Result<void> libraries(const BasicImage<T>&, const OperatorLibraries*) {
+    return success();
+  }
 #endif
 
   const ElfLayout& elf_;

@@ -50,18 +50,19 @@ template <class = void>
 /// Loads a library that registers what it has, such as operators, and never unloads it. Its symbols
 /// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
 /// library's initialisers through: it ends the process.
+/// @returns the handle that the system's loader gives for it
 /// @errors library_load_failed
-template <class = void> Result<void> load_for_good(const std::string& path) {
+template <class = void> Result<void*> load_for_good(const std::string& path) {
   const auto load = [](const std::string& file) {
-    return ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr;
+    return ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   };
-  if (load(path)) return success();
+  if (void* handle = load(path)) return handle;
   // Without a slash the system looks for it in its own folders only.
   const std::string beside = "./" + path;
   if (path.find('/') != path.npos || ::access(beside.c_str(), F_OK) != 0) {
     return detail::refused(path, path);
   }
-  if (load(beside)) return success();
+  if (void* handle = load(beside)) return handle;
   return detail::refused(beside, path);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,9 @@ class PythonExecutor final : public torch::aot_inductor::ProxyExecutor {
 /// LibtorchOperators with that executor.
 class PythonOperators {
  public:
+  static constexpr std::string_view remedy =
+      "import what defines them, or load it by torch.ops.load_library, before the model";
+
   static bool has(const std::string& name) { return LibtorchOperators::has(name); }
 
   /// @errors those of LibtorchOperators::make

@@ -209,6 +209,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   template <class Body> auto with_weights(Body&& body) -> decltype(body()) {
     return in_turn([&]() -> decltype(body()) {
       const std::lock_guard lock{weights_mutex_};
+      const LibtorchWithPython::Preparing preparing;
       aoti::detail::WeightsAccess<Runner>{runner_}.ledger().block_lent = !lease_.expired();
       return body();
     });

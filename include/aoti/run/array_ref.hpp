@@ -223,6 +223,7 @@ template <class Runtime = Native> class ArrayRefModel {
                    "the model has no weights, and could not be given any: open it with "
                    "PackagedWeights::required"};
     }
+    [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
     std::vector<AtenTensorHandle> active;
     detail::WeightsAccess<Runner> access{runner_};
     if (auto done = access.extract(Buffer::active, active); !done) return done;

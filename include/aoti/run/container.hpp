@@ -30,14 +30,20 @@ template <class T = void> class BasicContainer {
   /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
   /// constants. Weights that do not lie in the image are not loaded by this.
   /// @param import where the image's imports come from; null for what is global in the process
+  /// @param libraries where they come from besides, then
   /// @errors library_load_failed, missing_export, out_of_memory, model_failed, model_threw
   static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
                                        const std::string& device, const OpenOptions& options,
-                                       Import* import = nullptr) {
+                                       Import* import = nullptr,
+                                       const OperatorLibraries& libraries = {}) {
     // Of torch's libraries only those that the process has: a program need not have libtorch.so.
+    // Those that were given may be known to the loader by their paths only.
+    bool replaced = false;
     const auto drop = [&](std::string_view needed) {
-      return detail::can_be_dropped(image.layout(), needed) &&
-             (import != nullptr || !is_loaded(std::string{needed}.c_str()));
+      if (import == nullptr && is_loaded(std::string{needed}.c_str())) return false;
+      const bool given = import == nullptr && libraries.has(needed);
+      replaced |= given;
+      return given || detail::can_be_dropped(image.layout(), needed);
     };
     // A model copies embedded weights when it is created. As long as the package stays mapped, it
     // can do so from there: they need not go into the copy of the image first.
@@ -54,6 +60,15 @@ template <class T = void> class BasicContainer {
         if (!runtime && !abi::is_allocation(wanted.name)) return false;
         address = import(std::string{wanted.name}.c_str());
         return runtime || address != nullptr;
+      };
+      for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
+    }
+    if (import == nullptr && !libraries.empty()) {
+      const auto bind = [&](const ImageImport& wanted, const void*& address) {
+        const std::string name{wanted.name};
+        if (!replaced && !abi::is_runtime_symbol(wanted.name)) return false;
+        if (::dlsym(RTLD_DEFAULT, name.c_str()) == nullptr) address = libraries.find(name.c_str());
+        return address != nullptr;
       };
       for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
     }

@@ -39,6 +39,7 @@ struct LoadedModel {
   std::size_t input_count = none;         // none: every run is refused, by one comparison
   std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
   std::size_t output_count = 0;
+  bool may_return_none = false;  // where no spec tells which outputs are None
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   Atomic<bool> updating = false;
@@ -59,6 +60,7 @@ struct LoadedModel {
         input_count{std::exchange(other.input_count, none)},
         hidden_input_count{std::exchange(other.hidden_input_count, none)},
         output_count{std::exchange(other.output_count, 0)},
+        may_return_none{other.may_return_none},
         device{other.device},
         gate{std::move(other.gate)},
         operators{std::move(other.operators)},
@@ -73,6 +75,7 @@ struct LoadedModel {
     input_count = std::exchange(other.input_count, none);
     hidden_input_count = std::exchange(other.hidden_input_count, none);
     output_count = std::exchange(other.output_count, 0);
+    may_return_none = other.may_return_none;
     device = other.device;
     gate = std::move(other.gate);
     container = std::move(other.container);
@@ -164,7 +167,7 @@ struct LoadedModel {
     bool has_memory = true;
     const std::size_t good = count_while<Out>(out.size(), [&](std::size_t i) {
       if (out[i] == nullptr) [[unlikely]]
-        return spec && spec->outputs[i].none;
+        return spec ? spec->outputs[i].none : may_return_none;
       bool shared = is_lent<Runtime>(out[i]);
       for (std::size_t k = 0; k < i; ++k) shared |= out[k] == out[i];
       if (shared) [[unlikely]] {

@@ -41,17 +41,26 @@ template <class Model> struct Opening {
       return Error{Errc::invalid_argument, packaged.origin,
                    "found stream_affinity, expected Access::shared with it"};
     }
-    auto image = preflight<Device, Runtime>(packaged, choice.device);
+    [[maybe_unused]] const typename PreparingOf<Runtime>::type preparing;
+    auto image = read_image<Device>(packaged, choice.device);
     if (!image) return std::move(image).error();
+    OperatorLibraries libraries;
+    if (auto done = libraries.load(choice.operator_libraries); !done) {
+      return std::move(done).error();
+    }
+    load_needed<Runtime>(image.value(), libraries);
+    if (auto done = check_image<Runtime>(image.value(), packaged, libraries); !done) {
+      return std::move(done).error();
+    }
     // Creating a model changes the thread's device, which the guard restores.
     const DeviceIndex device = Device::resolve(choice.device);
     auto entered = Device::enter(device, typename Device::Stream{});
     if (!entered) return std::move(entered).error();
     const std::string name = Device::device_string(device);
-    auto operators = open_operators<Runtime>(packaged, image.value(), name, choice);
+    auto operators = open_operators<Runtime>(packaged, image.value(), name);
     if (!operators) return std::move(operators).error();
     Container::Import* const import = binds_imports<Runtime> ? &Runtime::import : nullptr;
-    auto container = Container::create(packaged, image.value(), name, choice, import);
+    auto container = Container::create(packaged, image.value(), name, choice, import, libraries);
     if (!container) return Model::explained(std::move(container).error());
     Model model{observer};
     model.device = device;
@@ -123,7 +132,11 @@ template <class Model> struct Opening {
                            " outputs, expected at most ", Model::max_tensors, " of each"})};
     }
     const std::string_view text = model.metadata[ModelSpec::metadata_key];
-    if (text.empty()) return success();
+    if (text.empty()) {
+      const auto call = model.container.call_spec();  // None is a leaf like any other
+      model.may_return_none = call && call.value().result.leaf_count() == model.output_count;
+      return success();
+    }
     auto spec = ModelSpec::parse(text, model.origin);
     if (!spec) return std::move(spec).error();
     if (spec.value().inputs.size() != model.input_count ||

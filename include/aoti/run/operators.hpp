@@ -3,15 +3,14 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "aoti/load/image.hpp"
 #include "aoti/load/json.hpp"
-#include "aoti/load/library.hpp"
 #include "aoti/load/package.hpp"
-#include "aoti/run/options.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 namespace aoti {
@@ -82,18 +81,14 @@ struct OperatorsOf<Runtime> {
   using type = typename Runtime::Operators;
 };
 
-/// Loads the libraries that were given, and makes the executor of a model that needs one.
-/// @errors library_load_failed, damaged_package, missing_import (lists all operators that are not
-///         there), unsupported (the runtime runs none; the image is a bare one)
+/// Makes the executor of a model that needs one.
+/// @errors damaged_package, missing_import (lists all operators that are not there), unsupported
+///         (the runtime runs none; the image is a bare one)
 template <class Runtime>
 Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& model,
                                                            const Image& image,
-                                                           const std::string& device,
-                                                           const OpenOptions& choice) {
+                                                           const std::string& device) {
   using Operators = typename OperatorsOf<Runtime>::type;
-  for (const std::string& path : choice.operator_libraries) {
-    if (auto done = load_for_good(path); !done) return std::move(done).error();
-  }
   auto read = OperatorCalls::read(model);
   if (!read) return std::move(read).error();
   const OperatorCalls& calls = read.value();
@@ -109,7 +104,8 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
   if constexpr (std::is_same_v<Operators, NoOperators>) {
     return Error{Errc::unsupported, model.origin,
                  concat({"the model calls operators through a proxy executor, which this tensor "
-                         "runtime has not (aoti/runtime/libtorch_operators.hpp has): ",
+                         "runtime has not; choose aoti::LibtorchWithOperators of "
+                         "aoti/runtime/libtorch_operators.hpp, which runs all models: ",
                          join(calls.names)})};
   } else {
     std::vector<std::string> missing;
@@ -121,10 +117,12 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
       }
     }
     if (missing.empty()) return Operators::make(model, calls.nodes, device);
-    return Error{Errc::missing_import, model.origin,
-                 concat({"this process lacks operators or classes; give the libraries that define "
-                         "them as OpenOptions::operator_libraries: ",
-                         join(missing)})};
+    std::string_view remedy =
+        "give the libraries that define them as OpenOptions::operator_libraries";
+    if constexpr (requires { Operators::remedy; }) remedy = Operators::remedy;
+    return Error{
+        Errc::missing_import, model.origin,
+        concat({"this process lacks operators or classes; ", remedy, ": ", join(missing)})};
   }
 }
 

@@ -11,6 +11,7 @@
 #include "aoti/device/device.hpp"
 #include "aoti/load/demands.hpp"
 #include "aoti/load/image.hpp"
+#include "aoti/load/operator_libraries.hpp"
 #include "aoti/load/package.hpp"
 #include "aoti/runtime/runtime.hpp"
 
@@ -67,10 +68,39 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
   return success();
 }
 
+namespace detail {
+
+/// Whether a function that an image imports from the runtime is there.
+template <class Runtime>
+bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) {
+  const std::string name{import.name};
+  return import.weak || !abi::is_runtime_symbol(import.name) ||
+         Runtime::import(name.c_str()) != nullptr ||
+         (!binds_imports<Runtime> && libraries.find(name.c_str()) != nullptr);
+}
+
+/// Loads the libraries that an image needs by name besides torch's, where functions are missing.
+template <class Runtime> void load_needed(const Image& image, OperatorLibraries& libraries) {
+  if (binds_imports<Runtime>) return;  // its tensors are not those that the user's functions know
+  for (const ImageImport& import : image.imports()) {
+    if (is_provided<Runtime>(import, libraries)) continue;
+    for (const std::string_view name : image.needed()) {
+      if (!is_torch_library(name)) libraries.load_by_name(name);
+    }
+    return;
+  }
+}
+
+}  // namespace detail
+
 /// Checks an image: its processor and system, the functions that every model exports, the libraries
 /// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
+/// @param libraries that were loaded for the model, which may have functions, too
 /// @errors wrong_machine, missing_export, library_load_failed, missing_import
-template <class Runtime> Result<void> check_image(const Image& image, const PackagedModel& model) {
+template <class Runtime>
+Result<void> check_image(const Image& image, const PackagedModel& model,
+                         const OperatorLibraries& libraries = {}) {
+  if (!detail::host_has_elf) return success();
   if (detail::host_machine != 0 && image.machine() != detail::host_machine) {
     return detail::wrong_machine(model, machine_name(image.machine()),
                                  machine_name(detail::host_machine));
@@ -85,12 +115,12 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
     return Error{Errc::missing_export, model.origin,
                  detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
-  if (auto done = detail::Demands::check(image, model.origin); !done) return done;
+  const OperatorLibraries* given = detail::binds_imports<Runtime> ? nullptr : &libraries;
+  if (auto done = detail::Demands::check(image, model.origin, given); !done) return done;
   std::vector<std::string> unprovided;
   for (const ImageImport& import : image.imports()) {
-    if (import.weak || !abi::is_runtime_symbol(import.name)) continue;
+    if (detail::is_provided<Runtime>(import, libraries)) continue;
     std::string name{import.name};
-    if (Runtime::import(name.c_str()) != nullptr) continue;
     const abi::Row* row = abi::find_import(import.name);
     if (row != nullptr && row->since.major != 0) {
       name += detail::concat({" (torch ", row->since.major, ".", row->since.minor, ")"});
@@ -111,12 +141,11 @@ template <class Runtime> Result<void> check_image(const Image& image, const Pack
   return success();
 }
 
-/// Whether this process can run a model on a device with a runtime, as far as can be told without
-/// loading it.
-/// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, missing_export,
-///         library_load_failed (needed libraries), missing_import, unsupported (sources only)
-template <DevicePolicy Device, TensorRuntime Runtime>
-Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current()) {
+/// The image of a model that is for this machine and a device that is there.
+/// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, unsupported (sources
+///         only)
+template <DevicePolicy Device>
+Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
   if (auto done = check_metadata<Device>(model); !done) return std::move(done).error();
   if (auto done = Device::check(device); !done) return std::move(done).error();
   if (model.image.data() == nullptr) {
@@ -124,7 +153,15 @@ Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceI
                  "the model has sources only; compile it first by `python -m aoti compile FILE`"};
   }
   if (!detail::host_has_elf) return Image{};  // not a system of ELF images
-  auto image = Image::parse(model.image, model.origin);
+  return Image::parse(model.image, model.origin);
+}
+
+/// Whether this process can run a model on a device with a runtime, as far as can be told without
+/// loading anything.
+/// @errors those of read_image and check_image
+template <DevicePolicy Device, TensorRuntime Runtime>
+Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current()) {
+  auto image = read_image<Device>(model, device);
   if (!image) return std::move(image).error();
   if (auto done = check_image<Runtime>(image.value(), model); !done) {
     return std::move(done).error();

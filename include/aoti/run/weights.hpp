@@ -210,6 +210,7 @@ template <class Runner> class WeightsUpdate {
                    Make&& make) {
     return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
       if (runner_ == nullptr) return ended();
+      [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
       detail::OwnedHandles<Runtime> made{expected_.size()};
       bool known = false;
       for (const auto is_named : {&detail::has_fqn<>, &detail::has_own_name<>}) {
@@ -317,13 +318,19 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"found the strides [", detail::join(strides), "], expected [",
                                    detail::join(constant.strides), "]; set() copies"}));
     }
-    AtenTensorHandle handle = Runtime::share(tensor);
+    AtenTensorHandle handle = nullptr;
+    if constexpr (requires { Runtime::writable(tensor); }) {
+      handle = Runtime::give(Runtime::writable(tensor));
+    } else {
+      handle = Runtime::share(tensor);
+    }
     if (handle == nullptr) return Error{Errc::out_of_memory};
     return handle;
   }
 
   Result<void> put_blob(Bytes blob) {
     if (runner_ == nullptr) return ended();
+    [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
     if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }

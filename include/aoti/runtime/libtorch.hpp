@@ -5,9 +5,11 @@
 #include <dlfcn.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "aoti/runtime/libtorch_state.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 extern "C" AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tensor);
@@ -18,6 +20,19 @@ namespace aoti {
 /// and libc10, for CUDA models libtorch_cuda too; the empty libtorch.so need not be there.
 struct Libtorch {
   using Tensor = at::Tensor;
+
+  /// Runs are without gradients by themselves.
+  class Running {
+   public:
+    [[gnu::always_inline]] Running() {
+      if (detail::dispatches_otherwise()) [[unlikely]]
+        defaults_.emplace();
+    }
+
+   private:
+    std::optional<detail::TorchDefaults> defaults_;
+  };
+  using Preparing = detail::TorchDefaults;
 
   [[gnu::always_inline]] static bool is_defined(const at::Tensor& tensor) noexcept {
     return tensor.defined();
@@ -67,6 +82,17 @@ struct Libtorch {
   /// The same memory, without what autograd knows of it, which a copy would take over.
   static at::Tensor detached(const at::Tensor& tensor) { return tensor.variable_data(); }
 
+  /// The tensor, or one of the same memory where only inference mode may write to it.
+  static at::Tensor writable(const at::Tensor& tensor) {
+    if (!tensor.is_inference()) return tensor;
+    const c10::TensorImpl& from = *tensor.unsafeGetTensorImpl();
+    auto made = at::detail::make_tensor<c10::TensorImpl>(c10::Storage{from.storage()},
+                                                         from.key_set(), from.dtype());
+    made.unsafeGetTensorImpl()->set_sizes_and_strides(from.sizes(), from.strides(),
+                                                      from.storage_offset());
+    return made;
+  }
+
   // A handle is an at::Tensor* made by new: torch's shim deletes it so.
   [[gnu::always_inline]] static AtenTensorHandle share(const at::Tensor& tensor) {
     return reinterpret_cast<AtenTensorHandle>(new at::Tensor(tensor));
@@ -88,6 +114,7 @@ struct Libtorch {
   }
 
   static at::Tensor reordered(const at::Tensor& tensor, std::span<const int> order) {
+    const Preparing preparing;
     if (order.empty()) return tensor.contiguous();
     std::array<std::int64_t, 64> outer, inverse;  // torch's most dimensions
     for (std::size_t i = 0; i < order.size(); ++i) {

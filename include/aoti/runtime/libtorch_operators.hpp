@@ -3,14 +3,12 @@
 // compile.
 #pragma once
 
-#include <ATen/core/class_type.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/function.h>
 #include <torch/csrc/inductor/aoti_torch/proxy_executor.h>
 #include <torch/custom_class_detail.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +19,8 @@
 #include "aoti/load/json.hpp"
 #include "aoti/load/package.hpp"
 #include "aoti/runtime/libtorch.hpp"
+#include "aoti/runtime/libtorch_arguments.hpp"
+#include "aoti/runtime/libtorch_results.hpp"
 
 // Its header, torch/csrc/jit/serialization/pickle.h, takes long to compile; libtorch before 2.6
 // need not have it.
@@ -30,16 +30,6 @@ namespace torch::jit {
 
 namespace aoti {
 namespace detail {
-
-/// The c10 value for torch's serialized ones, which count otherwise; -1 where there is none.
-inline constexpr signed char scalar_types[] = {-1, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
-                                               11, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                               -1, -1, -1, -1, 27, 24, 23, 26, 25, 44, 28, 29};
-inline constexpr signed char layouts[] = {-1, 1, 2, 4, 5, 6, 3, 0};
-inline constexpr signed char memory_formats[] = {-1, 0, 2, 3, 1};
-
-/// The objects that a model gives to operators, by the names of the arguments.
-using CustomObjects = std::vector<std::pair<std::string, c10::IValue>>;
 
 /// Calls `body`, and turns an exception into an error without torch's stack trace.
 template <class Body>
@@ -54,52 +44,71 @@ auto guard_torch(Errc code, const std::string& operation, Body&& body) -> declty
 /// One call of an operator, or of an object's method: what is fixed, and what each run brings.
 class OperatorCall {
  public:
-  /// @errors damaged_package (the call does not fit the operator's schema), unsupported (an
+  /// @errors damaged_package; unsupported (the call does not fit the operator's schema, or has an
   ///         argument or a result of a kind that is not known)
   static Result<OperatorCall> make(const Json& node, const CustomObjects& objects,
                                    c10::Device device, const std::string& origin) {
     OperatorCall call;
     call.target_ = node["target"].string;
-    call.operation_ = origin + " " + call.target_;
+    std::string operation = concat({origin, " ", call.target_});
     std::vector<Json> inputs = node["inputs"].items;
     const c10::FunctionSchema* schema = nullptr;
     if (call.target_ == "call_torchbind") {
       const c10::IValue* object =
-          inputs.size() < 2 ? nullptr : find(objects, inputs[0]["arg"]["as_custom_obj"]);
-      if (object == nullptr) return call.damaged("there is no such object");
+          inputs.size() < 2 ? nullptr : find_object(objects, inputs[0]["arg"]["as_custom_obj"]);
+      if (object == nullptr) {
+        return Error{Errc::damaged_package, std::move(operation), "there is no such object"};
+      }
       const std::string method = inputs[1]["arg"]["as_string"].string;
       call.target_ += " " + method;
       call.method_ = object->type()->expectRef<c10::ClassType>().findMethod(method);
-      if (call.method_ == nullptr) return call.damaged("the object has no method " + method);
+      if (call.method_ == nullptr) {
+        return Error{Errc::unsupported, std::move(operation),
+                     concat({"an object of the class ", object->type()->annotation_str(),
+                             " has no method ", method})};
+      }
       schema = &call.method_->getSchema();
       inputs.erase(inputs.begin() + 1);
     } else {
       call.operator_ = find(call.target_);
-      if (!call.operator_) return call.damaged("there is no such operator");
+      if (!call.operator_) {
+        return Error{Errc::missing_import, std::move(operation), "there is no such operator"};
+      }
       schema = &call.operator_->schema();
     }
+    const ArgumentReader reader{operation, *schema, objects, device};
     for (const c10::Argument& formal : schema->arguments()) {
       call.fixed_.push_back(formal.default_value().value_or(c10::IValue{}));
     }
     std::vector<bool> given(call.fixed_.size());
     for (const Json& input : inputs) {
-      const auto index = schema->argumentIndexWithName(input["name"].string);
-      if (!index) return call.damaged("it takes no argument " + input["name"].string);
+      const std::string& name = input["name"].string;
+      const auto index = schema->argumentIndexWithName(name);
+      if (!index) return reader.unfit("it takes no argument " + name);
       const auto at = static_cast<std::size_t>(*index);
-      auto done = call.add_argument(at, schema->arguments()[at], input["arg"], objects, device);
-      if (!done) return std::move(done).error();
+      auto argument = reader.read(at, input["arg"]);
+      if (!argument) return std::move(argument).error();
+      call.add(std::move(argument).value());
       given[at] = true;
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
       const c10::Argument& formal = schema->arguments()[i];
       if (given[i] || formal.default_value()) continue;
-      return call.damaged("it is not given the argument " + formal.name());
+      return reader.unfit("it is not given the argument " + formal.name());
     }
-    for (const Json& output : node["outputs"].items) {
-      if (auto done = call.add_output(output); !done) return std::move(done).error();
+    const auto& outputs = node["outputs"].items;
+    if (outputs.size() != schema->returns().size()) {
+      return reader.unfit(
+          concat({"it returns another number of results than the model takes, ", outputs.size()}));
     }
-    if (call.outputs_.size() != schema->returns().size()) {
-      return call.damaged("it returns another number of results");
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (auto done = call.add_output(outputs[i], i, reader); !done) return std::move(done).error();
+    }
+    const std::string& expected = node["metadata"][ExpectedResults::metadata_key].string;
+    if (!expected.empty()) {
+      auto read = ExpectedResults::parse(expected, operation);
+      if (!read) return std::move(read).error();
+      call.expected_ = std::move(read).value();
     }
     return call;
   }
@@ -118,12 +127,12 @@ class OperatorCall {
                 " and ", tensors_);
     const std::int64_t* integer = integers.data();
     const AtenTensorHandle* tensor = tensors.data();
-    const auto value = [&](const Item& item) -> c10::IValue {
+    const auto value = [&](const CallArgument::Item& item) -> c10::IValue {
       if (item.kind == Kind::tensor) return *reinterpret_cast<at::Tensor*>(*tensor++);
       return item.kind == Kind::integer ? c10::IValue{*integer++} : item.fixed;
     };
     std::vector<c10::IValue> stack = fixed_;
-    for (const Argument& argument : arguments_) {
+    for (const CallArgument& argument : arguments_) {
       c10::IValue& to = stack[argument.index];
       if (argument.element == nullptr) {
         to = value(argument.items[0]);
@@ -131,13 +140,16 @@ class OperatorCall {
       }
       c10::impl::GenericList list{argument.element};
       list.reserve(argument.items.size());
-      for (const Item& item : argument.items) list.push_back(value(item));
+      for (const CallArgument::Item& item : argument.items) list.push_back(value(item));
       to = std::move(list);
     }
     method_ != nullptr ? method_->run(stack) : operator_->callBoxed(stack);
     TORCH_CHECK(stack.size() == outputs_.size(), target_, ": found ", stack.size(),
                 " results, expected ", outputs_.size());
+    const AtenTensorHandle* const first_result = tensor;
     const auto give = [&](at::Tensor&& result) {
+      const auto index = static_cast<std::size_t>(tensor - first_result);
+      expected_.adopt(result, index, tensors, target_);
       *reinterpret_cast<at::Tensor*>(*tensor++) = std::move(result);
     };
     for (std::size_t i = 0; i < stack.size(); ++i) {
@@ -158,66 +170,16 @@ class OperatorCall {
   }
 
  private:
-  enum class Kind : std::uint8_t { fixed, tensor, integer };
-  struct Item {
-    Kind kind = Kind::fixed;
-    c10::IValue fixed{};
-  };
-  /// What each run brings for one argument: a list of it where there is a type of elements.
-  struct Argument {
-    std::size_t index = 0;
-    c10::TypePtr element;
-    std::vector<Item> items;
-  };
+  using Kind = CallArgument::Kind;
   struct Output {
     Kind kind = Kind::fixed;
     bool is_list = false;
     std::size_t count = 1;
   };
 
-  static c10::TypePtr without_optional(const c10::TypePtr& type) {
-    const auto optional = type->cast<c10::OptionalType>();
-    return optional ? optional->getElementType() : type;
-  }
-
-  static const c10::IValue* find(const CustomObjects& objects, const Json& reference) {
-    for (const auto& [name, object] : objects) {
-      if (name == reference["name"].string) return &object;
-    }
-    return nullptr;
-  }
-
-  Result<void> add_argument(std::size_t index, const c10::Argument& formal, const Json& arg,
-                            const CustomObjects& objects, c10::Device device) {
-    if (arg.keys.size() != 1) return damaged("the argument " + formal.name() + " has no value");
-    std::string tag = arg.keys[0];
-    const Json& value = arg.items[0];
-    // Of sizes, dtypes and the like the schema has two types: what they are, and what stands for
-    // them on the stack.
-    c10::TypePtr real = without_optional(formal.real_type()), stacked = formal.type();
-    Argument argument{.index = index, .element = nullptr, .items = {}};
-    if (!value.is(JsonKind::array)) {
-      auto item = make_item(tag, value, *real, *stacked, formal.name(), objects, device);
-      if (!item) return std::move(item).error();
-      argument.items.push_back(std::move(item).value());
-    } else {
-      const auto list = without_optional(stacked)->cast<c10::ListType>();
-      const auto real_list = real->cast<c10::ListType>();
-      if (!list || !real_list) return damaged("the argument " + formal.name() + " is no list");
-      argument.element = list->getElementType();
-      real = without_optional(real_list->getElementType());
-      if (tag.ends_with('s')) tag.pop_back();  // as_ints is a list of as_int
-      for (const Json& element : value.items) {
-        const bool tagged = element.keys.size() == 1 && element.keys[0].starts_with("as_") &&
-                            element.keys[0] != "as_name";
-        auto item = make_item(tagged ? element.keys[0] : tag, tagged ? element.items[0] : element,
-                              *real, *argument.element, formal.name(), objects, device);
-        if (!item) return std::move(item).error();
-        argument.items.push_back(std::move(item).value());
-      }
-    }
+  void add(CallArgument&& argument) {
     bool is_fixed = true;
-    for (const Item& item : argument.items) {
+    for (const CallArgument::Item& item : argument.items) {
       tensors_ += item.kind == Kind::tensor;
       integers_ += item.kind == Kind::integer;
       is_fixed &= item.kind == Kind::fixed;
@@ -225,103 +187,52 @@ class OperatorCall {
     if (!is_fixed) {
       arguments_.push_back(std::move(argument));
     } else if (argument.element == nullptr) {
-      fixed_[index] = std::move(argument.items[0].fixed);
+      fixed_[argument.index] = std::move(argument.items[0].fixed);
     } else {
       c10::impl::GenericList list{argument.element};
-      for (Item& item : argument.items) list.push_back(std::move(item.fixed));
-      fixed_[index] = std::move(list);
+      for (CallArgument::Item& item : argument.items) list.push_back(std::move(item.fixed));
+      fixed_[argument.index] = std::move(list);
     }
-    return success();
   }
 
-  /// One value: where it is fixed, it is checked against the type that it has on the stack.
-  Result<Item> make_item(const std::string& tag, const Json& value, const c10::Type& real,
-                         const c10::Type& stacked, const std::string& name,
-                         const CustomObjects& objects, c10::Device device) const {
-    const auto enumerator = [&](std::span<const signed char> values) -> std::int64_t {
-      const auto i = static_cast<std::size_t>(value.integer);
-      return value.is(JsonKind::integer) && i < values.size() ? values[i] : -1;
-    };
-    Item item;
-    c10::IValue& fixed = item.fixed;
-    bool good = true;
-    if (tag == "as_tensor") {
-      item.kind = Kind::tensor;
-    } else if (tag == "as_int" && real.kind() == c10::TypeKind::FloatType) {
-      good = value.is(JsonKind::integer);
-      fixed = static_cast<double>(value.integer);
-    } else if (tag == "as_int" || tag == "as_sym_int") {
-      item.kind = Kind::integer;
-    } else if (tag == "as_float") {
-      good = !value.is(JsonKind::null);
-      fixed = value.is(JsonKind::integer)  ? static_cast<double>(value.integer)
-              : value.is(JsonKind::string) ? std::strtod(value.string.c_str(), nullptr)  // Infinity
-                                           : value.number;
-    } else if (tag == "as_bool") {
-      good = value.is(JsonKind::boolean);
-      fixed = value.integer != 0;
-    } else if (tag == "as_string") {
-      good = value.is(JsonKind::string);
-      fixed = value.string;
-    } else if (tag == "as_scalar_type" || tag == "as_layout" || tag == "as_memory_format") {
-      const std::int64_t number = tag == "as_layout"        ? enumerator(layouts)
-                                  : tag == "as_scalar_type" ? enumerator(scalar_types)
-                                                            : enumerator(memory_formats);
-      good = number >= 0;
-      fixed = number;
-    } else if (tag == "as_device") {
-      c10::Device given{value["type"].string};
-      if (value["index"].is(JsonKind::integer)) {
-        given.set_index(static_cast<c10::DeviceIndex>(value["index"].integer));
-      }
-      fixed = given.type() == device.type() ? device : given;  // the runner's own may be another
-    } else if (tag == "as_custom_obj") {
-      const c10::IValue* object = find(objects, value);
-      good = object != nullptr;
-      if (good) fixed = *object;
-    } else if (tag != "as_none") {
-      return Error{Errc::unsupported, operation_,
-                   detail::concat({"the argument ", name, " is of a kind not known here: ", tag})};
-    }
-    const c10::TypePtr type = item.kind == Kind::tensor    ? c10::TensorType::get()
-                              : item.kind == Kind::integer ? c10::IntType::get()
-                                                           : fixed.type();
-    if (good && type->isSubtypeOf(stacked)) return item;
-    return damaged("the argument " + name + " is no " + stacked.annotation_str());
-  }
-
-  Result<void> add_output(const Json& output) {
+  Result<void> add_output(const Json& output, std::size_t index, const ArgumentReader& reader) {
     const std::string tag = output.keys.size() == 1 ? output.keys[0] : "";
     const bool is_optional = tag == "as_optional_tensor" && output.items[0].keys.size() == 1;
     const std::string kind = is_optional ? output.items[0].keys[0] : tag;
+    const c10::TypePtr& type = reader.schema.returns()[index].real_type();
+    c10::TypePtr taken = c10::NoneType::get();
     Output result;
     if (kind == "as_tensor" || kind == "as_tensors") {
       result.kind = Kind::tensor;
       result.is_list = kind == "as_tensors";
       if (result.is_list) result.count = output.items[0].items.size();
       tensors_ += result.count;
+      taken = c10::TensorType::get();
+      if (result.is_list) taken = c10::ListType::create(taken);
     } else if (kind == "as_int") {
       result.kind = Kind::integer;
       ++integers_;
+      taken = c10::IntType::get();
     } else if (kind != "as_none") {
-      return Error{Errc::unsupported, operation_,
-                   detail::concat({"a result is of a kind not known here: ", tag})};
+      return Error{Errc::unsupported, reader.operation,
+                   concat({"a result is of a kind not known here: ", tag})};
+    }
+    const bool is_symbol = type->kind() == c10::TypeKind::SymIntType && kind == "as_int";
+    if (!is_symbol && !taken->isSubtypeOf(type)) {
+      return reader.unfit(concat({"result ", index, ": the model takes ", kind_of(kind),
+                                  ", the operator returns ", type->annotation_str()}));
     }
     outputs_.push_back(result);
     return success();
   }
 
-  Error damaged(std::string text) const {
-    return {Errc::damaged_package, operation_, std::move(text)};
-  }
-
   std::string target_;
-  std::string operation_;  // for errors
   std::optional<c10::OperatorHandle> operator_;
   torch::jit::Function* method_ = nullptr;
   std::vector<c10::IValue> fixed_;  // one value for each argument
-  std::vector<Argument> arguments_;
+  std::vector<CallArgument> arguments_;
   std::vector<Output> outputs_;
+  ExpectedResults expected_;
   std::size_t tensors_ = 0;
   std::size_t integers_ = 0;
 };
@@ -334,6 +245,7 @@ class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
   void call_function(int node, int integer_count, std::int64_t* integers, int tensor_count,
                      AtenTensorHandle* tensors) override {
     try {
+      const TorchDefaults defaults;
       TORCH_CHECK(node >= 0 && static_cast<std::size_t>(node) < calls_.size(),
                   "the package does not tell of extern node ", node);
       calls_[static_cast<std::size_t>(node)].run(

@@ -36,12 +36,13 @@ namespace aoti {
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
 /// - `Running`, which may be absent: lives on a thread's stack while the thread runs a model
+/// - `Preparing`, which may be absent: the same while it opens one, or changes its weights
 /// - `binds_imports`, which may be absent: true where a model's imports are bound to what import()
 ///   gives when its image is loaded, and not to what is global in the process
 /// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
 ///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
 ///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
-///   null
+///   null; `remedy`, which may be absent: what to do where operators are missing
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
@@ -107,6 +108,15 @@ template <class Runtime>
 requires requires { typename Runtime::Running; }
 struct RunningOf<Runtime> {
   using type = typename Runtime::Running;
+};
+
+template <class Runtime> struct PreparingOf {
+  struct type {};
+};
+template <class Runtime>
+requires requires { typename Runtime::Preparing; }
+struct PreparingOf<Runtime> {
+  using type = typename Runtime::Preparing;
 };
 
 template <class Runtime>

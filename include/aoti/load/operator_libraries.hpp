@@ -1,0 +1,83 @@
+// Libraries of the user's that a model's operators come from.
+#pragma once
+
+#include <dlfcn.h>
+#if defined(__linux__)
+#include <link.h>
+#endif
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/load/library.hpp"
+
+namespace aoti {
+
+/// Libraries that are loaded for a model, for good: they register operators, and may export
+/// functions in C that the model calls.
+template <class = void> class BasicOperatorLibraries {
+ public:
+  BasicOperatorLibraries() noexcept = default;
+
+  bool empty() const noexcept { return loaded_.empty(); }
+
+  /// Loads them. @errors library_load_failed
+  Result<void> load(const std::vector<std::string>& paths) {
+    for (const std::string& path : paths) {
+      auto handle = load_for_good(path);
+      if (!handle) return std::move(handle).error();
+      loaded_.push_back({path.substr(path.rfind('/') + 1), handle.value()});
+    }
+    return success();
+  }
+
+  /// Loads one that the system's loader finds by its name, if it does.
+  void load_by_name(std::string_view name) {
+    if (has(name)) return;
+    std::string text{name};
+    if (auto handle = load_for_good(text)) loaded_.push_back({std::move(text), handle.value()});
+  }
+
+  /// Whether one of that name, without a folder, is among them.
+  bool has(std::string_view name) const noexcept {
+    for (const Loaded& library : loaded_) {
+      if (library.name == name) return true;
+    }
+    return false;
+  }
+
+  /// The address of what one of them exports itself, or null.
+  void* find(const char* symbol) const noexcept {
+    for (const Loaded& library : loaded_) {
+      void* address = ::dlsym(library.handle, symbol);  // looks into those that it needs, too
+      if (address != nullptr && is_own(library.handle, address)) return address;
+    }
+    return nullptr;
+  }
+
+ private:
+  struct Loaded {
+    std::string name;
+    void* handle;
+  };
+
+  static bool is_own([[maybe_unused]] void* handle, [[maybe_unused]] void* address) noexcept {
+#if defined(__linux__)
+    Dl_info info{};
+    link_map* map = nullptr;
+    return ::dladdr(address, &info) != 0 && ::dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 &&
+           reinterpret_cast<std::uintptr_t>(info.dli_fbase) == map->l_addr;
+#else
+    return true;
+#endif
+  }
+
+  std::vector<Loaded> loaded_;
+};
+
+using OperatorLibraries = BasicOperatorLibraries<>;
+
+}  // namespace aoti

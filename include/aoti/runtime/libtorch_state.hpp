@@ -1,0 +1,64 @@
+// What a thread has set for torch's functions (autocast, inference mode, …), kept from models.
+#pragma once
+
+#include <ATen/FuncTorchTLS.h>
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <c10/core/AutogradState.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+
+#include <memory>
+#include <utility>
+
+namespace aoti::detail {
+
+/// Whether the thread has set anything that changes what torch's dispatcher calls: autocast,
+/// inference mode, functorch, a TorchDispatchMode. One load.
+[[gnu::always_inline]] inline bool dispatches_otherwise() noexcept {
+  const c10::impl::PODLocalDispatchKeySet& keys = c10::impl::raw_local_dispatch_key_set;
+  return (keys.included_ | keys.excluded_) != 0;  // differences from the defaults
+}
+
+/// While it lives, torch's functions work in its thread as in one that has set nothing, and without
+/// gradients. Profilers go on.
+class TorchDefaults {
+ public:
+  [[gnu::cold, gnu::noinline]] TorchDefaults()
+      : keys_{c10::impl::tls_local_dispatch_key_set()},
+        autograd_{c10::AutogradState::get_tls_state()},
+        dispatch_modes_{c10::impl::TorchDispatchModeTLS::get_state()},
+        function_modes_{at::impl::PythonTorchFunctionTLS::get_state()},
+        functorch_{std::exchange(at::functorch::functorchTLSAccessor(), nullptr)} {
+    c10::AutogradState autograd = autograd_;
+    autograd.set_grad_mode(false);
+    autograd.set_inference_mode(false);
+    autograd.set_fw_grad_mode(true);
+    c10::AutogradState::set_tls_state(std::move(autograd));
+    c10::impl::TorchDispatchModeTLS::set_state({});
+    at::impl::PythonTorchFunctionTLS::set_state({});
+    c10::impl::LocalDispatchKeySet keys{c10::impl::PODLocalDispatchKeySet{}};
+    // Tensors of inference mode may be written to there, and have no version that would change.
+    if (autograd_.get_inference_mode()) {
+      keys.excluded_ = keys.excluded_.add(c10::DispatchKey::ADInplaceOrView);
+    }
+    c10::impl::_force_tls_local_dispatch_key_set(keys);
+  }
+  TorchDefaults(const TorchDefaults&) = delete;
+  TorchDefaults& operator=(const TorchDefaults&) = delete;
+  [[gnu::cold, gnu::noinline]] ~TorchDefaults() {
+    at::functorch::functorchTLSAccessor() = std::move(functorch_);
+    at::impl::PythonTorchFunctionTLS::set_state(function_modes_);
+    c10::impl::TorchDispatchModeTLS::set_state(std::move(dispatch_modes_));
+    c10::AutogradState::set_tls_state(std::move(autograd_));
+    c10::impl::_force_tls_local_dispatch_key_set(keys_);  // last, since modes change them
+  }
+
+ private:
+  c10::impl::LocalDispatchKeySet keys_;
+  c10::AutogradState autograd_;
+  c10::impl::TorchDispatchModeTLS dispatch_modes_;
+  at::impl::PythonTorchFunctionTLS function_modes_;
+  std::unique_ptr<at::functorch::FuncTorchTLSBase> functorch_;
+};
+
+}  // namespace aoti::detail

@@ -1,0 +1,87 @@
+"""What compiled code takes the results of operators to be, noted with each call that goes by the proxy executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sympy
+
+from ._export import SPEC_KEY, SPEC_VERSION, _compact, _dtype_name, _layout
+
+
+@contextmanager
+def results_noted() -> Iterator[None]:
+    """While this is open, Inductor writes into the metadata of a call a spec of the tensors that it gives and gets."""
+    from torch._inductor import ir
+    from torch._inductor.virtualized import V
+
+    original = ir.FallbackKernel.export_extern_kernel_node
+
+    def noted(kernel: Any) -> Any:
+        result = original(kernel)
+        if V.graph.aot_mode:
+            node = V.extern_kernel_nodes[-1].node
+            given = [_tensor(name, _named(kernel.inputs, name)) for item in node.inputs for name in _names(item.arg)]
+            returned = [_tensor(name, _named(kernel.codegen_outputs(), name)) for arg in node.outputs for name in _names(arg)]
+            # Inputs tell sizes only, and what is not known has none.
+            inputs = [tensor if tensor["dtype"] else {**tensor, "dtype": "uint8", "device": "cpu"} for tensor in given]
+            node.metadata[SPEC_KEY] = _compact({"version": SPEC_VERSION, "inputs": inputs, "outputs": returned})
+        return result
+
+    ir.FallbackKernel.export_extern_kernel_node = noted
+    try:
+        yield
+    finally:
+        ir.FallbackKernel.export_extern_kernel_node = original
+
+
+def _names(argument: Any) -> list[str]:
+    """Those of the tensors in a serialized argument."""
+    kind, value = str(argument.type), argument.value
+    if kind == "as_optional_tensor":
+        return _names(value)
+    if kind == "as_optional_tensors":
+        return [name for item in value for name in _names(item)]
+    if kind == "as_tensors":
+        return [item.name for item in value]
+    return [value.name] if kind == "as_tensor" else []
+
+
+def _named(nodes: Any, name: str) -> Any:
+    """The tensor of that name; None where it is no plain one, or several views have the name."""
+    found = []
+    for node in nodes:
+        for item in node if isinstance(node, (list, tuple)) else [node]:
+            if getattr(item, "get_name", lambda: None)() == name and item not in found:
+                found.append(item)
+    return found[0] if len(found) == 1 else None
+
+
+def _tensor(name: str, node: Any) -> dict[str, Any]:
+    """As in `export`'s spec; with a null dtype where nothing is known."""
+    from torch._inductor.ir import Layout
+
+    layout = node.maybe_get_layout() if node is not None else None
+    if not isinstance(layout, Layout):
+        return {"name": name, "dtype": None, "device": None, "shape": []}
+    sizes, strides = ([sympy.expand(number) for number in numbers] for numbers in (layout.size, layout.stride))
+    return {
+        "name": name,
+        "dtype": _dtype_name(layout.dtype),
+        "device": layout.device.type,
+        "shape": [_size(size) for size in sizes],
+        **_layout(sizes, strides),
+    }
+
+
+def _size(size: sympy.Expr) -> int | dict[str, Any]:
+    if size.is_number:
+        return int(size)
+    if len(size.free_symbols) == 1:
+        (symbol,) = size.free_symbols
+        scale, offset = size.coeff(symbol, 1), size.coeff(symbol, 0)
+        if scale.is_Integer and offset.is_Integer and size == scale * symbol + offset:
+            return {"symbol": str(symbol), "scale": int(scale), "offset": int(offset)}
+    return {"text": str(size)}
