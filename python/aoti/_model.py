@@ -245,7 +245,8 @@ def load(
     threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
         thread during each run. A ThreadsWarning says when the model was compiled for another number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
-    operator_libraries: shared objects that define operators which the model calls, loaded before it.
+    operator_libraries: shared objects that define operators which the model calls, or functions in C for them; loaded
+        before it.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
     this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
