@@ -265,7 +265,8 @@ def load(
     threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
         thread during each run. A ThreadsWarning says when the model was compiled for another number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
-    operator_libraries: shared objects that define operators which the model calls, loaded before it.
+    operator_libraries: shared objects that define operators which the model calls, or functions in C for them; loaded
+        before it.
     backing: where the copy of the model's code lies that the system loads: "memory" (a memory file), "shared_memory" (a
         file in /dev/shm, gone at once) or "temporary_file" (the same in $TMPDIR); None for the first that is allowed.
 

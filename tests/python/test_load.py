@@ -108,7 +108,10 @@ def test_the_order_of_keys_does_not_matter(tmp_path):
             model(x, more=more)
 
 
-def test_none_among_the_results():
+def test_none_among_the_results(tmp_path):
+    plain = with_metadata(tmp_path / "plain.pt2", "repeated", lambda metadata: {**metadata, "aoti.spec": ""})
+    assert aoti.load(plain)(torch.ones(4, 3))[1] is None
+    assert aoti.drop_in.AOTIModelPackageLoader(str(plain)).run([torch.ones(4, 3)])[1] is None
     outputs = aoti.load(package("repeated"))(torch.ones(4, 3))
     assert outputs[1] is None and outputs[0].data_ptr() == outputs[2].data_ptr()
 
