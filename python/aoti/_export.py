@@ -448,7 +448,7 @@ def _compile(
         constants = _constants(ep, files, effects.written)
     _check_counts(name, description, files)
     if constants is not None:
-        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants, **_others(ep, effects, constants)})
+        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants, **_others(ep, effects, constants, files)})
     return files
 
 
@@ -753,11 +753,15 @@ def _keeping(ep: ExportedProgram, effects: _Effects) -> dict[str, Any]:
     return {key: value for key, value in options.items() if _has_option(key)}
 
 
-def _others(ep: ExportedProgram, effects: _Effects, constants: list[dict[str, Any]]) -> dict[str, Any]:
+def _others(
+    ep: ExportedProgram, effects: _Effects, constants: list[dict[str, Any]], files: list[Any]
+) -> dict[str, Any]:
     """What `spec` documents of weights that no constant stands for."""
     weights = _weights(ep)
     ties = _ties(weights)
-    copied = any("derived" in constant for constant in constants)
+    if copied := any("derived" in constant for constant in constants):
+        read = _names_read(files)
+        constants = [constant for constant in constants if constant["name"] in read]
     kept = {fqn for constant in constants for fqn in (constant["fqn"], *constant.get("aliases", ()))}
     unused: list[str] = []
     fixed: list[dict[str, Any]] = []
@@ -774,6 +778,14 @@ def _extent(tensor: torch.Tensor) -> int:
     """The number of elements from its first to behind its last."""
     steps = ((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
     return 1 + sum(steps) if tensor.numel() > 0 else 0
+
+
+def _names_read(files: list[Any]) -> set[str]:
+    """The words of the model's C++, but for those that only list and fetch its constants."""
+    source = _generated_source(files)
+    lines = () if source is None else source[0].splitlines()
+    texts = (line for line in lines if "constants_info_[" not in line and "= constants_->at(" not in line)
+    return {word for text in texts for word in re.findall(r"\w+", text)}
 
 
 def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:

@@ -336,6 +336,9 @@ def test_weights_that_the_compiler_copied_change_with_all_others(tmp_path):
     before, weights = model(x), model.weights()
     derived = {c["fqn"] for c in json.loads(model.metadata["aoti.spec"])["constants"] if c.get("derived")}
     assert derived and "0.bias" in weights.keys() - derived
+    assert {c.name for c in model.constants if not c.updatable} == {"0.weight", "1.weight"}
+    with pytest.raises(aoti.WeightsError, match="do not follow: 0.weight, 1.weight"), model.update() as u:
+        u["0.weight"] = weights["0.weight"]
     with pytest.raises(aoti.WeightsError, match="copies of weights") as error, model.update() as u:
         u["0.bias"] = torch.zeros(64)
     assert error.value.code == "missing constants"
