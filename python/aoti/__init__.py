@@ -4,6 +4,7 @@
     model = aoti.load("model.pt2")                         opens it
     result = model(x)                                      runs it, as the module was called
     print(aoti.inspect("model.pt2"))                       what it holds, takes and returns
+    aoti.load("sources.pt2", compile=True)                 compiles a package of sources first
 
     aoti.export(…, tune=True, threads=2)                   compiles in several ways, keeps the fastest at two threads
     aoti.load(…, threads=2)                                runs with two threads; a ThreadsWarning if it was compiled
@@ -12,7 +13,7 @@
     with model.update() as u: u["fc.weight"] = tensor      new weights, all at once or not at all
 
 Errors are of the classes in aoti.errors, under aoti.Error. The classes and functions of torch._C._aoti, under their
-names, are in aoti.drop_in.
+names, and aoti_load_package are in aoti.drop_in.
 """
 
 from importlib.util import find_spec as _find_spec

@@ -243,6 +243,8 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
 
 def constant_text(value: Any) -> str | None:
     """A value that can be compiled in, as the spec has it; None where its text does not tell it from others."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item") and not hasattr(value, "__dlpack__"):
+        value = value.item()  # numpy's scalars, by value
     for kind in (bool, int, float, str):
         if isinstance(value, kind):  # numpy's float64 and others' subclasses among them
             return repr(kind(value))
@@ -367,10 +369,23 @@ def _threads_set(threads: int | None) -> Iterator[None]:
 
 
 def _exported(model: Model) -> ExportedProgram:
-    if isinstance(model.module, ExportedProgram):
-        return model.module
     kwargs = dict(model.kwargs) if model.kwargs else None
-    return torch.export.export(model.module, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
+    ep = model.module
+    try:
+        if not isinstance(ep, ExportedProgram):
+            ep = torch.export.export(ep, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
+        for tree in (ep.call_spec.in_spec, ep.call_spec.out_spec):
+            pytree.treespec_dumps(tree)  # as the package will hold it
+    except (RuntimeError, NotImplementedError) as error:
+        named = re.search("<class '(.+?)'>", str(error))
+        if named is None or not re.search("not a known type|register(ed)? .*serializ", str(error)):
+            raise
+        raise ValueError(
+            f"the module takes or returns a {named[1]}, which packages have no name for: register it before exporting "
+            f"and before loading, with serialized_type_name='{named[1]}': a dataclass by torch.export.register_dataclass, "
+            "a namedtuple by torch.utils._pytree._register_namedtuple, others by …register_pytree_node"
+        ) from error
+    return ep
 
 
 def _tune(name: str, model: Model, directory: str, *, updatable: bool) -> list[Any]:

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from . import _C
 from ._export import SPEC_KEY, THREADS_KEY, check_number, check_threads, constant_text
-from .errors import InputError, PackageError
+from .errors import InputError, PackageError, RunError
 
 _BACKINGS = ("memory", "shared_memory", "temporary_file")  # as C++'s Backing has them
 
@@ -124,6 +124,50 @@ class CompiledModel(_C.Model):
             [(fqn, aliases, dtype, shape, size) for _, fqn, aliases, dtype, size, folded, shape in self._constants if not folded],
         )
 
+    def run(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        """Calls it on the tensors of a call in a list, in their order there, and returns those of the result in a list.
+
+        For nests of classes that this process has not registered, and where a tree is not wanted: other arguments than
+        tensors are left out, and the result is not put together. As torch's loaders have it.
+        """
+        return self._call_flat(inputs)
+
+    def get_metadata(self) -> dict[str, str]:
+        """`metadata`, as torch's class has it."""
+        return self.metadata
+
+    def get_call_spec(self) -> list[str]:
+        """The trees of the arguments and of the results, as two JSON texts; empty where it has none."""
+        return list(self._call_spec)
+
+    def get_constant_fqns(self) -> list[str]:
+        """The names of all constants, those that are computed from others among them, as torch's class has it."""
+        return [fqn for _, fqn, *_ in self._constants]
+
+    def load_constants(
+        self,
+        constants_map: Mapping[str, torch.Tensor],
+        *,
+        check_full_update: bool,
+        user_managed: bool = False,
+        allow_h2d_copy: bool = False,
+    ) -> None:
+        """As torch's class has it: sets the weights of a map, all of them or none.
+
+        check_full_update: refuse a map that lacks one. user_managed: use the tensors themselves, without a copy.
+        allow_h2d_copy: tensors on the CPU are taken in any case, but for user_managed ones.
+        """
+        if user_managed and allow_h2d_copy:
+            raise ValueError("user_managed and allow_h2d_copy exclude each other")
+        self._update(constants_map, user_managed, check_full_update)
+
+    def __copy__(self) -> CompiledModel:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> CompiledModel:
+        """The model itself, as in a copy of a module that holds it."""
+        return self
+
     def weights(self) -> dict[str, torch.Tensor]:
         """Copies of the weights in use, by name; tied ones are one tensor under each name."""
         weights = self._weights()
@@ -155,7 +199,7 @@ class CompiledModel(_C.Model):
         if not in_text:
             if kwargs:
                 raise InputError(f"the model has no call spec, and takes no keywords: found {[*kwargs]}", "invalid argument")
-            return self._call_flat(list(args))
+            return self._call_flat(args)
         in_spec, out_spec = _tree(in_text), _tree(out_text)
         leaves, found = pytree.tree_flatten((args, kwargs))
         if found != in_spec:
@@ -240,7 +284,7 @@ class WeightsUpdate:
         tensors, self._tensors = self._tensors, None
         model, self._model = self._model, None
         if kind is None and tensors and model is not None:
-            model._update(tensors, self._share)
+            model._update(tensors, self._share, False)
 
 
 def load(
@@ -252,6 +296,7 @@ def load(
     instances: int = 1,
     operator_libraries: Sequence[str | os.PathLike[str]] = (),
     backing: str | None = None,
+    compile: bool = False,
 ) -> CompiledModel:
     """Opens a model of a .pt2 package and returns what is called like the exported module.
 
@@ -269,6 +314,8 @@ def load(
         before it.
     backing: where the copy of the model's code lies that the system loads: "memory" (a memory file), "shared_memory" (a
         file in /dev/shm, gone at once) or "temporary_file" (the same in $TMPDIR); None for the first that is allowed.
+    compile: compile a package of sources (aot_inductor.package_cpp_only) first, with the flags that it holds. This takes as
+        long as exporting, each time; `python -m aoti compile FILE` does it once and for all.
 
     Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
     this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
@@ -294,6 +341,8 @@ def load(
     if backing not in (None, *_BACKINGS):
         raise ValueError(f"backing: expected None or one of {', '.join(map(repr, _BACKINGS))}; found {backing!r}")
     wanted = _device(device)
+    if not isinstance(compile, bool):
+        raise TypeError(f"compile: expected True or False; found {compile!r}")
     opened = CompiledModel(
         content,
         in_memory,
@@ -304,6 +353,7 @@ def load(
         instances,
         [path_of(library) for library in operator_libraries],
         0 if backing is None else 1 + _BACKINGS.index(backing),
+        compile,
     )
     compiled_for, uses = threads_of(opened.metadata), threads or torch.get_num_threads()
     if compiled_for is not None and compiled_for > 1 and compiled_for != uses:
@@ -318,7 +368,36 @@ def load(
 
 @functools.lru_cache
 def _tree(text: str) -> pytree.TreeSpec:
-    return pytree.treespec_loads(text)
+    try:
+        return pytree.treespec_loads(text)
+    except (NotImplementedError, ValueError, TypeError, LookupError) as error:
+        unknown = [f"'{name}'" for name in _types(text) if name not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE]
+        what = str(error)
+        if unknown:
+            what = f"calls have values of {', '.join(unknown)}, which this process has not registered"
+        text = (
+            f"{what}: import the module that does, or register the class under that name (serialized_type_name), a "
+            "dataclass by torch.export.register_dataclass; or use model.run(tensors), which takes and returns lists"
+        )
+        raise RunError(text, "unsupported") from error
+
+
+def _types(text: str) -> list[str]:
+    """The names of the classes in a serialized tree; none where it is damaged."""
+    found: list[str] = []
+
+    def collect(node: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(name := node.get("type"), str):
+            found.append(name)
+            if name == "collections.namedtuple" and isinstance(node.get("context"), str):
+                found.append(node["context"])
+        return node
+
+    try:
+        json.loads(text, object_hook=collect)
+    except (ValueError, RecursionError):
+        return []
+    return list(dict.fromkeys(found))
 
 
 def _in_order(nest: Any, like: Any) -> Any:
@@ -354,7 +433,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _brief(value: Any) -> str:
-    return type(value).__name__ if constant_text(value) is None else repr(value)
+    return constant_text(value) or type(value).__name__
 
 
 def source_of(source: Source) -> tuple[bytes, bool]:

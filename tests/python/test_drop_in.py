@@ -3,6 +3,7 @@
 import _datetime as datetime
 import ast
 import gc
+import io
 import re
 import types
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import common
 import pytest
 import torch
+from torch._inductor.package.package import AOTICompiledModel
 from torch._subclasses import FakeTensorMode
 
 import aoti
@@ -130,7 +132,7 @@ def test_a_package_runs(module):
         loader.run([a, b], other=None)
 
 
-@pytest.mark.parametrize("bad", [None, 3, [None, 1], [[1.0], [2.0]], "ab"])
+@pytest.mark.parametrize("bad", [None, 3, [None, 1], [[1.0], [2.0]], "ab", torch.ones(2, 8)])
 def test_inputs_of_other_types_are_type_errors(module, bad):
     loader = module.AOTIModelPackageLoader(package("add"))
     with pytest.raises(TypeError):
@@ -161,6 +163,35 @@ def test_a_packages_weights_change(module):
     loader.update_constant_buffer(shared, False, True, user_managed=True)
     shared["weight"].fill_(7)
     torch.testing.assert_close(loader.run([x])[0], torch.full((12,), 8.0))
+
+
+def test_weights_are_lent_or_copied_to_the_device(module):
+    loader = module.AOTIModelPackageLoader(package("mutating"))
+    with pytest.raises(RuntimeError, match="user_managed"):
+        loader.load_constants(WEIGHT, False, True, user_managed=True, allow_h2d_copy=True)
+    loader.load_constants(WEIGHT, False, True, user_managed=False, allow_h2d_copy=True)
+
+
+@pytest.mark.parametrize("load_package", [torch._inductor.aoti_load_package, aoti.drop_in.aoti_load_package])
+def test_a_package_is_loaded_as_by_torchs_function(load_package):
+    a, b = torch.randn(8), torch.randn(8)
+    content = common.package("add").read_bytes()
+    for source in (package("add"), common.package("add"), io.BytesIO(content)):
+        model = load_package(source)
+        assert type(model) is AOTICompiledModel
+        torch.testing.assert_close(model(a, b), a + b)
+    assert load_package(package("add"), True, -1).get_metadata()["AOTI_DEVICE_KEY"] == "cpu"
+    x = torch.randn(3, 3)
+    torch.testing.assert_close(load_package(package("nested"), num_runners=2)(x, scale=x)["y"], x * x)
+    with pytest.raises(RuntimeError):
+        load_package(package("absent"))
+
+
+def test_models_are_loaded_by_name():
+    a, b = torch.randn(8), torch.randn(8)
+    torch.testing.assert_close(aoti.drop_in.load_package(package("pair"), "model2")(a, b), a - b)
+    with pytest.raises(aoti.PackageError, match="model, model2"):
+        aoti.drop_in.load_package(package("pair"), "other")
 
 
 def test_a_shared_object_runs(module, unpacked):

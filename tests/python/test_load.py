@@ -1,5 +1,6 @@
 """aoti.load and what it returns, aoti.inspect, and the command."""
 
+import copy
 import dataclasses
 import gc
 import inspect
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from common import package
+from torch.utils import _pytree as pytree
 
 import aoti
 import aoti.drop_in
@@ -461,6 +463,11 @@ def test_what_was_compiled_in_is_compared(tmp_path):
             model(*args, mode=mode)
 
     assert aoti._export.constant_text(np.float64(2.5)) == aoti._export.constant_text(2.5)
+    for kind, value in ((np.bool_, True), (np.int32, 3), (np.float32, 2.5), (np.str_, "a")):
+        assert aoti._export.constant_text(kind(value)) == aoti._export.constant_text(value)
+    torch.testing.assert_close(model(torch.zeros(2, 3), np.int64(3), None, mode=np.str_("a")), torch.full((2, 3), 3.0))
+    with pytest.raises(aoti.InputError, match="argument 'k': found True, but the model was compiled with 3"):
+        model(x, np.bool_(True), None, mode="a")
 
     # It writes to x, which must be where that can be seen.
     array = np.zeros((2, 3), dtype=np.float32)
@@ -474,6 +481,56 @@ def test_what_was_compiled_in_is_compared(tmp_path):
         with pytest.raises(aoti.InputError, match="the model writes to it"):
             call(torch.zeros(3, 2).t())
     assert array[0, 0] == 1
+
+
+@dataclasses.dataclass
+class Answer:
+    sum: torch.Tensor
+    product: torch.Tensor
+
+
+def test_classes_are_registered_or_told(tmp_path, monkeypatch):
+    class Answers(torch.nn.Module):
+        def forward(self, x, y):
+            return Answer(x + y, x * y)
+
+    a, b = torch.randn(3), torch.randn(3)
+    arguments = tmp_path / "answers.pt2", aoti.Model(Answers(), (a, b))
+    with pytest.raises(ValueError, match="a test_load.Answer, .*by torch.export.register_dataclass"):
+        aoti.export(*arguments)
+    torch.export.register_dataclass(Answer, serialized_type_name="tests.Answer")
+    model = aoti.load(aoti.export(*arguments))
+    monkeypatch.delitem(pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE, "tests.Answer")
+    with pytest.raises(aoti.RunError, match="'tests.Answer', .*not registered.*register_dataclass; or use model.run"):
+        model(a, b)
+    for inputs in ([a, b], (a, b)):
+        total, product = model.run(inputs)
+        torch.testing.assert_close((total, product), (a + b, a * b))
+    for bad in (a, 3, "ab", None):
+        with pytest.raises(TypeError):
+            model.run(bad)
+    monkeypatch.undo()
+    torch.testing.assert_close(model(a, b).product, a * b)
+
+
+def test_it_has_what_torchs_class_has():
+    model, theirs = aoti.load(package("mutating")), torch._inductor.aoti_load_package(str(package("mutating")))
+    public = {name for name in dir(theirs) if not name.startswith("_")}
+    assert public - set(dir(model)) == {"loader"}
+    assert model.get_metadata() == theirs.get_metadata() == model.metadata
+    assert sorted(model.get_constant_fqns()) == sorted(theirs.get_constant_fqns())
+    assert model.get_call_spec() == theirs.loader.get_call_spec()
+    weights = {"weight": torch.full((12,), 5.0), "counter": torch.zeros(12)}
+    for one in (model, theirs):
+        one.load_constants(weights, check_full_update=True)
+        one.load_constants({"weight": torch.full((12,), 6.0)}, check_full_update=False, user_managed=True)
+        with pytest.raises((RuntimeError, ValueError), match="user_managed"):
+            one.load_constants(weights, check_full_update=True, user_managed=True, allow_h2d_copy=True)
+    torch.testing.assert_close(model.weights()["weight"], torch.full((12,), 6.0))
+    with pytest.raises(aoti.WeightsError):
+        model.load_constants({"counter": torch.zeros(12)}, check_full_update=True)
+    holder = copy.deepcopy([model])
+    assert holder[0] is model and copy.copy(model) is model
 
 
 def test_tensors_inside_of_transforms_are_refused(add):

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "aoti/python/runner.hpp"
+#include "aoti/python/sources.hpp"
 
 namespace aoti::python {
 
@@ -96,8 +97,8 @@ class Model : public BoundProgram {
     return sequence_of<py::tuple>(outputs.tensors());
   }
 
-  /// The same with leaves in a list, which gives a list of leaves.
-  py::list call_flat(const py::list& leaves) const {
+  /// The same with leaves in a sequence, which gives a list of leaves.
+  py::list call_flat(const py::object& leaves) const {
     TensorBuffer inputs = tensors_of(leaves, "argument", get().mutated_inputs());
     TensorBuffer outputs = run(inputs);
     return sequence_of<py::list>(outputs.tensors());
@@ -135,12 +136,6 @@ inline PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) no
     const auto& model = py::cast<const Model&>(py::handle{self});
     return model.call(self, args, kwargs).release().ptr();
   });
-}
-
-/// A package's bytes, or its path.
-inline Result<Package> open_package(std::string_view source, bool in_memory) {
-  return in_memory ? Package::from_bytes(std::as_bytes(std::span{source}))
-                   : Package::open(std::string{source});
 }
 
 /// Of each model (name, metadata, bytes of the image, bytes of weights beside it, why it does not
@@ -183,7 +178,8 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
   const auto open = [](const py::bytes& source, bool in_memory, std::string model,
                        const std::string& device_key, int device, int threads,
-                       std::size_t instances, std::vector<std::string> libraries, int backing) {
+                       std::size_t instances, std::vector<std::string> libraries, int backing,
+                       bool compile) {
     OpenOptions choice{.model = std::move(model),
                        .instances = instances,
                        .weights = PackagedWeights::optional,
@@ -191,16 +187,16 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
                        .operator_libraries = std::move(libraries)};
     choice.device = detail::device_of(device);
     const std::string_view text = source;
-    auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
-      auto package = detail::open_package(text, in_memory);
-      if (!package) return std::move(package).error();
-      if (choice.model.empty()) {
-        for (const std::string& name : package.value().model_names()) {
-          if (name == "model") choice.model = name;  // torch's default
-        }
+    Package package = without_gil([&] { return open_package(text, in_memory); });
+    if (choice.model.empty()) {
+      for (const std::string& name : package.model_names()) {
+        if (name == "model") choice.model = name;  // torch's default
       }
+    }
+    if (compile) package = open_compiled(text, in_memory, choice.model);
+    auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
       if (!device_key.empty()) {
-        auto found = package.value().model(choice.model);
+        auto found = package.model(choice.model);
         if (!found) return std::move(found).error();
         const std::string_view compiled_for = python::device_key(found.value());
         if (compiled_for != device_key) {
@@ -210,19 +206,19 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
                                     "; the device asked for is of the kind ", device_key})};
         }
       }
-      return open_program<Devices...>(package.value(), choice);
+      return open_program<Devices...>(package, choice);
     });
     return std::make_unique<Model>(std::move(program), threads);
   };
-  const auto update = [](Model& self, const detail::Mapping& tensors, bool share) {
-    detail::update(self.get(), tensors, false, false, share);
+  const auto update = [](Model& self, const detail::Mapping& tensors, bool share, bool full) {
+    detail::update(self.get(), tensors, false, full, share);
   };
   py::class_<Model>(module, "Model", py::module_local(),
                     py::custom_type_setup(
                         [](PyHeapTypeObject* type) { type->ht_type.tp_call = detail::call_model; }))
       .def(py::init(open), py::arg("source"), py::arg("in_memory"), py::arg("model"),
            py::arg("device_key"), py::arg("device"), py::arg("threads"), py::arg("instances"),
-           py::arg("operator_libraries"), py::arg("backing"))
+           py::arg("operator_libraries"), py::arg("backing"), py::arg("compile"))
       .def("_call_flat", &Model::call_flat)
       .def("_update", update)
       .def(

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "aoti/python/program.hpp"
+#include "aoti/python/sources.hpp"
 #include "aoti/python/tensors.hpp"
 
 namespace aoti::python {
@@ -142,6 +143,13 @@ inline py::list boxed_run(const Program& program, py::list inputs, py::handle st
 
 inline Buffer buffer(bool inactive) noexcept {
   return inactive ? Buffer::inactive : Buffer::active;
+}
+
+/// As torch has it: tensors that the model uses themselves cannot be copied to its device.
+inline void expect_one_owner(bool user_managed, bool copy) {
+  if (!user_managed || !copy) return;
+  raise(Error{Errc::invalid_argument, "load_constants",
+              "user_managed and allow_h2d_copy exclude each other"});
 }
 
 inline void update(Program& program, const Mapping& map, bool inactive, bool full, bool share) {
@@ -345,7 +353,10 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
   using Self = BoundLoader;
   detail::bind_base(module);
   const auto load = [](Self& self, const detail::Mapping& map, bool inactive, bool full, bool share,
-                       bool) { detail::update(self.get(), map, inactive, full, share); };
+                       bool copy) {
+    detail::expect_one_owner(share, copy);
+    detail::update(self.get(), map, inactive, full, share);
+  };
   py::class_<Self, BoundProgram>(module, "AOTIModelPackageLoader", py::module_local())
       .def(py::init([](const std::string& path, const std::string& model, bool single_threaded,
                        unsigned runners, int index, bool affinity) {
@@ -355,12 +366,9 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
                                       .device = detail::device_of(index),
                                       .stream_affinity = affinity,
                                       .weights = PackagedWeights::optional};
+             const Package package = open_compiled(checked_path(path), false, model);
              Self self;
-             self.program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
-               auto package = Package::open(checked_path(path));
-               if (!package) return std::move(package).error();
-               return open_program<Devices...>(package.value(), choice);
-             });
+             self.program = without_gil([&] { return open_program<Devices...>(package, choice); });
              return self;
            }),
            py::arg("model_package_path"), py::arg("model_name") = "model",

@@ -88,8 +88,13 @@ class TensorBuffer {
   std::vector<at::Tensor> many_;
 };
 
-/// As tensor_of, of each of a sequence.
+/// As tensor_of, of each of a sequence. A TypeError for a tensor, which is one of its rows.
 inline TensorBuffer tensors_of(py::handle sequence, const char* what) {
+  if (!PyList_Check(sequence.ptr()) && !PyTuple_Check(sequence.ptr()) &&
+      py::hasattr(sequence, "__dlpack__")) {
+    throw py::type_error(detail::concat(
+        {"expected a sequence of tensors; found a ", Py_TYPE(sequence.ptr())->tp_name}));
+  }
   auto items = py::reinterpret_steal<py::object>(
       PySequence_Fast(sequence.ptr(), "expected a sequence of tensors"));
   if (!items) throw py::error_already_set{};
