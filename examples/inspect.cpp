@@ -162,6 +162,9 @@ void print_model(const aoti::Package& package, const std::string& name) {
     auto spec = aoti::ModelSpec::parse(text, model.value().origin);
     if (!spec) return line("spec", spec.error().message());
     for (const auto& input : spec.value().inputs) line("input", describe(input, spec.value()));
+    for (const auto& input : spec.value().inputs) {
+      for (const aoti::Guard& guard : input.guards) line("guard", guard.text);
+    }
     for (const auto& output : spec.value().outputs) line("output", describe(output, spec.value()));
   }
   // Up to here nothing of the package has been run; only a model that fits is loaded, for the rest.

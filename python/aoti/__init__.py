@@ -21,11 +21,13 @@ from importlib.util import find_spec as _find_spec
 from torch import __version__ as _torch
 
 from ._export import SPEC_KEY, Model, export, spec
+from ._guards import GuardWarning
 from .errors import Error, InputError, LoadError, PackageError, RunError, WeightsError
 
 __all__ = [
     "SPEC_KEY",
     "Error",
+    "GuardWarning",
     "InputError",
     "LoadError",
     "Model",

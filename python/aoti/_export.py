@@ -40,7 +40,11 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
+from ._examples import distinct, expect_distinct
+from ._guards import Inputs, Ranges, guards_of, linear, ranges_of
+
 SPEC_KEY = "aoti.spec"
+# Those with guards have version 2, so that no older loader takes what they refuse.
 SPEC_VERSION = 1
 # How many threads the compiled code divides its work among.
 THREADS_KEY = "aoti.threads"
@@ -76,7 +80,10 @@ class Model:
 
     module: exported with `args`, `kwargs` and `dynamic_shapes`; an ExportedProgram is taken as it is, and
         then those three stay empty.
-    args, kwargs: example inputs. Their devices and memory layouts are those the compiled model expects.
+    args, kwargs: example inputs. Their devices and memory layouts are those the compiled model expects. Those that share
+        memory, with each other or with the module's weights, are copied: torch.export takes one tensor in two places for
+        one input. An ExportedProgram that was made of such is refused where it can be told; a buffer among the inputs of
+        one that was saved and loaded cannot.
     dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec.
     options: Inductor's configs, such as {"max_autotune": True}. These say where weights lie, which otherwise is beside
         the image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":
@@ -156,7 +163,8 @@ def export(
 def spec(ep: ExportedProgram) -> dict[str, Any]:
     """What a compiled `ep` takes and returns, as data that `json.dumps` accepts.
 
-    {"version": 1, "inputs": [tensor, ...], "outputs": [tensor, ...]}
+    {"version": 1, "inputs": [tensor, ...], "outputs": [tensor, ...]}, or with guards
+    {"version": 2, "inputs": [tensor, ...], "outputs": [tensor, ...], "guards": [guard, ...]}
 
     inputs: the tensors among the arguments, positional ones first, in the order in which the compiled model
         takes them. One that the model writes to has "mutated": true.
@@ -170,7 +178,16 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     shape: a list with an integer for a static dimension, and for a dynamic one
         {"symbol", "scale", "offset", "min", "max"}: its size is scale * symbol + offset (left out when 1
         and 0), and min and max, null if unbounded, are the range of this size. A size that is not linear
-        in one symbol is {"text", "min", "max"}.
+        in one symbol is {"text", "min", "max"}. The range of a Dim is the user's; in other ranges are 0 and 1 where
+        the program can run on them.
+    guards: what the program demands of the inputs' sizes that their shapes do not tell: sizes tied by a product, a
+        remainder, a comparison; what it decided by, and what a number that was compiled in was computed from. Loaders
+        check them at each call. A GuardWarning tells of one that cannot be written so; those on data, such as
+        `torch._check(x.item() > 0)`, the compiled code checks.
+    guard: {"text", "check"}: how it reads, and the same as data: ["operation", operand, ...], where an operand is another
+        such list, a number, or [input, dimension] for a size. Operations are Python's, on integers: + * max min of any
+        number of operands, - // % & | ^; on floats: / ** sqrt float, and those of integers except // % & | ^; from
+        floats to integers: trunc floor ceil round; comparisons == != < <= > >=; and of these: and or not.
 
     What `export` writes has besides, if this torch generates code that can be read,
 
@@ -204,6 +221,8 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
     signature = ep.graph_signature
     values = {node.name: node.meta["val"] for node in ep.graph.nodes if "val" in node.meta}
     symbols = _symbol_names(values.values())
+    taken = Inputs(ep)
+    ranges = ranges_of(taken, symbols)
 
     inputs: list[dict[str, Any]] = []
     arguments: list[dict[str, Any]] = []
@@ -213,7 +232,7 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
         if isinstance(item.arg, TensorArgument):
             name = item.arg.name
             arguments.append({"name": name})
-            inputs.append(_tensor(f"input '{name}'", name, values[name], ep, symbols))
+            inputs.append(_tensor(f"input '{name}'", name, values[name], ranges, symbols))
             if name in mutated:
                 inputs[-1]["mutated"] = True
             if None in inputs[-1].get("strides", ()):
@@ -234,10 +253,12 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
     for argument, name in zip(returned, _output_names(returned, ep.call_spec.out_spec)):
         what = f"output '{name}'"
         if isinstance(argument, TensorArgument):
-            outputs.append(_tensor(what, name, values[argument.name], ep, symbols))
+            outputs.append(_tensor(what, name, values[argument.name], ranges, symbols))
         else:
             outputs.append(_scalar(what, name, argument))
     described = {"version": SPEC_VERSION, "inputs": inputs, "outputs": outputs}
+    if guards := guards_of(taken, ranges):
+        described.update(version=2, guards=guards)
     return described if len(arguments) == len(inputs) else {**described, "arguments": arguments}
 
 
@@ -295,6 +316,7 @@ def _check_model(name: Any, model: Any) -> None:
             raise ValueError(f"{where}: args, kwargs and dynamic_shapes are those of the ExportedProgram; leave them out")
         if model.module.example_inputs is None:
             raise ValueError(f"{where}: the ExportedProgram has no example inputs")
+        expect_distinct(name, model.module)
     elif not isinstance(model.module, torch.nn.Module):
         raise TypeError(
             f"{where}: module: expected an nn.Module or an ExportedProgram; found {type(model.module).__name__}"
@@ -369,11 +391,14 @@ def _threads_set(threads: int | None) -> Iterator[None]:
 
 
 def _exported(model: Model) -> ExportedProgram:
-    kwargs = dict(model.kwargs) if model.kwargs else None
-    ep = model.module
+    kwargs = dict(model.kwargs or {})
+    ep, shapes = model.module, model.dynamic_shapes
     try:
         if not isinstance(ep, ExportedProgram):
-            ep = torch.export.export(ep, tuple(model.args), kwargs, dynamic_shapes=model.dynamic_shapes)
+            if isinstance(shapes, torch.export.ShapesCollection):  # which goes by the tensors that were given
+                shapes = shapes.dynamic_shapes(ep, tuple(model.args), kwargs)
+            args, kwargs = distinct(ep, model.args, kwargs)
+            ep = torch.export.export(ep, args, kwargs or None, dynamic_shapes=shapes)
         for tree in (ep.call_spec.in_spec, ep.call_spec.out_spec):
             pytree.treespec_dumps(tree)  # as the package will hold it
     except (RuntimeError, NotImplementedError) as error:
@@ -698,7 +723,8 @@ _FORM_ONLY = re.compile(r"(zeros|ones|full|empty|rand|randn|randint)_like|new_\w
 def _effects(ep: ExportedProgram) -> _Effects:
     # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not tell.
     try:
-        program = ep.run_decompositions({})
+        with _only_symbols(ep):
+            program = ep.run_decompositions({})
     except AssertionError as error:
         overlapping = _overlapping(_weights(ep))
         if not overlapping:
@@ -833,6 +859,20 @@ def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
         setattr(module.get_submodule(owner), field, made[_place(tensor)])
 
 
+@contextmanager
+def _only_symbols(ep: ExportedProgram) -> Iterator[None]:
+    """Hides the ranges of products and the like, which torch notes among those of symbols when it loads a program, and
+    then stumbles over."""
+    values = (node.meta.get("val") for node in ep.graph.nodes)
+    mode = next((value.fake_mode for value in values if hasattr(value, "fake_mode")), None)
+    ranges = getattr(getattr(mode, "shape_env", None), "var_to_range", {})
+    hidden = {key: ranges.pop(key) for key in list(ranges) if not key.is_Symbol}
+    try:
+        yield
+    finally:
+        ranges.update(hidden)
+
+
 def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | bytes]) -> None:
     from torch.export.pt2_archive._package import PT2ArchiveWriter, _package_aoti_files
     from torch.export.pt2_archive.constants import EXTRA_DIR
@@ -901,7 +941,7 @@ def _scalar(what: str, name: str, argument: Any) -> dict[str, Any]:
 
 
 def _tensor(
-    what: str, name: str, value: torch.Tensor, ep: ExportedProgram, symbols: dict[sympy.Symbol, str]
+    what: str, name: str, value: torch.Tensor, ranges: Ranges, symbols: dict[sympy.Symbol, str]
 ) -> dict[str, Any]:
     if value.layout is not torch.strided:
         raise ValueError(f"{what}: expected a dense tensor, got layout {value.layout}")
@@ -909,7 +949,7 @@ def _tensor(
         "name": name,
         "dtype": _dtype_name(value.dtype),
         "device": value.device.type,
-        "shape": [_dimension(_expression(size), ep, symbols) for size in value.shape],
+        "shape": [_dimension(_expression(size), ranges, symbols) for size in value.shape],
         **_layout([_expression(size) for size in value.shape], [_expression(stride) for stride in value.stride()]),
     }
 
@@ -922,21 +962,19 @@ def _expression(size: int | torch.SymInt) -> sympy.Expr:
     return sympy.expand(size.node.expr) if isinstance(size, torch.SymInt) else sympy.Integer(size)
 
 
-def _dimension(size: sympy.Expr, ep: ExportedProgram, symbols: dict[sympy.Symbol, str]) -> Dimension:
+def _dimension(size: sympy.Expr, ranges: Ranges, symbols: dict[sympy.Symbol, str]) -> Dimension:
     if size.is_number:
         return int(size)
-    bounds = ep.range_constraints.get(size) or bound_sympy(size, ep.range_constraints)
+    bounds = ranges.get(size) or bound_sympy(size, ranges)
     limits = {"min": max(0, _finite(bounds.lower) or 0), "max": _finite(bounds.upper)}
-    if len(size.free_symbols) == 1:
-        (symbol,) = size.free_symbols
-        scale, offset = size.coeff(symbol, 1), size.coeff(symbol, 0)
-        if scale.is_Integer and offset.is_Integer and size == scale * symbol + offset:
-            return {
-                "symbol": symbols.get(symbol, str(symbol)),
-                **({"scale": int(scale)} if scale != 1 else {}),
-                **({"offset": int(offset)} if offset != 0 else {}),
-                **limits,
-            }
+    if (line := linear(size)) is not None:
+        symbol, scale, offset = line
+        return {
+            "symbol": symbols.get(symbol, str(symbol)),
+            **({"scale": scale} if scale != 1 else {}),
+            **({"offset": offset} if offset != 0 else {}),
+            **limits,
+        }
     text = size.xreplace({symbol: sympy.Symbol(name) for symbol, name in symbols.items()})
     return {"text": str(text), **limits}
 

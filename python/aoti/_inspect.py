@@ -20,6 +20,7 @@ class ModelInfo:
     refused: why it cannot run on this machine and this torch; None where it can.
     threads: how many it was compiled for; None where the package does not tell.
     inputs, outputs, constants: empty where the package does not tell.
+    guards: relations between sizes of inputs that are checked at each call, such as "x.size(0) % 4 == 0".
     """
 
     name: str
@@ -31,6 +32,7 @@ class ModelInfo:
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
     constants: list[ConstantInfo] = field(repr=False)
+    guards: list[str] = field(default_factory=list, repr=False)
 
     def __str__(self) -> str:
         rows = [
@@ -40,6 +42,7 @@ class ModelInfo:
             ("size", f"{self.image:,} bytes of code, {self.weights:,} bytes of weights beside it"),
             *(("tuned", text) for text in _tuned(self.metadata)),
             *(("input", str(tensor)) for tensor in self.inputs),
+            *(("guard", text) for text in self.guards),
             *(("output", str(tensor)) for tensor in self.outputs),
             *(("weight", _weight(c)) for c in self.constants),
             *((key, value) for key, value in self.metadata.items() if not key.startswith(("aoti.", "AOTI_"))),
@@ -99,6 +102,7 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
             for c in spec.get("constants", [])
             if c["kind"] != "folded"
         ]
+        guards = [str(guard["text"]) for guard in spec.get("guards", [])]
     return ModelInfo(
         name,
         metadata,
@@ -109,4 +113,5 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
         tensors_of(metadata, "inputs"),
         tensors_of(metadata, "outputs"),
         constants_of(metadata, described),
+        guards,
     )

@@ -30,6 +30,9 @@ enum class GuardOp : std::uint8_t {
   multiply,
   divide,
   modulo,
+  bit_and,
+  bit_or,
+  bit_xor,
   maximum,
   minimum,
   equal,
@@ -119,6 +122,15 @@ inline bool floor_divide(std::int64_t a, std::int64_t b, std::int64_t& quotient)
     case GuardOp::modulo:
       if (!floor_divide(a, b, quotient)) return false;
       a -= quotient * b;
+      return true;
+    case GuardOp::bit_and:
+      a &= b;
+      return true;
+    case GuardOp::bit_or:
+      a |= b;
+      return true;
+    case GuardOp::bit_xor:
+      a ^= b;
       return true;
     case GuardOp::maximum:
       a = a < b ? b : a;
@@ -310,6 +322,9 @@ template <class Json, class HasSize> class GuardCompiler {
       {"*", Op::multiply, Op::real_multiply, Kind::none, any},
       {"//", Op::divide, Op::none, Kind::integer, 2},
       {"%", Op::modulo, Op::none, Kind::integer, 2},
+      {"&", Op::bit_and, Op::none, Kind::integer, 2},
+      {"|", Op::bit_or, Op::none, Kind::integer, 2},
+      {"^", Op::bit_xor, Op::none, Kind::integer, 2},
       {"/", Op::none, Op::real_divide, Kind::real, 2},
       {"**", Op::none, Op::real_power, Kind::real, 2},
       {"max", Op::maximum, Op::real_maximum, Kind::none, any},

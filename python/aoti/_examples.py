@@ -1,0 +1,89 @@
+"""Example inputs that torch.export tells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def distinct(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    """The arguments, with copies of tensors that share memory with a tensor before them or with the module's.
+
+    torch.export takes one tensor in two places for one input, and a weight among the inputs for an input.
+    """
+    leaves, form = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    before = list(_tensors_of(module))
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, torch.Tensor):
+            if any(_share(leaf, other) for other in before):
+                leaves[i] = _copy(leaf)
+            before.append(leaf)
+    return pytree.tree_unflatten(leaves, form)
+
+
+def expect_distinct(name: str, ep: ExportedProgram) -> None:
+    """Raises ValueError where a program's example inputs show that torch.export took two of its inputs, or an input and
+    a weight, for one."""
+    nodes = {node.name: node for node in ep.graph.nodes if node.op == "placeholder"}
+    examples = iter(pytree.tree_leaves(ep.example_inputs))
+    state: dict[str | None, Any] = {**ep.state_dict, **ep.constants}
+    before: list[tuple[str, Any]] = []
+    inputs: list[tuple[str, Any]] = []
+    for item in ep.graph_signature.input_specs:
+        is_input = item.kind is InputKind.USER_INPUT
+        (inputs if is_input else before).append((item.arg.name, next(examples, None) if is_input else state.get(item.target)))
+    for one, tensor in inputs:
+        for other, same in before:
+            # Only the last of them is used.
+            if isinstance(tensor, torch.Tensor) and tensor is same and bool(nodes[one].users) != bool(nodes[other].users):
+                raise ValueError(
+                    f"model '{name}': '{other}' and '{one}' were exported with one tensor as the example of both, so that "
+                    "the program reads one in place of the other; export it with a clone"
+                )
+        before.append((one, tensor))
+
+
+def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+    for part in module.modules():
+        yield from (value for value in vars(part).values() if isinstance(value, torch.Tensor))
+
+
+def _share(one: torch.Tensor, other: torch.Tensor) -> bool:
+    (begin, end), (start, stop) = _memory(one), _memory(other)
+    return one is other or (begin < stop and start < end)
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, int]:
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    try:
+        storage = tensor.untyped_storage()
+    except RuntimeError:  # sparse
+        return 0, 0
+    if isinstance(tensor, FakeTensor) or tensor.is_meta:
+        return storage._cdata, storage._cdata + 1
+    return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """The same sizes, strides and values, in memory of its own."""
+    with torch.no_grad():
+        if tensor.layout is torch.strided and not tensor.is_quantized:
+            last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+            count = last + 1 if tensor.numel() > 0 else 0
+            elements = tensor.detach().as_strided((count,), (1,), tensor.storage_offset()).clone()
+            copied = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            copied.set_(elements.untyped_storage(), 0, tensor.shape, tensor.stride())
+        else:
+            copied = tensor.detach().clone()
+    copied.__dict__.update(vars(tensor))  # what torch._dynamo.mark_dynamic notes
+    return copied.requires_grad_(tensor.requires_grad)

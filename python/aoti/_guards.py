@@ -1,0 +1,432 @@
+"""What an exported program demands of the sizes of its inputs."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Union
+
+import sympy
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.fx import GraphModule, Node
+from torch.utils import _pytree as pytree
+from torch.utils._sympy.functions import FloorDiv
+from torch.utils._sympy.printers import PythonPrinter
+from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+
+# ["operation", operand, …], or [input, dimension], or a number.
+Check = Union["list[Any]", int, float]
+Ranges = Mapping[sympy.Expr, "ValueRanges[Any]"]
+
+_OPERATORS: dict[type[ast.AST], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Div: "/",
+    ast.Pow: "**",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.And: "and",
+    ast.Or: "or",
+}
+# As torch's printers write them: the operation, and how it reads.
+_FUNCTIONS = {
+    "float": ("float", "float"),
+    "torch.sym_float": ("float", "float"),
+    "max": ("max", "max"),
+    "torch.sym_max": ("max", "max"),
+    "min": ("min", "min"),
+    "torch.sym_min": ("min", "min"),
+    "int": ("trunc", "math.trunc"),
+    "math.trunc": ("trunc", "math.trunc"),
+    "math.floor": ("floor", "math.floor"),
+    "math.ceil": ("ceil", "math.ceil"),
+    "round": ("round", "round"),
+    "math.sqrt": ("sqrt", "math.sqrt"),
+    "torch._sym_sqrt": ("sqrt", "math.sqrt"),
+}
+_TO_INTEGER = ("trunc", "floor", "ceil", "round")
+_NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
+# Well below what a loader reads.
+_DEEPEST, _LONGEST = 40, 4000
+
+
+class GuardWarning(UserWarning):
+    """An exported program demands something of its inputs that a compiled model cannot check."""
+
+
+class _Unknown(Exception):
+    """What is in a relation that cannot be written for a loader."""
+
+
+class Inputs:
+    """The tensors among a program's arguments, and their sizes in the program's symbols."""
+
+    def __init__(self, ep: ExportedProgram) -> None:
+        self.ep = ep
+        values = {node.name: node.meta.get("val") for node in ep.graph.nodes if node.op == "placeholder"}
+        specs = [item for item in ep.graph_signature.input_specs if item.kind is InputKind.USER_INPUT]
+        self.leaves = [i for i, item in enumerate(specs) if isinstance(item.arg, TensorArgument)]
+        self.names = [specs[i].arg.name for i in self.leaves]
+        self.values = [values[name] for name in self.names]
+        examples = pytree.tree_leaves(ep.example_inputs) if ep.example_inputs is not None else []
+        self.examples = examples if len(examples) == len(specs) else None
+        self.sizes = {
+            (i, d): sympy.expand(size.node.expr) if isinstance(size, torch.SymInt) else sympy.Integer(size)
+            for i, value in enumerate(self.values)
+            for d, size in enumerate(value.shape)
+        }
+        # For each symbol a size, which is scale * symbol + offset; the symbol itself, if that is one.
+        self.roots: dict[sympy.Symbol, tuple[tuple[int, int], int, int]] = {}
+        for place, size in self.sizes.items():
+            line = linear(size)
+            if line is not None and (line[0] not in self.roots or self.roots[line[0]][1:] != (1, 0) == line[1:]):
+                self.roots[line[0]] = (place, line[1], line[2])
+
+    @functools.cached_property
+    def solved(self) -> dict[sympy.Symbol, sympy.Expr]:
+        """The symbols by sizes."""
+        found = {}
+        for symbol, (place, scale, offset) in self.roots.items():
+            size = _symbol(place) - offset
+            found[symbol] = size if scale == 1 else FloorDiv(size, sympy.Integer(scale))
+        return found
+
+    @functools.cached_property
+    def module(self) -> GraphModule:
+        return self.ep.module()
+
+    @functools.cached_property
+    def sources(self) -> dict[str, int | None]:
+        """Which tensor an argument is, by what torch's guards call it; None for one that is no tensor."""
+        spec = self.ep.call_spec.in_spec
+        if spec is None:
+            return {}
+        args, kwargs = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+        bound = inspect.signature(self.module.forward).bind(*args, **kwargs)
+        tensors = {leaf: i for i, leaf in enumerate(self.leaves)}
+        found: dict[str, int | None] = {}
+        for path, leaf in pytree.tree_leaves_with_path(dict(bound.arguments)):
+            names = [f"L['flat_args'][{leaf}]", "L" + pytree.keystr(path)]
+            if match := re.fullmatch(r"(.+)_(\d+)", str(getattr(path[0], "key", ""))):  # of *args
+                names.append(f"L['{match[1]}'][{match[2]}]" + pytree.keystr(path[1:]))
+            for name in names:
+                found.setdefault(ast.unparse(ast.parse(name, mode="eval")), tensors.get(leaf))
+        return found
+
+
+def linear(size: sympy.Expr) -> tuple[sympy.Symbol, int, int] | None:
+    """The symbol, scale and offset of a size that is linear in one symbol."""
+    if len(size.free_symbols) != 1:
+        return None
+    (symbol,) = size.free_symbols
+    scale, offset = size.coeff(symbol, 1), size.coeff(symbol, 0)
+    if not scale.is_Integer or not offset.is_Integer or size != scale * symbol + offset:
+        return None
+    return symbol, int(scale), int(offset)
+
+
+def guards_of(inputs: Inputs, ranges: Ranges) -> list[dict[str, Any]]:
+    """The relations that a program demands and that do not follow from ranges and from sizes that are linear in one
+    symbol, as `spec` has them. A GuardWarning tells of one that cannot be written so."""
+    reader = _Reader(inputs)
+    found: dict[str, dict[str, Any]] = {}
+    of_sizes = list(_texts_of_sizes(inputs))
+    for text in [*of_sizes, *_texts(inputs.ep), *_texts_of_assertions(inputs)]:
+        try:
+            parts = list(reader.read(text))
+        except (_Unknown, SyntaxError, RecursionError) as error:
+            warnings.warn(
+                f"the exported program demands {text} of its inputs, which the compiled model cannot check ({error}): "
+                "inputs that break it give wrong results, or end the process",
+                GuardWarning,
+                stacklevel=2,
+            )
+            continue
+        for part in parts:
+            if text in of_sizes or not _follows(part["check"], inputs, ranges):
+                found.setdefault(str(part["check"]), part)
+    return list(found.values())
+
+
+def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
+    """The ranges that the program's sizes have.
+
+    Torch takes dynamic sizes for 2 or more while it exports, unless the user names them, but lets the program run on 0
+    and 1. Not all programs can: `x[0]` has no meaning for 0. So it is tried, on tensors without memory.
+
+    named: symbols whose range the user gave.
+    """
+    ranges = dict(inputs.ep.range_constraints)
+    small = [symbol for symbol in inputs.roots if symbol in ranges and ranges[symbol].lower == 2 and symbol not in named]
+    if not small or inputs.examples is None:
+        return ranges
+    examples = {
+        symbol: (int(inputs.examples[inputs.leaves[i]].shape[d]) - offset) // scale
+        for symbol, ((i, d), scale, offset) in inputs.roots.items()
+    }
+    if not _runs(inputs, examples):
+        return ranges
+    least = dict.fromkeys(small, 2)
+    for symbol in small:
+        for size in (1, 0):
+            if least[symbol] == size + 1 and _runs(inputs, {**examples, symbol: size}):
+                least[symbol] = size
+    for size in (0, 1, 2):
+        least = {symbol: max(size, number) for symbol, number in least.items()}
+        if _runs(inputs, {**examples, **least}):
+            break
+    for key, bounds in ranges.items():
+        if key in least:
+            ranges[key] = ValueRanges(least[key], bounds.upper)
+    for key, bounds in inputs.ep.range_constraints.items():
+        if not key.is_Symbol and bounds.lower <= 2 and key.free_symbols & set(small):
+            ranges[key] = ValueRanges(max(0, bound_sympy(key, ranges).lower), bounds.upper)
+    return ranges
+
+
+def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
+    """Whether the program returns what it says for such sizes, or refuses them by its guards."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    def known(size: int | torch.SymInt) -> int | None:
+        value = size.node.expr.xreplace(numbers) if isinstance(size, torch.SymInt) else size
+        return int(value) if isinstance(value, int) or value.is_Integer else None
+
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # tells what is refused
+    was, log.disabled = log.disabled, True
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()) as mode, torch.no_grad():
+            module = inputs.module
+            state = {name: mode.from_tensor(tensor) for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+            leaves = list(inputs.examples or [])
+            for leaf, value in zip(inputs.leaves, inputs.values):
+                sizes, strides = tuple(map(known, value.shape)), tuple(map(known, value.stride()))
+                leaves[leaf] = torch.empty_strided(sizes, strides, dtype=value.dtype, device=value.device)
+            args, kwargs = pytree.tree_unflatten(leaves, inputs.ep.call_spec.in_spec)
+            results = pytree.tree_leaves(torch.func.functional_call(module, state, args, kwargs))
+    except Exception as error:
+        return any(text in str(error) for text in ("Guard failed", "Runtime assertion failed", "Expected input at"))
+    finally:
+        log.disabled = was
+    promised = {node.name: node.meta.get("val") for node in inputs.ep.graph.nodes}
+    outputs = [item.arg for item in inputs.ep.graph_signature.output_specs if item.kind is OutputKind.USER_OUTPUT]
+    return all(
+        known(size) in (None, found)
+        for output, result in zip(outputs, results)
+        if isinstance(output, TensorArgument) and isinstance(result, torch.Tensor)
+        for size, found in zip(promised[output.name].shape, result.shape)
+    )
+
+
+def _texts_of_sizes(inputs: Inputs) -> Iterator[str]:
+    """Relations of sizes that are expressions of others'."""
+    for place, size in inputs.sizes.items():
+        if size.free_symbols and linear(size) is None:
+            yield f"{_symbol(place)} == {PythonPrinter().doprint(size.xreplace(inputs.solved))}"
+
+
+def _symbol(place: tuple[int, int]) -> sympy.Symbol:
+    return sympy.Symbol(f"size_{place[0]}_{place[1]}", integer=True, positive=True)
+
+
+def _texts_of_assertions(inputs: Inputs) -> Iterator[str]:
+    """What the program asserts of sizes when it runs; compiled code does, too, but in words of its own."""
+    for node in inputs.ep.graph.nodes:
+        if node.target is torch.ops.aten._assert_scalar.default and isinstance(node.args[0], Node):
+            holds = node.args[0].meta.get("val")
+            if isinstance(holds, torch.SymBool) and holds.node.expr.free_symbols <= inputs.roots.keys():
+                yield PythonPrinter().doprint(holds.node.expr.xreplace(inputs.solved))
+
+
+def _texts(ep: ExportedProgram) -> list[str]:
+    """The guards that torch keeps, in Python."""
+    if hasattr(ep, "_guards_code"):
+        return list(ep._guards_code)
+    # Torch 2.8 keeps none in the program; they are where it was exported.
+    vals = (node.meta.get("val") for node in ep.graph.nodes)
+    env = next((value.fake_mode.shape_env for value in vals if hasattr(value, "fake_mode")), None)
+    if env is None:
+        return []
+    names = {
+        symbol: sympy.Symbol(source.name() if callable(source.name) else source.name, integer=True, positive=True)
+        for symbol, sources in env.var_to_sources.items()
+        for source in sources[:1]
+    }
+    guards = [guard.expr for guard in env.guards if guard.expr.free_symbols <= names.keys()]
+    return [text for guard in guards if "L['self']" not in (text := PythonPrinter().doprint(guard.xreplace(names)))]
+
+
+class _Reader:
+    """Reads relations as torch writes them in Python."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+
+    def read(self, text: str) -> Iterator[dict[str, Any]]:
+        """The relations of a text, as the spec has them."""
+        check, shown = self.visit(ast.parse(text.strip(), mode="eval").body)
+        for part, node in zip(check[1:], shown.values) if check[0] == "and" else [(check, shown)]:
+            if _depth(part) > _DEEPEST or len(str(part)) > _LONGEST:
+                raise _Unknown("it is too long")
+            written = ast.unparse(node)
+            if self.inputs.examples is not None:
+                tensors = [self.inputs.examples[leaf] for leaf in self.inputs.leaves]
+                if not eval(written, _NAMES, dict(zip(self.inputs.names, tensors))):
+                    raise _Unknown("the example inputs break it")
+            yield {"text": written, "check": part}
+
+    def visit(self, node: ast.expr) -> tuple[Any, Any]:
+        """What an expression is in the spec, and how it reads."""
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            if abs(node.value) >= 1 << 62:
+                raise _Unknown(f"{node.value} is too large")
+            return node.value, node
+        if isinstance(node, ast.Name) and (match := re.fullmatch(r"size_(\d+)_(\d+)", node.id)):
+            return self.size(int(match[1]), int(match[2]))
+        if isinstance(node, ast.Subscript):
+            return self.size(*self.place(node))
+        if isinstance(node, ast.UnaryOp):
+            check, shown = self.visit(node.operand)
+            if isinstance(node.op, ast.USub):
+                negative = -check if isinstance(check, (int, float)) else ["*", -1, check]
+                return negative, ast.UnaryOp(node.op, shown)
+            if isinstance(node.op, ast.Not):
+                return ["not", check], ast.UnaryOp(node.op, shown)
+        if isinstance(node, ast.BinOp):
+            return self.binary(node)
+        if isinstance(node, ast.BoolOp):
+            parts = [self.visit(value) for value in node.values]
+            return _flat(_OPERATORS[type(node.op)], *(part for part, _ in parts)), ast.BoolOp(
+                node.op, [shown for _, shown in parts]
+            )
+        if isinstance(node, ast.Compare):
+            return self.compare(node)
+        if isinstance(node, ast.Call) and not node.keywords:
+            return self.call(node)
+        raise _Unknown(f"{ast.unparse(node)} has no form in a package")
+
+    def size(self, i: int, d: int) -> tuple[Any, Any]:
+        return [i, d], ast.parse(f"{self.inputs.names[i]}.size({d})", mode="eval").body
+
+    def place(self, node: ast.Subscript) -> tuple[int, int]:
+        """The input and dimension of L['x'].size()[0]."""
+        called, index = node.value, node.slice
+        if isinstance(called, ast.Call) and isinstance(called.func, ast.Attribute) and called.func.attr == "size":
+            tensor = self.inputs.sources.get(ast.unparse(called.func.value))
+            if tensor is not None and isinstance(index, ast.Constant):
+                return tensor, index.value
+        raise _Unknown(f"{ast.unparse(node)} is no size of an input")
+
+    def binary(self, node: ast.BinOp) -> tuple[Any, Any]:
+        (left, shown_left), (right, shown_right) = self.visit(node.left), self.visit(node.right)
+        shown = ast.BinOp(shown_left, node.op, shown_right)
+        operation = _OPERATORS.get(type(node.op), "")
+        if operation == "**" and not _is_real(left) and isinstance(right, int):
+            if not 1 <= right <= 16:
+                raise _Unknown(f"{ast.unparse(node)} is too large")
+            return ["*", *[left] * right] if right > 1 else left, shown
+        if not operation or (operation in ("//", "%", "&", "|", "^") and (_is_real(left) or _is_real(right))):
+            raise _Unknown(f"{ast.unparse(node)} has no form in a package")
+        return _flat(operation, left, right), shown
+
+    def compare(self, node: ast.Compare) -> tuple[Any, Any]:
+        parts, shown = zip(*(self.visit(operand) for operand in [node.left, *node.comparators]))
+        if not all(type(op) in _OPERATORS for op in node.ops):
+            raise _Unknown(f"{ast.unparse(node)} has no form in a package")
+        checks = [[_OPERATORS[type(op)], left, right] for op, left, right in zip(node.ops, parts, parts[1:])]
+        nodes = [ast.Compare(left, [op], [right]) for op, left, right in zip(node.ops, shown, shown[1:])]
+        if len(checks) == 1:
+            return checks[0], nodes[0]
+        return ["and", *checks], ast.BoolOp(ast.And(), nodes)
+
+    def call(self, node: ast.Call) -> tuple[Any, Any]:
+        parts = [self.visit(argument) for argument in node.args]
+        called = ast.unparse(node.func)
+        if called == "abs" and len(parts) == 1:
+            return ["max", parts[0][0], ["*", -1, parts[0][0]]], ast.Call(node.func, [parts[0][1]], [])
+        operation, name = _FUNCTIONS.get(called, ("", ""))
+        if not operation or (len(parts) < 2) == (operation in ("max", "min")):
+            raise _Unknown(f"{ast.unparse(node)} has no form in a package")
+        shown = ast.Call(ast.parse(name, mode="eval").body, [part for _, part in parts], [])
+        checks = [check for check, _ in parts]
+        if operation in _TO_INTEGER and not _is_real(checks[0]):
+            return checks[0], shown
+        return _flat(operation, *checks), shown
+
+
+def _flat(operation: str, *operands: Any) -> list[Any]:
+    """Of a + (b + c), one sum of three. What is calculated in another order must not differ."""
+    parts: list[Any] = []
+    for i, operand in enumerate(operands):
+        joins = operation in ("+", "*", "and", "or", "max", "min") and isinstance(operand, list) and operand[0] == operation
+        parts += operand[1:] if joins and (i == 0 or not _is_real(operand)) else [operand]
+    return [operation, *parts]
+
+
+def _is_real(check: Check) -> bool:
+    if not isinstance(check, list):
+        return isinstance(check, float)
+    operation, *operands = check
+    if operation in ("/", "**", "float", "sqrt"):
+        return True
+    return operation in ("+", "-", "*", "max", "min") and any(map(_is_real, operands))
+
+
+def _depth(check: Check) -> int:
+    return 1 + max(map(_depth, check[1:]), default=0) if isinstance(check, list) and isinstance(check[0], str) else 1
+
+
+def _polynomial(check: Check, inputs: Inputs) -> sympy.Expr | None:
+    """A check in the program's symbols, where it only adds and multiplies integers."""
+    if isinstance(check, int):
+        return sympy.Integer(check)
+    if not isinstance(check, list):
+        return None
+    if isinstance(check[0], int):
+        return inputs.sizes[check[0], check[1]]
+    parts = [_polynomial(operand, inputs) for operand in check[1:]]
+    if check[0] not in ("+", "-", "*") or None in parts:
+        return None
+    return {"+": sympy.Add(*parts), "*": sympy.Mul(*parts), "-": parts[0] - parts[-1]}[check[0]]
+
+
+def _follows(check: list[Any], inputs: Inputs, ranges: Ranges) -> bool:
+    """Whether a relation holds for all sizes in their ranges, those of linear dimensions being tied."""
+    if check[0] not in ("==", "!=", "<", "<=", ">", ">="):
+        return False
+    left, right = (_polynomial(operand, inputs) for operand in check[1:])
+    if left is None or right is None:
+        return False
+    difference = sympy.expand(left - right)
+    if not difference.free_symbols <= ranges.keys():
+        return False
+    bounds = bound_sympy(difference, ranges)
+    return bool(
+        {
+            "==": bounds.lower == 0 == bounds.upper,
+            "!=": bounds.lower > 0 or bounds.upper < 0,
+            "<": bounds.upper < 0,
+            "<=": bounds.upper <= 0,
+            ">": bounds.lower > 0,
+            ">=": bounds.lower >= 0,
+        }[check[0]]
+    )
