@@ -66,6 +66,18 @@ template <class Runtime> struct Doubling {
   const typename B::Runner runner = B::opened("repeated");
 };
 
+// This model doubles its first input, w, and returns x + 1.
+TYPED_TEST_P(InputsBattery, ThatAreWrittenMustNotShareMemory) {
+  using B = OnRuntime<TypeParam>;
+  const auto runner = B::opened("writing");
+  const auto w = B::floats({8}, B::count_from(1, 8)), x = B::floats({8}, B::count_from(1, 8));
+  expect_error(runner.template run<1>(w, w), aoti::Errc::input_layout,
+               {"input 0 'w'", "found memory that is also that of input 1 'x'"});
+  EXPECT_EQ(B::floats_in(w), B::count_from(1, 8));
+  EXPECT_EQ(B::floats_in(value_of(runner.template run<1>(w, x))[0]), B::count_from(2, 8));
+  EXPECT_EQ(B::floats_in(w), B::times(2, B::count_from(1, 8)));
+}
+
 TYPED_TEST_P(InputsBattery, MustBeAsManyAsTheModelTakes) {
   using B = OnRuntime<TypeParam>;
   using aoti::Errc;
@@ -270,9 +282,9 @@ TYPED_TEST_P(InputsBattery, ThatTheModelItselfRefuses) {
             (typename B::Numbers{6, 18}));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(InputsBattery, MustBeAsManyAsTheModelTakes, GoWithRoomForAllOutputs,
-                            MustHaveTheDtype, MustHaveTheRankAndShape, MustBeThere,
-                            AreNamedByTheirOwnIndex, MayLieInMemoryAsTheyLike,
+REGISTER_TYPED_TEST_SUITE_P(InputsBattery, ThatAreWrittenMustNotShareMemory, MustBeAsManyAsTheModelTakes,
+                            GoWithRoomForAllOutputs, MustHaveTheDtype, MustHaveTheRankAndShape,
+                            MustBeThere, AreNamedByTheirOwnIndex, MayLieInMemoryAsTheyLike,
                             MayLieInMemoryAsTheyLikeForEveryModel, ThatTheModelItselfRefuses);
 
 }  // namespace aoti_test
