@@ -72,6 +72,8 @@ NAMES = (
     "linear_foreign",
     "folding",
     "mutating",
+    "checked",
+    "checked_plain",
     "state",
     "state_embedded",
     "mlp_small",
@@ -100,7 +102,7 @@ TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
 def fingerprint() -> str:
     """Changes when a package that was compiled earlier is no longer what this run would write."""
     package = PYTHON / "aoti"
-    files = (Path(__file__), package / "_export.py", TALLY)
+    files = (Path(__file__), package / "_export.py", package / "_regions.py", TALLY)
     sources = b"".join(file.read_bytes() for file in files)
     return " ".join(
         (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
@@ -344,6 +346,13 @@ class Mutating(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.counter.add_(1)
         return x * self.weight + self.counter, self.counter.clone()
+
+
+class Checked(nn.Module):
+    """Elements of x, and sums of rows of them."""
+
+    def forward(self, x: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return x[ids], x[ids.view(64, -1)].sum(1)
 
 
 class State(nn.Module):
@@ -625,6 +634,21 @@ def make_mlp_arrayref(out: Path) -> None:
 
 def make_mutating(out: Path) -> None:
     aoti.export(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
+
+
+def checked() -> tuple[Checked, tuple[Tensor, Tensor]]:
+    return Checked(), (torch.randn(10), torch.zeros(1 << 16, dtype=torch.int64))
+
+
+def make_checked(out: Path) -> None:
+    """Its loops are divided among threads."""
+    aoti.export(out / "checked.pt2", Model(*checked()), threads=2)
+
+
+def make_checked_plain(out: Path) -> None:
+    """The same without our exporter."""
+    torch.set_num_threads(2)
+    torch._inductor.aoti_compile_and_package(export(*checked()), package_path=str(out / "checked_plain.pt2"))
 
 
 def make_state(out: Path) -> None:

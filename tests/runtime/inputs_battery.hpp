@@ -265,6 +265,28 @@ TYPED_TEST_P(InputsBattery, MayLieInMemoryAsTheyLikeForEveryModel) {
   EXPECT_EQ(B::longs_in(doubled[1]), (typename B::Numbers{2, 4, 6}));
 }
 
+// The checks are in loops that are divided among threads.
+TYPED_TEST_P(InputsBattery, ThatTheModelRefusesOnAnyThread) {
+  using B = OnRuntime<TypeParam>;
+  const auto checked = B::opened("checked");
+  const auto x = B::floats({10}, B::count_from(0, 10));
+  constexpr std::size_t count = 1 << 16;
+  typename B::Numbers good(count);
+  for (std::size_t i = 0; i < count; ++i) good[i] = static_cast<std::int64_t>(i % 10);
+  const bool tells = checked.container().exports().get_last_error != nullptr;
+  const std::string reason = tells ? "index out of bounds" : "before torch 2.13";
+  for (const std::size_t place : {std::size_t{0}, count / 2 + 5, count - 1}) {
+    auto ids = good;
+    ids[place] = place == 0 ? -11 : std::int64_t{1} << 40;
+    expect_error(checked.template run<2>(x, B::longs(ids)), aoti::Errc::model_failed, {reason});
+    const auto outputs = value_of(checked.template run<2>(x, B::longs(good)));
+    EXPECT_EQ(B::floats_in(outputs[0])[place], static_cast<float>(good[place]));
+    EXPECT_EQ(B::floats_in(outputs[1])[0], 4596);
+  }
+  const typename B::Numbers all(count, 10);
+  expect_error(checked.template run<2>(x, B::longs(all)), aoti::Errc::model_failed, {reason});
+}
+
 TYPED_TEST_P(InputsBattery, ThatTheModelItselfRefuses) {
   using B = OnRuntime<TypeParam>;
   const auto types = B::opened("types");
@@ -282,7 +304,8 @@ TYPED_TEST_P(InputsBattery, ThatTheModelItselfRefuses) {
             (typename B::Numbers{6, 18}));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(InputsBattery, ThatAreWrittenMustNotShareMemory, MustBeAsManyAsTheModelTakes,
+REGISTER_TYPED_TEST_SUITE_P(InputsBattery, ThatTheModelRefusesOnAnyThread,
+                            ThatAreWrittenMustNotShareMemory, MustBeAsManyAsTheModelTakes,
                             GoWithRoomForAllOutputs, MustHaveTheDtype, MustHaveTheRankAndShape,
                             MustBeThere, AreNamedByTheirOwnIndex, MayLieInMemoryAsTheyLike,
                             MayLieInMemoryAsTheyLikeForEveryModel, ThatTheModelItselfRefuses);
