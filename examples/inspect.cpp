@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <aoti/aoti.hpp>
+#include <aoti/run/regions.hpp>
 #include <aoti/runtime/native.hpp>
 #include <cstdio>
 #include <string>
@@ -148,6 +149,9 @@ void print_model(const aoti::Package& package, const std::string& name) {
   line("image", std::to_string(model.value().image.size()) + " bytes");
   line("weights beside", std::to_string(model.value().weights.size()) + " bytes");
   if (auto image = aoti::Image::parse(model.value().image, model.value().origin)) {
+    if (!aoti::reports_failed_checks(model.value(), image.value())) {
+      line("checks", "one that fails on several threads ends the process");
+    }
     print_image(image.value());
   }
   if (auto calls = aoti::OperatorCalls::read(model.value()); !calls) {

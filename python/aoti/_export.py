@@ -42,12 +42,15 @@ from torch.utils._sympy.value_ranges import bound_sympy
 
 from ._examples import distinct, expect_distinct
 from ._guards import Inputs, Ranges, guards_of, linear, ranges_of
+from ._regions import regions_guarded
 
 SPEC_KEY = "aoti.spec"
 # Those with guards have version 2, so that no older loader takes what they refuse.
 SPEC_VERSION = 1
 # How many threads the compiled code divides its work among.
 THREADS_KEY = "aoti.threads"
+# Whether what is thrown in a parallel region of its code is an error, rather than the end of the process.
+REGIONS_KEY = "aoti.regions"
 # What `tune` tried, the fastest first.
 TUNED_KEY = "aoti.tuned"
 
@@ -525,23 +528,26 @@ def _generate(
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
     _own_memory(module, keep_strides=any("strides" in output for output in description["outputs"]))
-    files = results_noted()(torch._inductor.aot_compile)(
-        module,
-        args,
-        kwargs,
-        options={
-            **options,
-            "aot_inductor.package": True,
-            "aot_inductor.output_path": directory,
-            "aot_inductor.metadata": {
-                **(metadata or {}),
-                SPEC_KEY: _compact(description),
-                THREADS_KEY: str(_threads(options)),
+    with regions_guarded() as done:
+        files = results_noted()(torch._inductor.aot_compile)(
+            module,
+            args,
+            kwargs,
+            options={
+                **options,
+                "aot_inductor.package": True,
+                "aot_inductor.output_path": directory,
+                "aot_inductor.metadata": {
+                    **(metadata or {}),
+                    SPEC_KEY: _compact(description),
+                    THREADS_KEY: str(_threads(options)),
+                },
             },
-        },
-    )
+        )
     for image in _paths(files, ".so"):
         _forbid_executable_stack(image)
+    if done and all(done):
+        _amend_metadata(files, REGIONS_KEY, True)
     return files
 
 
@@ -577,7 +583,7 @@ def _paths(files: list[Any], ending: str) -> list[Path]:
     return [Path(file) for file in files if isinstance(file, str) and file.endswith(ending)]
 
 
-def _amend_metadata(files: list[Any], key: str, value: dict[str, Any]) -> None:
+def _amend_metadata(files: list[Any], key: str, value: Any) -> None:
     """Upstream's loader reads the metadata of the wrapper or that of the kernels; both are amended."""
     for path in _paths(files, "_metadata.json"):
         metadata = json.loads(path.read_text(encoding="utf-8"))

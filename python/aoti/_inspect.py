@@ -11,6 +11,8 @@ from . import _C
 from ._export import SPEC_KEY, TUNED_KEY
 from ._model import ConstantInfo, Source, TensorInfo, constants_of, json_of, reading, source_of, tensors_of, threads_of
 
+_ENDING = "one that fails on several threads, such as of an index, ends the process; aoti.export makes it an error"
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -18,6 +20,8 @@ class ModelInfo:
 
     image, weights: bytes of its code, and of the weights beside it.
     refused: why it cannot run on this machine and this torch; None where it can.
+    reports_checks: whether a check that fails while it runs, such as that of an index, is an error in any case; False where
+        it ends the process if it fails in a loop that is divided among threads, which `export` prevents; None if unknown.
     threads: how many it was compiled for; None where the package does not tell.
     inputs, outputs, constants: empty where the package does not tell.
     guards: relations between sizes of inputs that are checked at each call, such as "x.size(0) % 4 == 0".
@@ -28,6 +32,7 @@ class ModelInfo:
     image: int
     weights: int
     refused: str | None
+    reports_checks: bool | None
     threads: int | None
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
@@ -39,6 +44,7 @@ class ModelInfo:
             ("runs here", "yes" if self.refused is None else f"no: {self.refused}"),
             ("device", self.metadata.get("AOTI_DEVICE_KEY", "not told")),
             ("threads", _threads(self.threads)),
+            *([("checks", _ENDING)] if self.reports_checks is False else []),
             ("size", f"{self.image:,} bytes of code, {self.weights:,} bytes of weights beside it"),
             *(("tuned", text) for text in _tuned(self.metadata)),
             *(("input", str(tensor)) for tensor in self.inputs),
@@ -93,7 +99,9 @@ def _tuned(metadata: Mapping[str, str]) -> list[str]:
         ]
 
 
-def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None) -> ModelInfo:
+def _info(
+    name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None, reports_checks: bool | None
+) -> ModelInfo:
     spec = json_of(metadata, SPEC_KEY)
     _tuned(metadata)  # raises where it is damaged
     with reading(SPEC_KEY):
@@ -109,6 +117,7 @@ def _info(name: str, metadata: dict[str, str], image: int, weights: int, refused
         image,
         weights,
         refused,
+        reports_checks,
         threads_of(metadata),
         tensors_of(metadata, "inputs"),
         tensors_of(metadata, "outputs"),

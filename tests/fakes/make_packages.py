@@ -282,6 +282,7 @@ def packages() -> dict[str, bytes]:
         "needs_torch.pt2": package(needing(image("needs"), "libtorch_fake.so")),
         "no_nodes.pt2": package("add", nodes=b'{"nodes": []}'),
         "ordered.pt2": with_spec(second_input(order=[1, 0])),
+        "writing.pt2": with_spec(second_input(mutated=True)),
         "strided.pt2": with_spec(second_input(strides=[None, 1])),
         "repeated_none.pt2": package("repeated", {"aoti.spec": spec(outputs=[OUTPUT, NONE, OUTPUT])}),
         "small.pt2": packed(rooted(small, "s"), align=1),

@@ -72,10 +72,15 @@ NAMES = (
     "linear_foreign",
     "folding",
     "mutating",
+    "checked",
+    "checked_plain",
+    "state",
+    "state_embedded",
     "mlp_small",
     "mlp_tuned",
     "add_arrayref",
     "mlp_arrayref",
+    "writing",
 )
 BY_NAME_ONLY = (
     "vit",
@@ -96,7 +101,9 @@ TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
 
 def fingerprint() -> str:
     """Changes when a package that was compiled earlier is no longer what this run would write."""
-    sources = b"".join(source.read_bytes() for source in (Path(__file__), PYTHON / "aoti" / "_export.py", TALLY))
+    package = PYTHON / "aoti"
+    files = (Path(__file__), package / "_export.py", package / "_regions.py", TALLY)
+    sources = b"".join(file.read_bytes() for file in files)
     return " ".join(
         (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
     )
@@ -339,6 +346,34 @@ class Mutating(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.counter.add_(1)
         return x * self.weight + self.counter, self.counter.clone()
+
+
+class Checked(nn.Module):
+    """Elements of x, and sums of rows of them."""
+
+    def forward(self, x: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return x[ids], x[ids.view(64, -1)].sum(1)
+
+
+class State(nn.Module):
+    """The n-th call returns the buffer itself, in which 4 * j + i is (i, j) at first and n * x[j] is added; and its
+    transpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.arange(24.0).view(6, 4).t())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.total.add_(x)
+        return self.total, self.total.t()
+
+
+class Writing(nn.Module):
+    """x + 1; w is doubled in place."""
+
+    def forward(self, w: Tensor, x: Tensor) -> Tensor:
+        w.mul_(2)
+        return x + 1
 
 
 def mlp_module() -> nn.Module:
@@ -599,6 +634,33 @@ def make_mlp_arrayref(out: Path) -> None:
 
 def make_mutating(out: Path) -> None:
     aoti.export(out / "mutating.pt2", Model(Mutating(), (torch.randn(12),)))
+
+
+def checked() -> tuple[Checked, tuple[Tensor, Tensor]]:
+    return Checked(), (torch.randn(10), torch.zeros(1 << 16, dtype=torch.int64))
+
+
+def make_checked(out: Path) -> None:
+    """Its loops are divided among threads."""
+    aoti.export(out / "checked.pt2", Model(*checked()), threads=2)
+
+
+def make_checked_plain(out: Path) -> None:
+    """The same without our exporter."""
+    torch.set_num_threads(2)
+    torch._inductor.aoti_compile_and_package(export(*checked()), package_path=str(out / "checked_plain.pt2"))
+
+
+def make_state(out: Path) -> None:
+    aoti.export(out / "state.pt2", Model(State(), (torch.randn(6),)), threads=1)
+
+
+def make_state_embedded(out: Path) -> None:
+    aoti.export(out / "state_embedded.pt2", Model(State(), (torch.randn(6),), options=EMBEDDED), threads=1)
+
+
+def make_writing(out: Path) -> None:
+    aoti.export(out / "writing.pt2", Model(Writing(), (torch.randn(8), torch.randn(8)), options=ARRAYREF), threads=1)
 
 
 def vit(options: dict[str, object] | None = None) -> Model:

@@ -660,3 +660,36 @@ def test_the_command_inspects(tmp_path):
     assert r"gr\xf6\xdfe.pt2" in done.stdout
     failed = subprocess.run([*command, tmp_path / "absent.pt2"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1 and "not found" in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_written_inputs_must_not_share_memory():
+    model = aoti.load(package("writing"))
+    w, array = torch.arange(16.0), np.arange(8, dtype=np.float32)
+    for bad in ((w[:8], w[:8]), (w[:8], w[7:15]), (array, array), (torch.from_numpy(array), array)):
+        with pytest.raises(aoti.InputError, match=r"input 0 'w'.* found memory that is also that of input 1 'x'"):
+            model(*bad)
+    assert w[1] == 1 and array[1] == 1
+    torch.testing.assert_close(model(w[:8], w[8:]), torch.arange(9.0, 17))
+    torch.testing.assert_close(w[:8], torch.arange(0.0, 16, 2))
+
+
+@pytest.mark.parametrize("name", ["state", "state_embedded"])
+@pytest.mark.parametrize("way", ["load", "drop_in", "updated"])
+def test_outputs_outlive_the_weights_that_they_are_views_of(name, way):
+    x = torch.ones(6)
+    if way == "drop_in":
+        model = aoti.drop_in.AOTIModelPackageLoader(str(package(name)), "model", True, 1, -1)
+        outputs = model.run([x])
+    else:
+        model = aoti.load(package(name))
+        outputs = model(x)
+    if way == "updated":
+        with model.update() as weights:
+            weights["total"] = torch.zeros(4, 6)
+    else:
+        del model
+        gc.collect()
+    other = aoti.load(package(name))  # where the memory may be used again
+    other(x)
+    torch.testing.assert_close(outputs[0], torch.arange(1.0, 25).view(6, 4).t())
+    torch.testing.assert_close(outputs[1], torch.arange(1.0, 25).view(6, 4))

@@ -48,6 +48,20 @@ TEST(ArrayRef, AddsWithoutAnyTensor) {
   EXPECT_EQ(aoti::detail::Pool::reserved(), reserved);
 }
 
+TEST(ArrayRef, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
+  auto model = ArrayRefModel<>::open(path("writing"));
+  ASSERT_TRUE(good(model));
+  std::array<float, 16> w{1, 2};
+  std::array<TensorView, 1> out;
+  std::array<TensorView, 2> in{TensorView::of(w.data(), {8}), TensorView::of(w.data() + 7, {8})};
+  expect_error(model.value().run(in, out), Errc::input_layout, {"input 0 'w'", "of input 1 'x'"});
+  EXPECT_EQ(w[1], 2);
+  in[1] = TensorView::of(w.data() + 8, {8});
+  ASSERT_TRUE(good(model.value().run(in, out)));
+  EXPECT_EQ(w[1], 4);
+  EXPECT_EQ(static_cast<float*>(out[0].data)[7], 1);
+}
+
 TEST(ArrayRef, HasTheWeightsOfItsRunner) {
   const auto recorded = aoti_test::read_file(AOTI_TEST_MODELS_DIR "/mlp_small.bin");
   std::array<float, 16> x;

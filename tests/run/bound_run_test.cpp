@@ -48,6 +48,36 @@ TEST(BoundRun, WritesResultsIntoMemoryOfTheCallers) {
   EXPECT_EQ(floats(runner.run<1>(in[0], in[0]).value()[0])[7], 16);
 }
 
+TEST(BoundRun, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
+  const Runner runner = opened("writing");
+  float w[16] = {}, y[8] = {};
+  for (int i = 0; i < 16; ++i) w[i] = static_cast<float>(i);
+  const auto bound = [&](float* x, float* out) {
+    const std::vector<Tensor> in{Tensor::borrow(w, {8}).value(), Tensor::borrow(x, {8}).value()};
+    return std::move(Bound::make(runner, in, std::vector{Tensor::borrow(out, {8}).value()}))
+        .value();
+  };
+  for (int shift : {0, 7}) {
+    Bound shared = bound(w + shift, y);
+    for (int i = 0; i < 2; ++i) {
+      expect_error(shared.run(), Errc::input_layout, {"input 0 'w'", "of input 1 'x'"});
+    }
+  }
+  EXPECT_EQ(w[1], 1);
+  // Results may replace what was read.
+  Bound onto_x = bound(w + 8, w + 8), onto_w = bound(w + 8, w);
+  for (int i = 1; i < 4; ++i) {
+    ASSERT_TRUE(good(onto_x.run()));
+    EXPECT_EQ(w[1], 1 << i);
+    EXPECT_EQ(w[8], 8 + i);
+  }
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(good(onto_w.run()));
+    EXPECT_EQ(w[0], 12);
+    EXPECT_EQ(w[8], 11);
+  }
+}
+
 TEST(BoundRun, AllocatesNothingAfterItsFirstRun) {
   const Runner runner = std::move(Runner::open(fake("add"))).value();
   const std::vector<Tensor> two{ones({4}), ones({4})}, out{ones({4}, 0)};

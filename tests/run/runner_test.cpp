@@ -295,6 +295,22 @@ TEST_F(Run, GivesTheModelTheLayoutThatItWasCompiledFor) {
                {"found strides 1, 2, expected -1, 1"});
 }
 
+// The fake writes to nothing, its spec says that it does.
+TEST_F(Run, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
+  const Runner runner = opened(package("writing.pt2"));
+  const FakeTensor b = tensor<float>({3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+  FakeTensor part = b;
+  part.sizes = {2, 3};
+  for (const auto& [name, run] : ways<Runner, 1>()) {
+    SCOPED_TRACE(name);
+    EXPECT_TRUE(good(run(runner, {a23(), b23()})));
+    expect_error(run(runner, {part, part}), Errc::input_layout,
+                 {"input 1 'b'", "memory that is also that of input 0 'a'", "writes to it"});
+  }
+  EXPECT_TRUE(good(opened(package("add.pt2")).run<1>(b, b)));
+  EXPECT_TRUE(good(opened<UncheckedRunner>(package("writing.pt2")).run<1>(b, b)));
+}
+
 TEST_F(Run, TakesTensorsWithoutElements) {
   for (const char* name : {"add.pt2", "add_plain.pt2", "ordered.pt2"}) {
     const Runner runner = opened(package(name));

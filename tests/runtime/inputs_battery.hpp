@@ -66,6 +66,18 @@ template <class Runtime> struct Doubling {
   const typename B::Runner runner = B::opened("repeated");
 };
 
+// This model doubles its first input, w, and returns x + 1.
+TYPED_TEST_P(InputsBattery, ThatAreWrittenMustNotShareMemory) {
+  using B = OnRuntime<TypeParam>;
+  const auto runner = B::opened("writing");
+  const auto w = B::floats({8}, B::count_from(1, 8)), x = B::floats({8}, B::count_from(1, 8));
+  expect_error(runner.template run<1>(w, w), aoti::Errc::input_layout,
+               {"input 0 'w'", "found memory that is also that of input 1 'x'"});
+  EXPECT_EQ(B::floats_in(w), B::count_from(1, 8));
+  EXPECT_EQ(B::floats_in(value_of(runner.template run<1>(w, x))[0]), B::count_from(2, 8));
+  EXPECT_EQ(B::floats_in(w), B::times(2, B::count_from(1, 8)));
+}
+
 TYPED_TEST_P(InputsBattery, MustBeAsManyAsTheModelTakes) {
   using B = OnRuntime<TypeParam>;
   using aoti::Errc;
@@ -253,6 +265,28 @@ TYPED_TEST_P(InputsBattery, MayLieInMemoryAsTheyLikeForEveryModel) {
   EXPECT_EQ(B::longs_in(doubled[1]), (typename B::Numbers{2, 4, 6}));
 }
 
+// The checks are in loops that are divided among threads.
+TYPED_TEST_P(InputsBattery, ThatTheModelRefusesOnAnyThread) {
+  using B = OnRuntime<TypeParam>;
+  const auto checked = B::opened("checked");
+  const auto x = B::floats({10}, B::count_from(0, 10));
+  constexpr std::size_t count = 1 << 16;
+  typename B::Numbers good(count);
+  for (std::size_t i = 0; i < count; ++i) good[i] = static_cast<std::int64_t>(i % 10);
+  const bool tells = checked.container().exports().get_last_error != nullptr;
+  const std::string reason = tells ? "index out of bounds" : "before torch 2.13";
+  for (const std::size_t place : {std::size_t{0}, count / 2 + 5, count - 1}) {
+    auto ids = good;
+    ids[place] = place == 0 ? -11 : std::int64_t{1} << 40;
+    expect_error(checked.template run<2>(x, B::longs(ids)), aoti::Errc::model_failed, {reason});
+    const auto outputs = value_of(checked.template run<2>(x, B::longs(good)));
+    EXPECT_EQ(B::floats_in(outputs[0])[place], static_cast<float>(good[place]));
+    EXPECT_EQ(B::floats_in(outputs[1])[0], 4596);
+  }
+  const typename B::Numbers all(count, 10);
+  expect_error(checked.template run<2>(x, B::longs(all)), aoti::Errc::model_failed, {reason});
+}
+
 TYPED_TEST_P(InputsBattery, ThatTheModelItselfRefuses) {
   using B = OnRuntime<TypeParam>;
   const auto types = B::opened("types");
@@ -270,9 +304,10 @@ TYPED_TEST_P(InputsBattery, ThatTheModelItselfRefuses) {
             (typename B::Numbers{6, 18}));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(InputsBattery, MustBeAsManyAsTheModelTakes, GoWithRoomForAllOutputs,
-                            MustHaveTheDtype, MustHaveTheRankAndShape, MustBeThere,
-                            AreNamedByTheirOwnIndex, MayLieInMemoryAsTheyLike,
+REGISTER_TYPED_TEST_SUITE_P(InputsBattery, ThatTheModelRefusesOnAnyThread,
+                            ThatAreWrittenMustNotShareMemory, MustBeAsManyAsTheModelTakes,
+                            GoWithRoomForAllOutputs, MustHaveTheDtype, MustHaveTheRankAndShape,
+                            MustBeThere, AreNamedByTheirOwnIndex, MayLieInMemoryAsTheyLike,
                             MayLieInMemoryAsTheyLikeForEveryModel, ThatTheModelItselfRefuses);
 
 }  // namespace aoti_test

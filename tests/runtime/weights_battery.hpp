@@ -5,6 +5,7 @@
 
 #include <aoti/run/weights.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -305,6 +306,40 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesMayBeReplaced) {
   EXPECT_EQ(B::floats_in(B::named(runner)["weight"]), Floats(12, 5));
 }
 
+// This model returns a buffer of its own, and its transpose.
+TYPED_TEST_P(WeightsBattery, OutliveTheModelInItsOutputs) {
+  using B = Weights<TypeParam>;
+  using Floats = typename B::Floats;
+  const auto x = B::floats({6}, Floats(6, 1));
+  for (const char* model : {"state", "state_embedded"}) {
+    SCOPED_TRACE(model);
+    for (int way = 0; way < 4; ++way) {
+      SCOPED_TRACE(way);
+      std::array<typename B::Tensor, 2> outputs;
+      {
+        auto runner = B::opened(model);
+        outputs = value_of(runner.template run<2>(x));
+        if (way == 1) std::move(runner).unload();
+        if (way == 2) {
+          ASSERT_TRUE(good(B::replaced(runner, {{"total", B::random({4, 6}, 1)}})));
+          ASSERT_TRUE(good(aoti::free_inactive_weights(runner)));
+        }
+        if (way == 3) runner = B::opened("add");
+      }
+      const auto other = B::opened(model);  // where the memory may be used again
+      value_of(other.template run<2>(x));
+      Floats expected(24), transposed(24);
+      for (std::size_t i = 0; i < 24; ++i) {
+        expected[i] = static_cast<float>(4 * (i % 6) + i / 6 + 1);
+        transposed[i] = static_cast<float>(i + 1);
+      }
+      EXPECT_EQ(B::floats_in(outputs[0]), expected);
+      EXPECT_EQ(B::floats_in(outputs[1]), transposed);
+      EXPECT_EQ(TypeParam::strides(outputs[0])[1], 4);
+    }
+  }
+}
+
 TYPED_TEST_P(WeightsBattery, ComeFromABlob) {
   using B = Weights<TypeParam>;
   std::vector<const char*> models{"types"};
@@ -378,6 +413,7 @@ REGISTER_TYPED_TEST_SUITE_P(WeightsBattery, BesideTheImageAreUsedFromTheFile, In
                             ChangeOneByOneAndTogether, ChangeAsAWholeOrNotAtAll,
                             AreStagedSwappedAndFreed, AreRefusedWhereTheyDoNotFit,
                             AreGivenUpOnceReplaced, ThatAModelChangesStayItsOwn,
-                            ThatAModelChangesMayBeReplaced, ComeFromABlob, ChangeUnderLoad);
+                            ThatAModelChangesMayBeReplaced, OutliveTheModelInItsOutputs,
+                            ComeFromABlob, ChangeUnderLoad);
 
 }  // namespace aoti_test

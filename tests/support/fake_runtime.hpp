@@ -188,6 +188,7 @@ struct FakeRuntime {
   static std::span<const std::int64_t> sizes(const FakeTensor& tensor) noexcept {
     return tensor.sizes;
   }
+  static const void* data(const FakeTensor& tensor) noexcept { return tensor.data(); }
   static std::span<const std::int64_t> strides(const FakeTensor& tensor) noexcept {
     return tensor.strides;
   }

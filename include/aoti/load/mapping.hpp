@@ -51,6 +51,16 @@ class Mapping {
     delete shared_;
   }
 
+  /// Makes one more owner, which release() of what is returned ends.
+  void* retain() const noexcept {
+    if (shared_ != nullptr) shared_->owners.increment();
+    return shared_;
+  }
+  static void release(void* owner) noexcept {
+    Mapping ended;
+    ended.shared_ = static_cast<Shared*>(owner);
+  }
+
   /// Valid as long as this object or a copy of it lives; empty for an empty file.
   Bytes bytes() const noexcept { return shared_ != nullptr ? shared_->bytes : Bytes{}; }
 

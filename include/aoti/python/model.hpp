@@ -13,6 +13,7 @@
 
 #include "aoti/python/runner.hpp"
 #include "aoti/python/sources.hpp"
+#include "aoti/run/regions.hpp"
 
 namespace aoti::python {
 
@@ -154,8 +155,12 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
       if (!fit) refused = text_of(fit.error().message());
     };
     (check.template operator()<Devices>(), ...);
+    py::object reports_checks = py::none();
+    if (auto image = Image::parse(model.image, model.origin)) {
+      reports_checks = py::bool_(reports_failed_checks(model, image.value()));
+    }
     models.append(py::make_tuple(text_of(name), dict_of(model.metadata), model.image.size(),
-                                 model.weights.size(), refused));
+                                 model.weights.size(), refused, reports_checks));
   }
   return models;
 }

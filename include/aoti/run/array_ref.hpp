@@ -110,6 +110,7 @@ struct Views {
   }
   static DType dtype(const TensorView& view) noexcept { return view.dtype; }
   static DeviceType device(const TensorView& view) noexcept { return view.device; }
+  static const void* data(const TensorView& view) noexcept { return view.data; }
   static std::span<const std::int64_t> sizes(const TensorView& view) noexcept {
     return view.sizes();
   }
@@ -185,6 +186,12 @@ template <class Runtime = Native> class ArrayRefModel {
                                                 *runner_.spec(), at, i) == detail::Fit::yes;
       if (!fits) [[unlikely]]
         return misfit(inputs, i);
+    }
+    if (runner_.model_.writes_inputs) [[unlikely]] {
+      std::pair<std::size_t, std::size_t> overlap;
+      if (detail::find_overlap<detail::Views>(*runner_.spec(), at, overlap)) {
+        return detail::describe_overlap(*runner_.spec(), overlap);
+      }
     }
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {

@@ -174,7 +174,8 @@ template <class Runner> class BoundRun {
       const detail::Fit fit = model().checks[i].template fit<Runtime>(*model().spec, at, i);
       if (fit != detail::Fit::yes) return false;
     }
-    return true;
+    std::pair<std::size_t, std::size_t> overlap;
+    return !model().writes_inputs || !detail::find_overlap<Runtime>(*model().spec, at, overlap);
   }
 
   // Each result is made where it is returned: a copy would wait for what was just written.

@@ -42,8 +42,17 @@ template <class = void> bool lies_within(const Constant& constant, Bytes blob) n
 }
 
 /// Makes a tensor on the CPU of a constant where it lies in a blob; false where that fails.
+/// @param mapping what the tensor keeps mapped, where the runtime can; or null
 template <class Runtime>
-bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out) {
+bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out,
+                  const Mapping* mapping = nullptr) {
+  if constexpr (requires { &Runtime::adopt; }) {
+    if (mapping != nullptr) {
+      out = Runtime::adopt(constant.dtype, const_cast<std::byte*>(blob) + constant.offset,
+                           constant.shape, constant.strides, &Mapping::release, mapping->retain());
+      return out != nullptr;
+    }
+  }
   static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
   return from_blob != nullptr &&
          from_blob(const_cast<std::byte*>(blob) + constant.offset,
@@ -196,7 +205,7 @@ template <class Runtime> struct WeightsLoader {
     for (std::size_t i = 0; i < container.constants().size(); ++i) {
       const Constant& constant = container.constants()[i];
       if (constant.folded) continue;
-      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i])) {
+      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i], &mapping.value())) {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }

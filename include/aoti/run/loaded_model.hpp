@@ -15,6 +15,7 @@
 #include "aoti/run/handles.hpp"
 #include "aoti/run/observer.hpp"
 #include "aoti/run/operators.hpp"
+#include "aoti/run/overlap.hpp"
 
 namespace aoti::detail {
 
@@ -40,6 +41,8 @@ struct LoadedModel {
   std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
   std::size_t output_count = 0;
   bool may_return_none = false;  // where no spec tells which outputs are None
+  bool writes_inputs = false;  // as its spec says
+  bool lends_weights = false;  // outputs may lie in memory that goes with the model
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   Atomic<bool> updating = false;
@@ -61,6 +64,8 @@ struct LoadedModel {
         hidden_input_count{std::exchange(other.hidden_input_count, none)},
         output_count{std::exchange(other.output_count, 0)},
         may_return_none{other.may_return_none},
+        writes_inputs{other.writes_inputs},
+        lends_weights{other.lends_weights},
         device{other.device},
         gate{std::move(other.gate)},
         operators{std::move(other.operators)},
@@ -76,6 +81,8 @@ struct LoadedModel {
     hidden_input_count = std::exchange(other.hidden_input_count, none);
     output_count = std::exchange(other.output_count, 0);
     may_return_none = other.may_return_none;
+    writes_inputs = other.writes_inputs;
+    lends_weights = other.lends_weights;
     device = other.device;
     gate = std::move(other.gate);
     container = std::move(other.container);
@@ -120,6 +127,10 @@ struct LoadedModel {
         return check != nullptr
                    ? describe_mismatch<Runtime>(*spec, at, good)
                    : describe_unreadable<Runtime>(at(good), concat({"input ", good}), Device::type);
+      }
+      if (writes_inputs) [[unlikely]] {
+        std::pair<std::size_t, std::size_t> overlap;
+        if (find_overlap<Runtime>(*spec, at, overlap)) return describe_overlap(*spec, overlap);
       }
       if constexpr (knows_index<Device, Runtime>) {
         const std::size_t here = count_while<In>(
@@ -179,6 +190,33 @@ struct LoadedModel {
     if (good != out.size()) [[unlikely]] {
       if (!has_memory) return out_of_memory("sharing an output that is an input or returned twice");
       return missing_output(good);
+    }
+    if constexpr (requires(const Tensor& tensor) { Runtime::owns_memory(tensor); }) {
+      if (lends_weights) [[unlikely]]
+        return copy_lent(out);
+    }
+    return success();
+  }
+
+  /// Copies outputs in memory that goes with the model, which are views of weights in its image.
+  [[gnu::noinline]] Result<void> copy_lent(std::span<AtenTensorHandle> out) const {
+    for (AtenTensorHandle& slot : out) {
+      if (slot == nullptr || Runtime::owns_memory(Runtime::peek(slot))) [[likely]]
+        continue;
+      const Tensor& lent = Runtime::peek(slot);
+      const auto strides = Runtime::strides(lent);
+      std::vector<int> order(Runtime::is_row_major(lent) ? 0 : strides.size());
+      for (std::size_t i = 0; i < order.size(); ++i) {
+        std::size_t at = i;
+        for (; at > 0 && strides[static_cast<std::size_t>(order[at - 1])] < strides[i]; --at) {
+          order[at] = order[at - 1];
+        }
+        order[at] = static_cast<int>(i);
+      }
+      Tensor copy = Runtime::reordered(lent, order);
+      AtenTensorHandle own = Runtime::is_defined(copy) ? Runtime::give(std::move(copy)) : nullptr;
+      if (own == nullptr) return out_of_memory("copying an output");
+      Runtime::destroy(std::exchange(slot, own));
     }
     return success();
   }

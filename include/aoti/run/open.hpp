@@ -100,6 +100,7 @@ template <class Model> struct Opening {
     auto done = loader.load(model.spec ? &*model.spec : nullptr, Device::type,
                             choice.weights == PackagedWeights::ignored);
     if (!done) return done;
+    model.lends_weights = model.container.ledger().block && !model.container.constants().empty();
     if (model.container.ledger().state == WeightsState::loaded) return model.fold(false, stream);
     if (choice.weights != PackagedWeights::required) {
       std::swap(model.input_count, model.hidden_input_count);
@@ -147,7 +148,10 @@ template <class Model> struct Opening {
                            model.input_count, " and ", model.output_count})};
     }
     model.spec = std::move(spec).value();
-    for (std::size_t i = 0; i < model.input_count; ++i) model.checks.emplace_back(*model.spec, i);
+    for (std::size_t i = 0; i < model.input_count; ++i) {
+      model.checks.emplace_back(*model.spec, i);
+      model.writes_inputs |= model.spec->inputs[i].mutated;
+    }
     return success();
   }
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 #include <dlfcn.h>
 
 #include <array>
@@ -79,6 +80,8 @@ struct Libtorch {
     return tensor.is_contiguous();
   }
 
+  static const void* data(const at::Tensor& tensor) { return tensor.const_data_ptr(); }
+
   /// The same memory, without what autograd knows of it, which a copy would take over.
   static at::Tensor detached(const at::Tensor& tensor) { return tensor.variable_data(); }
 
@@ -113,16 +116,30 @@ struct Libtorch {
     delete reinterpret_cast<at::Tensor*>(handle);
   }
 
+  static bool owns_memory(const at::Tensor& tensor) {
+    return !tensor.has_storage() || tensor.storage().data_ptr().get_context() != nullptr ||
+           tensor.storage().data() == nullptr;
+  }
+  static AtenTensorHandle adopt(DType dtype, void* data, std::span<const std::int64_t> sizes,
+                                std::span<const std::int64_t> strides, void (*release)(void*),
+                                void* context) {
+    return give(at::for_blob(data, at::IntArrayRef{sizes.data(), sizes.size()})
+                    .strides(at::IntArrayRef{strides.data(), strides.size()})
+                    .context(context, release)
+                    .options(at::TensorOptions{static_cast<at::ScalarType>(dtype)})
+                    .make_tensor());
+  }
+
   static at::Tensor reordered(const at::Tensor& tensor, std::span<const int> order) {
     const Preparing preparing;
-    if (order.empty()) return tensor.contiguous();
+    if (order.empty()) return tensor.clone(at::MemoryFormat::Contiguous);
     std::array<std::int64_t, 64> outer, inverse;  // torch's most dimensions
     for (std::size_t i = 0; i < order.size(); ++i) {
       outer[i] = order[i];
       inverse[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
     }
     return tensor.permute({outer.data(), order.size()})
-        .contiguous()
+        .clone(at::MemoryFormat::Contiguous)
         .permute({inverse.data(), order.size()});
   }
 

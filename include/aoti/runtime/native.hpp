@@ -237,6 +237,7 @@ template <ImportProvider... Providers> struct NativeWith {
     return tensor.strides();
   }
   static bool is_row_major(const Tensor& tensor) noexcept { return tensor.is_row_major(); }
+  static const void* data(const Tensor& tensor) noexcept { return tensor.data(); }
 
   [[gnu::always_inline]] static AtenTensorHandle share(const Tensor& tensor) noexcept {
     const Body* body = Access::body_of(tensor);
@@ -268,6 +269,20 @@ template <ImportProvider... Providers> struct NativeWith {
     return Access::peek(Body::of(handle));
   }
   static void destroy(AtenTensorHandle handle) noexcept { Body::of(handle)->drop(); }
+
+  static bool owns_memory(const Tensor& tensor) noexcept {
+    const Body* body = Access::body_of(tensor);
+    return body == nullptr || body->owns_memory();
+  }
+  static AtenTensorHandle adopt(DType dtype, void* data, std::span<const std::int64_t> sizes,
+                                std::span<const std::int64_t> strides, void (*release)(void*),
+                                void* context) noexcept {
+    const char* reason = nullptr;
+    Body* body = Body::make_using(data, sizes.size(), sizes.data(), strides.data(), 0, dtype,
+                                  release, context, reason);
+    if (body == nullptr) release(context);
+    return Body::handle(body);
+  }
 
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
     return Access::owner_of(detail::reordered(*Access::body_of(tensor), order));

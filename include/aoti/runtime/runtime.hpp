@@ -33,6 +33,15 @@ namespace aoti {
 /// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies
 /// on,
 ///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
+/// - `data(tensor)`, which may be absent: where a strided tensor's first element is; inputs that a
+///   model writes to are compared by it with the others
+/// - `owns_memory(tensor)`, which may be absent: whether its memory stays as long as it does;
+/// outputs
+///   for which it does not are copied where they may be views of a model's own memory
+/// - `adopt(dtype, data, sizes, strides, release, context)`, which may be absent: a handle of a
+///   tensor in memory on the CPU, or null; `release(context)` is called when nothing uses that any
+///   more, also where there is no handle. Without it a runner's outputs must not outlive the
+///   weights that they are views of
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
 /// - `Running`, which may be absent: lives on a thread's stack while the thread runs a model

@@ -288,6 +288,12 @@ struct TensorBody : Block {
     return body;
   }
 
+  /// Whether the memory stays as long as the body does.
+  bool owns_memory() const noexcept {
+    return storage == nullptr || storage->release != nullptr ||
+           Pool::class_size(storage->size_class) > sizeof(Storage);
+  }
+
   /// A new body for the same elements; null where there is no memory.
   [[gnu::always_inline]] TensorBody* share() const noexcept {
     TensorBody* body = make(rank);
