@@ -1,11 +1,14 @@
-# find_package(aoti) gives aoti::aoti, aoti::libtorch where libtorch is found, and aoti::onednn where oneDNN is found.
-# find_package(aoti COMPONENTS libtorch onednn) fails where they are not.
+# find_package(aoti) gives aoti::aoti, aoti::libtorch where libtorch is found, and aoti::onednn, aoti::fftw and
+# aoti::lapack where oneDNN, FFTW and LAPACK are found. find_package(aoti COMPONENTS libtorch onednn fftw lapack) fails
+# where they are not.
 cmake_policy(VERSION 3.25...3.31)
 include(CMakeFindDependencyMacro)
 include("${CMAKE_CURRENT_LIST_DIR}/AotiDependencies.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/aotiTargets.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotiTorch.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotiOnednn.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/AotiFftw.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/AotiLapack.cmake")
 
 foreach(component IN LISTS aoti_FIND_COMPONENTS)
   if(aoti_FIND_REQUIRED_${component} AND NOT aoti_${component}_FOUND)

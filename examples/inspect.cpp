@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <aoti/aoti.hpp>
+#include <aoti/run/native_needs.hpp>
 #include <aoti/run/regions.hpp>
 #include <aoti/runtime/native.hpp>
 #include <cstdio>
@@ -16,9 +17,6 @@
 #include <ATen/Parallel.h>
 
 #include <aoti/runtime/libtorch_operators.hpp>
-#endif
-#if defined(AOTI_INSPECT_ONEDNN)  // headers of oneDNN's are among libtorch's too
-#include <aoti/runtime/onednn.hpp>
 #endif
 
 namespace {
@@ -89,16 +87,20 @@ void print_constants(const Runner& runner) {
   }
 }
 
-/// The image's imports that a runtime has not; empty where it has all.
-template <class R> std::string missing(const aoti::Image& image) {
-  std::string names;
-  for (const aoti::ImageImport& import : image.imports()) {
-    const std::string symbol{import.name};
-    if (aoti::abi::is_runtime_symbol(symbol) && R::import(symbol.c_str()) == nullptr) {
-      names.append(" ").append(symbol);
-    }
-  }
-  return names;
+template <class Names> std::string listed(const Names& names) {
+  std::string text;
+  for (const auto& name : names) text.append(text.empty() ? "" : ", ").append(name);
+  return text;
+}
+
+/// Whether a model runs without libtorch, and with what.
+void print_needs(const aoti::PackagedModel& model) {
+  const auto needs = aoti::native_needs(model);
+  if (!needs) return line("without libtorch", needs.error().message());
+  const aoti::NativeNeeds& found = needs.value();
+  if (!found.missing.empty()) return line("without libtorch", "lacks " + listed(found.missing));
+  line("without libtorch",
+       found.libraries.empty() ? "runs as it is" : "runs with " + listed(found.libraries));
 }
 
 void print_image(const aoti::Image& image) {
@@ -128,14 +130,6 @@ void print_image(const aoti::Image& image) {
   for (const aoti::ImageImport& import : image.imports()) {
     if (aoti::abi::is_runtime_symbol(import.name)) line("imports", import.name);
   }
-  const std::string operators = missing<aoti::Native>(image);
-  line("without libtorch", operators.empty() ? "runs as it is" : "needs" + operators);
-#if defined(AOTI_INSPECT_ONEDNN)
-  const std::string lacking = missing<aoti::NativeOnednn>(image);
-  line("with oneDNN", lacking.empty()
-                          ? "runs here, unless its weights are packed for the one in torch"
-                          : "lacks" + lacking);
-#endif
 }
 
 void print_model(const aoti::Package& package, const std::string& name) {
@@ -154,6 +148,7 @@ void print_model(const aoti::Package& package, const std::string& name) {
     }
     print_image(image.value());
   }
+  print_needs(model.value());
   if (auto calls = aoti::OperatorCalls::read(model.value()); !calls) {
     line("operators", calls.error().message());
   } else {

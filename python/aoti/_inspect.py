@@ -25,6 +25,9 @@ class ModelInfo:
     threads: how many it was compiled for; None where the package does not tell.
     inputs, outputs, constants: empty where the package does not tell.
     guards: relations between sizes of inputs that are checked at each call, such as "x.size(0) % 4 == 0".
+    operators: those that Inductor did not compile, by the names of their functions in C, or as "aten::_fft_c2r".
+    libraries: what a program without libtorch needs for them beside aoti's own headers.
+    missing: those of them that a program without libtorch must provide itself; None where that cannot be told.
     """
 
     name: str
@@ -38,10 +41,15 @@ class ModelInfo:
     outputs: list[TensorInfo]
     constants: list[ConstantInfo] = field(repr=False)
     guards: list[str] = field(default_factory=list, repr=False)
+    operators: list[str] = field(default_factory=list, repr=False)
+    libraries: list[str] = field(default_factory=list)
+    missing: list[str] | None = None
 
     def __str__(self) -> str:
         rows = [
             ("runs here", "yes" if self.refused is None else f"no: {self.refused}"),
+            ("operators", ", ".join(map(_short, self.operators)) or "none"),
+            ("libtorch", _libtorch(self.libraries, self.missing)),
             ("device", self.metadata.get("AOTI_DEVICE_KEY", "not told")),
             ("threads", _threads(self.threads)),
             *([("checks", _ENDING)] if self.reports_checks is False else []),
@@ -73,7 +81,21 @@ def inspect(source: Source) -> Inspection:
 
     Raises PackageError where the file is not what it should be.
     """
-    return Inspection(_info(*described) for described in _C._describe(*source_of(source)))
+    where = source_of(source)
+    models = zip(_C._describe(*where), _C._native_needs(*where), strict=True)
+    return Inspection(_info(*described, *(needs or ([], [], None))) for described, needs in models)
+
+
+def _short(operator: str) -> str:
+    return operator.removeprefix("aoti_torch_").removeprefix("cpu_")
+
+
+def _libtorch(libraries: list[str], missing: list[str] | None) -> str:
+    if missing is None:
+        return "not told"
+    if missing:
+        return f"needed for {', '.join(map(_short, missing))}"
+    return "not needed" + (f", with {', '.join(libraries)}" if libraries else "")
 
 
 def _weight(weight: ConstantInfo) -> str:
@@ -100,7 +122,15 @@ def _tuned(metadata: Mapping[str, str]) -> list[str]:
 
 
 def _info(
-    name: str, metadata: dict[str, str], image: int, weights: int, refused: str | None, reports_checks: bool | None
+    name: str,
+    metadata: dict[str, str],
+    image: int,
+    weights: int,
+    refused: str | None,
+    reports_checks: bool | None,
+    operators: list[str],
+    libraries: list[str],
+    missing: list[str] | None,
 ) -> ModelInfo:
     spec = json_of(metadata, SPEC_KEY)
     _tuned(metadata)  # raises where it is damaged
@@ -123,4 +153,7 @@ def _info(
         tensors_of(metadata, "outputs"),
         constants_of(metadata, described),
         guards,
+        operators,
+        libraries,
+        missing,
     )

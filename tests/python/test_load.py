@@ -647,6 +647,18 @@ def test_inspect_prints_a_table():
     assert f"threads    {other} (this process: {other - 1})" in str(dataclasses.replace(model, threads=other))
 
 
+def test_inspect_tells_whether_libtorch_is_needed():
+    (model,) = aoti.inspect(package("add"))
+    assert model.operators == model.libraries == model.missing == []
+    assert "operators  none" in str(model) and "libtorch   not needed" in str(model)
+    (model,) = aoti.inspect(package("mlp"))
+    assert model.operators == ["aoti_torch_cpu_addmm_out"] and model.missing == []
+    assert "operators  addmm_out" in str(model)
+    assert "libtorch   not needed, with oneDNN (aoti/runtime/onednn.hpp)" in str(model)
+    (model,) = aoti.inspect(package("operators"))
+    assert any("::" in name for name in model.missing) and "libtorch   needed for " in str(model)
+
+
 def test_the_command_inspects(tmp_path):
     command = [sys.executable, "-m", "aoti", "inspect"]
     done = subprocess.run([*command, package("add")], capture_output=True, text=True, check=True)

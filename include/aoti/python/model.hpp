@@ -13,6 +13,7 @@
 
 #include "aoti/python/runner.hpp"
 #include "aoti/python/sources.hpp"
+#include "aoti/run/native_needs.hpp"
 #include "aoti/run/regions.hpp"
 
 namespace aoti::python {
@@ -165,6 +166,25 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
   return models;
 }
 
+/// Of each model (operators, libraries that have some of them, those that the runtime without
+/// libtorch has nowhere); None where there is no image. Nothing of the package is run.
+inline py::list native_needs(const py::bytes& source, bool in_memory) {
+  const std::string_view text = source;
+  const Package package = without_gil([&] { return open_package(text, in_memory); });
+  py::list models;
+  for (const std::string& name : package.model_names()) {
+    const PackagedModel model = value_or_raise(package.model(name));
+    auto needs = aoti::native_needs(model);
+    if (!needs) {
+      models.append(py::none());
+      continue;
+    }
+    models.append(
+        py::make_tuple(needs.value().operators, needs.value().libraries, needs.value().missing));
+  }
+  return models;
+}
+
 /// (name, FQN, aliases, dtype, bytes, folded, shape or None) of each.
 inline py::list list_of(const std::vector<Constant>& constants) {
   py::list list;
@@ -181,6 +201,7 @@ inline py::list list_of(const std::vector<Constant>& constants) {
 /// Adds the class Model, for the devices named, to a module.
 template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
+  module.def("_native_needs", &detail::native_needs, py::arg("source"), py::arg("in_memory"));
   const auto open = [](const py::bytes& source, bool in_memory, std::string model,
                        const std::string& device_key, int device, int threads,
                        std::size_t instances, std::vector<std::string> libraries, int backing,

@@ -13,15 +13,9 @@
 #include <vector>
 
 #include "aoti/load/json.hpp"
+#include "aoti/runtime/serialized.hpp"
 
 namespace aoti::detail {
-
-/// The c10 value for torch's serialized ones, which count otherwise; -1 where there is none.
-inline constexpr signed char scalar_types[] = {-1, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
-                                               11, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                               -1, -1, -1, -1, 27, 24, 23, 26, 25, 44, 28, 29};
-inline constexpr signed char layouts[] = {-1, 1, 2, 4, 5, 6, 3, 0};
-inline constexpr signed char memory_formats[] = {-1, 0, 2, 3, 1};
 
 /// The objects that a model gives to operators, by the names of the arguments.
 using CustomObjects = std::vector<std::pair<std::string, c10::IValue>>;
@@ -185,9 +179,9 @@ class ArgumentReader {
         fixed = value.string;
       }
     } else if (tag == "as_scalar_type" || tag == "as_layout" || tag == "as_memory_format") {
-      const std::int64_t number = tag == "as_layout"        ? enumerator(layouts)
-                                  : tag == "as_scalar_type" ? enumerator(scalar_types)
-                                                            : enumerator(memory_formats);
+      const std::int64_t number = tag == "as_layout"        ? enumerator(serialized_layouts)
+                                  : tag == "as_scalar_type" ? enumerator(serialized_dtypes)
+                                                            : enumerator(serialized_memory_formats);
       good = number >= 0;
       fits = wanted == (tag == "as_layout"        ? Type::LayoutType
                         : tag == "as_scalar_type" ? Type::ScalarTypeType

@@ -207,11 +207,21 @@ template <class Import, typename Import::type* function> struct Provide {
   }
 };
 
+namespace detail {
+
+/// What a runtime has where a provider runs operators that models call through a proxy executor:
+/// see aoti/runtime/native_operators.hpp.
+template <class... Providers> struct WithOperators {
+  static void* proxy_import(std::string_view) noexcept { return nullptr; }
+};
+
+}  // namespace detail
+
 /// Models run without libtorch, and tensors are aoti::Tensor, on the CPU. Every function of
 /// abi/imports.inc that is neither an operator nor for another device nor for debugging is here;
 /// operators come from `Providers`, of which earlier ones come before later ones and all before
 /// what is here. A process may hold models on libtorch and on several of these at once.
-template <ImportProvider... Providers> struct NativeWith {
+template <ImportProvider... Providers> struct NativeWith : detail::WithOperators<Providers...> {
   using Tensor = aoti::Tensor;
   using Running = detail::Running;
   using Room = detail::LentRoom;
@@ -293,6 +303,7 @@ template <ImportProvider... Providers> struct NativeWith {
     void* found = nullptr;
     static_cast<void>((((found = Providers::import(name)) != nullptr) || ...));
     if (found == nullptr) found = detail::native_import(name);
+    if (found == nullptr) found = detail::WithOperators<Providers...>::proxy_import(name);
     if (found == nullptr && name.starts_with("Sleef_")) found = detail::sleef_import(symbol);
     return found;
   }

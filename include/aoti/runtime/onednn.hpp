@@ -28,24 +28,10 @@ namespace aoti {
 /// of the oneDNN inside it, and where it comes first, oneDNN's products fail.
 struct Onednn {
   static void* import(std::string_view symbol) noexcept {
-    using namespace abi::imported;
-    using detail::entry;
-    using Matmul = detail::onednn::Matmul;
-    using Convolution = detail::onednn::Convolution;
+    using namespace detail::onednn;
     static const detail::NativeEntry entries[] = {
-        entry<cpu_addmm_out>(&Matmul::addmm_out),
-        entry<cpu_mm_out>(&Matmul::mm_out),
-        entry<cpu_bmm_out>(&Matmul::bmm_out),
-        entry<cpu_baddbmm_out>(&Matmul::baddbmm_out),
-        entry<_mm_plus_mm_out>(&Matmul::mm_plus_mm_out),
-        entry<cpu__scaled_dot_product_flash_attention_for_cpu>(&detail::onednn::Attention::flash),
-        entry<cpu_mkldnn_rnn_layer>(&detail::onednn::Rnn::layer),
-        entry<cpu_convolution>(&Convolution::convolution),
-        entry<cpu_mkldnn__convolution_pointwise>(&Convolution::pointwise),
-        entry<cpu_mkldnn__convolution_pointwise_binary>(&Convolution::pointwise_binary),
-        entry<cpu_mkldnn__convolution_pointwise_binary_>(&Convolution::pointwise_binary_),
-        entry<cpu__linear_pointwise>(&Matmul::linear_pointwise),
-        entry<cpu__linear_pointwise_binary>(&Matmul::linear_pointwise_binary),
+#define AOTI_PROVIDED(row, function) detail::entry<abi::imported::row>(&function),
+#include "aoti/runtime/onednn.inc"
     };
     return detail::find(entries, symbol);
   }

@@ -4,9 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "aoti/runtime/native.hpp"
+#include "aoti/runtime/native_operators.hpp"
+#include "aoti/runtime/operators/elementwise.hpp"
+#include "aoti/runtime/operators/proxied.hpp"
 
 namespace aoti {
 
@@ -24,6 +28,38 @@ struct PlainOperators {
         detail::entry<abi::imported::index_put_out>(&PlainOperators::index_put_out),
     };
     return detail::find(entries, symbol);
+  }
+
+  static std::span<const NativeOperator> operators() noexcept {
+    using detail::plain::Elementwise;
+    using detail::plain::Proxied;
+    static constexpr NativeOperator rows[] = {
+        native_operator<&Proxied::clone>("aten::clone", "self memory_format"),
+        native_operator<&Proxied::convert>("prims::convert_element_type", "a dtype"),
+        native_operator<&Proxied::constant_pad>("aten::constant_pad_nd", "self pad value"),
+        native_operator<&Proxied::unique>("aten::_unique2",
+                                          "self sorted return_inverse return_counts"),
+        native_operator<&Proxied::unique_consecutive>("aten::unique_consecutive",
+                                                      "self return_inverse return_counts dim"),
+        native_operator<&Proxied::unsqueeze>("aten::unsqueeze", "self dim"),
+        native_operator<&Proxied::select>("aten::select.int", "self dim index"),
+        native_operator<&Proxied::expand>("aten::expand", "self size implicit"),
+        native_operator<&Proxied::full>("aten::full",
+                                        "size fill_value dtype layout device pin_memory"),
+        native_operator<&Proxied::bincount>("aten::bincount", "self weights minlength"),
+        native_operator<&Elementwise::conjugate>("aten::_conj", "self"),
+        native_operator<&Elementwise::conjugate>("aten::_conj_physical", "self"),
+        native_operator<&Elementwise::complex>("aten::complex", "real imag"),
+        native_operator<&Elementwise::add>("aten::add.Tensor", "self other alpha"),
+        native_operator<&Elementwise::subtract>("aten::sub.Tensor", "self other alpha"),
+        native_operator<&Elementwise::multiply>("aten::mul.Tensor", "self other"),
+        native_operator<&Elementwise::divide>("aten::div.Tensor", "self other"),
+        native_operator<&Elementwise::negate>("aten::neg", "self"),
+        native_operator<&Elementwise::reciprocal>("aten::reciprocal", "self"),
+        native_operator<&Elementwise::exponential>("aten::exp", "self"),
+        native_operator<&Elementwise::square_root>("aten::sqrt", "self"),
+    };
+    return rows;
   }
 
   /// Sums along a dimension, each element with those before it.
