@@ -231,8 +231,9 @@ template <class Runner> class WeightsUpdate {
       }
       for (std::size_t i = 0; i < expected_.size(); ++i) {
         if (made.handles[i] == nullptr) continue;
+        const bool again = tensors_.handles[i] != nullptr && names_[i] != name;
         std::swap(tensors_.handles[i], made.handles[i]);
-        names_[i] = name;
+        names_[i] = again ? std::string_view{} : name;
       }
       return success();
     });
@@ -246,8 +247,8 @@ template <class Runner> class WeightsUpdate {
     if (!same) return std::move(same).error();
     if (same.value()) return success();
     return wrong(Errc::constant_conflict, expected_[i],
-                 detail::concat({"'", names_[i], "' and '", name,
-                                 "' are one weight of the model, and were set to different values; "
+                 detail::concat({"it is one weight with ", detail::join(expected_[i].aliases),
+                                 ", and was set to other values under another of these names; "
                                  "export the module with both untied"}));
   }
 
@@ -454,7 +455,7 @@ template <class Runner> class WeightsUpdate {
 
   Runner* runner_;
   detail::OwnedHandles<Runtime> tensors_;  // what was set, by the constants' indices
-  std::vector<std::string> names_;         // and under which names
+  std::vector<std::string> names_;         // and under which name; empty for several
   std::vector<AtenTensorHandle> current_;  // what the model uses; its own
   std::vector<Constant> expected_;
 };
