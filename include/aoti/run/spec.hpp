@@ -11,7 +11,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/load/json.hpp"
 #include "aoti/run/constants.hpp"
-#include "aoti/run/guard.hpp"
+#include "aoti/run/guard_compiler.hpp"
 
 namespace aoti {
 
