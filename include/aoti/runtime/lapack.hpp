@@ -1,0 +1,42 @@
+// Linear algebra by LAPACK, for models that run without libtorch.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "aoti/runtime/lapack/decompositions.hpp"
+#include "aoti/runtime/lapack/functions.hpp"
+#include "aoti/runtime/lapack/solvers.hpp"
+#include "aoti/runtime/lapack/spectra.hpp"
+#include "aoti/runtime/native.hpp"
+#include "aoti/runtime/native_operators.hpp"
+
+namespace aoti {
+
+/// Linear algebra on LAPACK by its interface LAPACKE, for NativeWith:
+/// `NativeWith<Onednn, Lapack, PlainOperators>`. Results are those of torch's operators, and lie in
+/// memory as theirs; singular vectors and eigenvectors may have other signs, or phases, where torch
+/// has another LAPACK. Any number of threads may call them at once.
+struct Lapack {
+  static void* import(std::string_view symbol) noexcept {
+    using namespace detail::lapack;
+    static const detail::NativeEntry entries[] = {
+#define AOTI_PROVIDED(row, function) \
+  detail::entry<abi::imported::row>(&detail::OfOperator<abi::imported::row, &function>::call),
+#define AOTI_OPERATOR(name, parameters, function)
+#include "aoti/runtime/lapack.inc"
+    };
+    return detail::find(entries, symbol);
+  }
+  static std::span<const NativeOperator> operators() noexcept {
+    using namespace detail::lapack;
+    static constexpr NativeOperator rows[] = {
+#define AOTI_PROVIDED(row, function)
+#define AOTI_OPERATOR(name, parameters, function) native_operator<&function>(name, parameters),
+#include "aoti/runtime/lapack.inc"
+    };
+    return rows;
+  }
+};
+
+}  // namespace aoti
