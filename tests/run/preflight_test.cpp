@@ -1,4 +1,5 @@
 #include <aoti/device/cpu.hpp>
+#include <aoti/run/native_needs.hpp>
 #include <aoti/run/preflight.hpp>
 
 #include <string>
@@ -112,6 +113,31 @@ TEST(Preflight, KnowsThisProcessorsInstructionSets) {
                             {"compiled for AVX512", "does not have"});
   }
 #endif
+}
+
+// What a model needs without libtorch, as inspect tells it.
+TEST(NativeNeeds, AreOperatorsAndWhereTheyComeFrom) {
+  const auto needs = [](const char* name) {
+    const auto opened = aoti::Package::open(package(name));
+    auto found = aoti::native_needs(opened.value().model("").value());
+    return found ? std::move(found).value() : aoti::NativeNeeds{{found.error().message()}, {}, {}};
+  };
+  using testing::ElementsAre;
+  using testing::IsEmpty;
+  EXPECT_THAT(needs("add.pt2").operators, IsEmpty());
+  EXPECT_THAT(needs("add.pt2").libraries, IsEmpty());
+  EXPECT_THAT(needs("sleef.pt2").operators, IsEmpty());
+  EXPECT_THAT(needs("sleef.pt2").libraries, ElementsAre("Sleef (libsleef.so.3)"));
+  const aoti::NativeNeeds lacking = needs("lacks_import.pt2");
+  EXPECT_THAT(lacking.operators, testing::UnorderedElementsAre("aoti_torch_no_such_function",
+                                                               "aoti_torch_cpu_addmm_out"));
+  EXPECT_THAT(lacking.libraries, ElementsAre("oneDNN (aoti/runtime/onednn.hpp)"));
+  EXPECT_THAT(lacking.missing, ElementsAre("aoti_torch_no_such_function"));
+  const aoti::NativeNeeds calling = needs("operators.pt2");
+  EXPECT_THAT(calling.missing, testing::Contains("mylib::twice"));
+  EXPECT_EQ(calling.operators, calling.missing);
+  EXPECT_THAT(needs("sources_only.pt2").operators,
+              ElementsAre(testing::HasSubstr("the model has sources only")));
 }
 
 }  // namespace
