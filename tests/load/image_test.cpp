@@ -76,6 +76,34 @@ TEST(Image, DropsNeededLibrariesByName) {
   EXPECT_EQ(dropped, needed.size());
 }
 
+// In the place of DT_RELACOUNT, which loaders can do without.
+TEST(Image, LosesItsNameAndItsRefusalToBeOpened) {
+  using namespace aoti::detail;
+  const auto bytes = read_file(fake("minimal"));
+  const auto whole = parse(bytes);
+  ASSERT_TRUE(aoti_test::good(whole));
+  std::uint64_t at = 0;
+  whole.value().layout().visit([&](const ElfDynamic& item, std::uint64_t offset) {
+    if (item.tag == elf_rela_count) at = offset;
+  });
+  ASSERT_NE(at, 0u);
+  const struct {
+    ElfDynamic entry;
+    std::uint64_t offset, value;
+  } cases[] = {{{elf_soname, 1}, at, 0x60000fff}, {{elf_flags_1, 0x41}, at + 8, 1}};
+  for (const auto& [entry, offset, value] : cases) {
+    auto changed = bytes;
+    std::memcpy(changed.data() + at, &entry, sizeof entry);
+    const auto image = parse(changed);
+    ASSERT_TRUE(aoti_test::good(image));
+    const auto edits = image.value().edits([](std::string_view) { return false; });
+    const bool found = std::any_of(edits.begin(), edits.end(), [&](const aoti::ImageEdit& edit) {
+      return edit.offset == offset && edit.value == value && edit.size == 8;
+    });
+    EXPECT_TRUE(found) << std::hex << entry.tag;
+  }
+}
+
 TEST(Image, MakesUniqueSymbolsOrdinary) {
   auto bytes = read_file(fake("unique"));
   const auto image = parse(bytes);

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -248,21 +249,28 @@ TEST(Library, SaysWhatWasTriedAndWhatToSet) {
   EXPECT_THAT(nowhere(Backing::temporary_file), testing::HasSubstr("noexec"));
 }
 
+TEST(LoadForGood, SaysThatAFileSystemMayBeMountedNoexec) {
+  const aoti_test::TemporaryDirectory directory;
+  const auto bytes = read_file(fake("none"));
+  const std::string said = in_child([&]() -> std::string {
+    if (!cover(directory.path().c_str(), MS_NOEXEC)) return "no";
+    const std::string path = directory.path() + "/library.so";
+    std::ofstream{path, std::ios::binary}.write(reinterpret_cast<const char*>(bytes.data()),
+                                                static_cast<std::streamsize>(bytes.size()));
+    const auto done = aoti::load_for_good(path);
+    return done ? "loaded" : done.error().message();
+  });
+  if (said == "no") GTEST_SKIP() << "nothing can be mounted";
+  EXPECT_THAT(said, testing::HasSubstr("failed to map segment"));
+  EXPECT_THAT(said, testing::HasSubstr("mounted noexec"));
+}
+
 TEST(Library, OfMoreBytesThanAFileMayHaveIsAnError) {
   const std::string said = in_child([] {
     const rlimit limit{1000, 1000};
     return ::setrlimit(RLIMIT_FSIZE, &limit) == 0 ? origin_of_add() : "";
   });
   EXPECT_THAT(said, testing::HasSubstr("File too large"));
-}
-
-/// What the stack of this process may be used for: "rw-p".
-std::string stack_permissions() {
-  std::ifstream maps{"/proc/self/maps"};
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find("[stack]") != line.npos) return line.substr(line.find(' ') + 1, 4);
-  }
-  return "";
 }
 
 // A stack that may be executed is one for all threads, and for good.
@@ -291,13 +299,13 @@ TEST(Library, LeavesTheStackAsItIs) {
     EXPECT_EQ(in_child([&]() -> std::string {
                 const auto edits = image.value().edits([](std::string_view) { return false; });
                 auto library = Library::load(bytes, edits, "the name");
-                return library ? stack_permissions() : library.error().message();
+                return library ? aoti_test::stack_permissions() : library.error().message();
               }),
               "rw-p");
     // Without the edits it becomes one, or the system refuses to.
     EXPECT_NE(in_child([&]() -> std::string {
                 auto library = Library::load(bytes, {}, "the name");
-                return library ? stack_permissions() : library.error().message();
+                return library ? aoti_test::stack_permissions() : library.error().message();
               }),
               "rw-p");
   }

@@ -100,6 +100,7 @@ TYPED_TEST_P(OpeningBattery, TakesAPath) {
       B::expect_works(runner, name);
     }
   }
+  EXPECT_EQ(stack_permissions(), "rw-p");  // though Inductor's own images ask for an executable one
 }
 
 TYPED_TEST_P(OpeningBattery, TakesAPackageThatMayBeClosed) {

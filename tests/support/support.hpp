@@ -77,6 +77,15 @@ inline std::set<std::string> names_in(const std::string& path) {
   return names;
 }
 
+/// What the first thread's stack may be used for: "rw-p".
+inline std::string stack_permissions() {
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("[stack]") != line.npos) return line.substr(line.find(' ') + 1, 4);
+  }
+  return "";
+}
+
 /// The descriptors that the process has open, and the files of packages and images that it maps.
 struct Footprint {
   std::size_t descriptors = names_in("/proc/self/fd").size();

@@ -28,10 +28,10 @@ constexpr bool is_torch_library(std::string_view name) noexcept {
   return name.starts_with("libtorch") || name.starts_with("libc10");
 }
 
-/// Whether a needed library is one of torch's, which an image can do without where the host
-/// provides its functions.
-inline bool can_be_dropped(const ElfLayout& image, std::string_view library) {
-  return is_torch_library(library) && !image.needs_versions_of(library);
+/// Whether an image can do without a library that it needs, since the host has its functions: it is
+/// one of torch's, or was given. The loader ends the process where it then misses versions of it.
+inline bool can_be_dropped(const ElfLayout& image, std::string_view library, bool given) {
+  return (given || is_torch_library(library)) && !image.needs_versions_of(library);
 }
 
 /// Holds an image against this system.
@@ -184,7 +184,7 @@ template <class T = void> class BasicDemands {
   Result<void> libraries(const BasicImage<T>& image, const OperatorLibraries* given) const {
     std::vector<std::string> absent, lacking;
     for (const std::string_view name : image.needed()) {
-      if (can_be_dropped(elf_, name) || (given != nullptr && given->has(name))) continue;
+      if (can_be_dropped(elf_, name, given != nullptr && given->has(name))) continue;
       const auto library = BasicSystemLibrary<T>::find(std::string{name}, elf_);
       if (!library.is_here()) {
         absent.emplace_back(name);

@@ -42,8 +42,9 @@ template <class T = void> class BasicContainer {
     const auto drop = [&](std::string_view needed) {
       if (import == nullptr && is_loaded(std::string{needed}.c_str())) return false;
       const bool given = import == nullptr && libraries.has(needed);
-      replaced |= given;
-      return given || detail::can_be_dropped(image.layout(), needed);
+      const bool can = detail::can_be_dropped(image.layout(), needed, given);
+      replaced |= given && can;
+      return can;
     };
     // A model copies embedded weights when it is created. As long as the package stays mapped, it
     // can do so from there: they need not go into the copy of the image first.
