@@ -4,12 +4,10 @@ import subprocess
 import sys
 
 import pytest
-import torch
-from aoti._regions import guarded
-
 from common import package
 
 import aoti
+from aoti._regions import guarded
 
 # As Inductor generates loops, with a check in each; each function is called with every element right, and with one wrong.
 KERNELS = r"""
@@ -151,7 +149,7 @@ def test_inspect_tells_whether_a_failed_check_is_an_error():
 def test_a_failed_check_on_several_threads_is_an_error(use):
     """With torch's own loader too. Models print their failures."""
     script = f"""
-import sys, torch, aoti
+import sys, torch, aoti, aoti.drop_in
 path = sys.argv[1]
 if "{use}" == "load":
     model = aoti.load(path, threads=2)
