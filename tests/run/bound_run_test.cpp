@@ -206,9 +206,9 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
   }
 
   // One tensor in two places, None, and a number that nobody wants.
-  const auto package = aoti::Package::open(model_path("repeated"));
-  ASSERT_TRUE(good(package));
-  const Runner plain = std::move(Runner::open(package.value().model().value().image)).value();
+  const auto file = aoti::Package::open(AOTI_TEST_MODELS_DIR "/repeated.pt2");
+  ASSERT_TRUE(good(file));
+  const Runner plain = std::move(Runner::open(file.value().model().value().image)).value();
   const Runner repeated = opened("repeated");
   const Tensor x = ones({4, 3}, 4);
   const std::vector<Tensor> both{ones({4, 3}), Tensor{}, ones({4, 3}), Tensor{}};
