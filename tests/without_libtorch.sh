@@ -4,7 +4,7 @@
 # making one is not permitted, it is a clean copy with a clean environment.
 set -euo pipefail
 
-targets=(runtime_{binding,dlpack,native_models,native,plugin,pool,runtime,tensor}_test 12_native inspect digits_native)
+targets=(runtime_{binding,dlpack,native_models,native,plain_operators,plugin,pool,runtime,tensor}_test 12_native inspect digits_native)
 [ ! -e /usr/include/oneapi/dnnl/dnnl.h ] || targets+=(runtime_onednn_operators_test)
 
 # What runs there: inside FOLDER JOBS PLACE…, the places being all that can be reached.

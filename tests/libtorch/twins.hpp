@@ -49,9 +49,11 @@ inline testing::AssertionResult assert_close(const at::Tensor& found, const at::
   double relative = 0, absolute = 0;
   switch (expected.scalar_type()) {
     case at::kFloat:
+    case at::kComplexFloat:
       relative = 1.3e-6, absolute = 1e-5;
       break;
     case at::kDouble:
+    case at::kComplexDouble:
       relative = absolute = 1e-7;
       break;
     case at::kBFloat16:

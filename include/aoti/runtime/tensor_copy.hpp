@@ -132,17 +132,24 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
   return nullptr;
 }
 
-/// The dimensions from the innermost to the outermost, as at::infer_dense_strides orders them: by
-/// stride, then by size, and where a stride is 0 the later dimension is further in.
-inline void order_by_stride(const TensorBody& tensor, std::uint32_t* inner_to_outer) noexcept {
+/// The dimensions from the innermost to the outermost, as torch's iterators order them: by stride
+/// in the first of some operands whose strides are not the same, then by size, and where a stride
+/// is 0 the later dimension is further in.
+/// @param strides those of each operand, one after the other
+inline void order_by_strides(const std::int64_t* sizes, std::uint32_t rank,
+                             const std::int64_t* strides, std::uint32_t operands,
+                             std::uint32_t* inner_to_outer) noexcept {
   const auto compare = [&](std::uint32_t a, std::uint32_t b) {
-    const std::int64_t first = tensor.strides()[a], second = tensor.strides()[b];
-    if (first == 0 || second == 0) return 0;
-    if (first != second) return first < second ? -1 : 1;
-    return tensor.sizes()[a] > tensor.sizes()[b] ? 1 : 0;
+    for (std::uint32_t i = 0; i < operands; ++i) {
+      const std::int64_t first = strides[i * rank + a], second = strides[i * rank + b];
+      if (first == 0 || second == 0) continue;
+      if (first != second) return first < second ? -1 : 1;
+      if (sizes[a] > sizes[b]) return 1;
+    }
+    return 0;
   };
-  for (std::uint32_t i = 0; i < tensor.rank; ++i) inner_to_outer[i] = tensor.rank - 1 - i;
-  for (std::uint32_t i = 1; i < tensor.rank; ++i) {
+  for (std::uint32_t i = 0; i < rank; ++i) inner_to_outer[i] = rank - 1 - i;
+  for (std::uint32_t i = 1; i < rank; ++i) {
     std::uint32_t at = i;
     for (std::uint32_t k = i; k-- > 0;) {
       const int order = compare(inner_to_outer[k], inner_to_outer[at]);
@@ -151,6 +158,25 @@ inline void order_by_stride(const TensorBody& tensor, std::uint32_t* inner_to_ou
       std::swap(inner_to_outer[k], inner_to_outer[at]);
       at = k;
     }
+  }
+}
+/// The same of a tensor, as at::infer_dense_strides.
+inline void order_by_stride(const TensorBody& tensor, std::uint32_t* inner_to_outer) noexcept {
+  order_by_strides(tensor.sizes(), tensor.rank, tensor.strides(), 1, inner_to_outer);
+}
+
+/// The strides that torch's iterators give a result of these sizes, by the operands' strides in
+/// bytes.
+inline void iterated_strides(const std::int64_t* sizes, std::uint32_t rank,
+                             const std::int64_t* operand_strides, std::uint32_t operands,
+                             std::int64_t* strides) noexcept {
+  std::uint32_t inner_to_outer[TensorBody::max_rank];
+  order_by_strides(sizes, rank, operand_strides, operands, inner_to_outer);
+  std::int64_t step = 1;
+  for (std::uint32_t i = 0; i < rank; ++i) {
+    const std::uint32_t d = inner_to_outer[i];
+    strides[d] = step;
+    step *= sizes[d];
   }
 }
 
