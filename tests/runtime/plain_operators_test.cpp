@@ -209,7 +209,7 @@ TEST(PlainOperators, ViewsShareMemoryAndStayWithinIt) {
 TEST(PlainOperators, RefusesUndefinedTensors) {
   AtenTensorHandle none = nullptr;
   ASSERT_EQ(call<imported::new_uninitialized_tensor>(&none), 0);
-  refused<imported::cpu_nonzero>("a tensor is undefined", none);
+  refused<imported::cpu_nonzero>("the tensor is undefined", none);
   Runtime::destroy(none);
 }
 

@@ -191,7 +191,7 @@ struct Arithmetic {
     if (count <= 0) return "there are no tensors";
     for (std::int64_t i = 0; i < count; ++i) {
       const Body* next = optional(&tensors[i]);
-      if (next == nullptr) return "a tensor is undefined";
+      if (next == nullptr) return "the tensor is undefined";
       if (next->dtype != Body::of(tensors[0])->dtype) return not_for_dtype;
       if (!counts(*next)) continue;
       if (first == nullptr) {

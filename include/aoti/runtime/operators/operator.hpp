@@ -30,7 +30,7 @@ template <class Import, auto function, class... Parameters>
 struct Adapter<Import, function, AOTITorchError(Parameters...)> {
   static AOTITorchError call(Parameters... parameters) noexcept {
     const char* wrong =
-        (defined(parameters) && ...) ? function(tensor(parameters)...) : "a tensor is undefined";
+        (defined(parameters) && ...) ? function(tensor(parameters)...) : "the tensor is undefined";
     return wrong == nullptr ? 0 : NativeFunctions::fail(Import::symbol, wrong);
   }
 
