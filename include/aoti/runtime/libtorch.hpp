@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "aoti/error.hpp"
 #include "aoti/runtime/libtorch_state.hpp"
 #include "aoti/runtime/runtime.hpp"
 
