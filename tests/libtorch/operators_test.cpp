@@ -679,9 +679,9 @@ TEST(Serialized, NumbersStandForWhatTorchSays) {
       EXPECT_EQ(found, expected.value_or(-1)) << i;
     }
   };
-  agree(aoti::detail::scalar_types, torch::aot_inductor::convertSerializedScalarType);
-  agree(aoti::detail::layouts, torch::aot_inductor::convertSerializedLayout);
-  agree(aoti::detail::memory_formats, torch::aot_inductor::convertSerializedMemoryFormat);
+  agree(aoti::detail::serialized_dtypes, torch::aot_inductor::convertSerializedScalarType);
+  agree(aoti::detail::serialized_layouts, torch::aot_inductor::convertSerializedLayout);
+  agree(aoti::detail::serialized_memory_formats, torch::aot_inductor::convertSerializedMemoryFormat);
 }
 #endif
 
