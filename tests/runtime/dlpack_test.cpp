@@ -88,7 +88,7 @@ TYPED_TEST(Dlpack, TakesAnyStridesWhereTheyMeanNothing) {
   given.shape[0] = 0;
   auto none = aoti::from_dlpack(&given.managed);
   ASSERT_TRUE(good(none));
-  EXPECT_EQ(none.value().size(), 0);
+  EXPECT_EQ(none.value().numel(), 0);
   given.managed.dl_tensor.ndim = 0;
   given.managed.dl_tensor.shape = nullptr;
   EXPECT_TRUE(good(aoti::from_dlpack(&given.managed)));
