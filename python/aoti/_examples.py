@@ -44,8 +44,8 @@ def expect_distinct(name: str, ep: ExportedProgram) -> None:
             # Only the last of them is used.
             if isinstance(tensor, torch.Tensor) and tensor is same and bool(nodes[one].users) != bool(nodes[other].users):
                 raise ValueError(
-                    f"model '{name}': '{other}' and '{one}' were exported with one tensor as the example of both, so that "
-                    "the program reads one in place of the other; export it with a clone"
+                    f"model '{name}': '{other}' and '{one}' were exported with one tensor as the example of both, and only "
+                    "one of them is used: torch.export may have taken the other for it; export it with a clone"
                 )
         before.append((one, tensor))
 
@@ -67,11 +67,11 @@ def _memory(tensor: torch.Tensor) -> tuple[int, int]:
 
     try:
         storage = tensor.untyped_storage()
-    except RuntimeError:  # sparse
+        if isinstance(tensor, FakeTensor) or tensor.is_meta:
+            return storage._cdata, storage._cdata + 1
+        return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+    except RuntimeError:  # sparse, or of a class in Python without memory of its own
         return 0, 0
-    if isinstance(tensor, FakeTensor) or tensor.is_meta:
-        return storage._cdata, storage._cdata + 1
-    return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
@@ -81,8 +81,7 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
             last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
             count = last + 1 if tensor.numel() > 0 else 0
             elements = tensor.detach().as_strided((count,), (1,), tensor.storage_offset()).clone()
-            copied = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-            copied.set_(elements.untyped_storage(), 0, tensor.shape, tensor.stride())
+            copied = elements.as_strided(tensor.shape, tensor.stride())
         else:
             copied = tensor.detach().clone()
     copied.__dict__.update(vars(tensor))  # what torch._dynamo.mark_dynamic notes

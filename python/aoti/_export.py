@@ -16,6 +16,7 @@ import re
 import struct
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,6 +54,9 @@ THREADS_KEY = "aoti.threads"
 REGIONS_KEY = "aoti.regions"
 # What `tune` tried, the fastest first.
 TUNED_KEY = "aoti.tuned"
+
+# Exporting changes functions of torch's for a while.
+_ONE_AT_A_TIME = threading.RLock()
 
 # Set by `export` itself; another value would make a package that nothing loads, or lose the spec.
 _RESERVED_OPTIONS = ("aot_inductor.package", "aot_inductor.output_path", "aot_inductor.metadata")
@@ -152,7 +156,7 @@ def export(
         _check_extra(name, content)
     check_threads(threads)
 
-    with _threads_set(threads), tempfile.TemporaryDirectory(prefix="aoti-") as work:
+    with _ONE_AT_A_TIME, _threads_set(threads), tempfile.TemporaryDirectory(prefix="aoti-") as work:
         files: dict[str, list[Any]] = {}
         for index, (name, model) in enumerate(models.items()):
             # One directory each: files are named by a hash of the code, so equal models would share metadata.
@@ -736,8 +740,9 @@ def _effects(ep: ExportedProgram) -> _Effects:
         if not overlapping:
             raise
         raise ValueError(
-            f"the program writes to one of {', '.join(overlapping)}, which share memory, and a compiled model keeps them "
-            "apart; register one of them, and make the others from it in forward()"
+            "torch cannot decompose the program, probably because it writes to one of "
+            f"{', '.join(overlapping)}, which share memory, and a compiled model keeps them apart; register one of them, and "
+            f"make the others from it in forward() ({error})"
         ) from error
     signature = program.graph_signature
     written = {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
@@ -862,7 +867,8 @@ def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
             is_parameter = isinstance(tensor, torch.nn.Parameter)
             made[_place(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_parameter else own
         owner, _, field = name.rpartition(".")
-        setattr(module.get_submodule(owner), field, made[_place(tensor)])
+        own = made[_place(tensor)]
+        setattr(module.get_submodule(owner), field, own if isinstance(tensor, torch.nn.Parameter) else own.detach())
 
 
 @contextmanager

@@ -64,6 +64,8 @@ _FUNCTIONS = {
 }
 _TO_INTEGER = ("trunc", "floor", "ceil", "round")
 _NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
+# What of nothing there is none, and fake kernels do not say.
+_WITHOUT_IDENTITY = ("aten.max.default", "aten.min.default", "aten.max.dim", "aten.min.dim")
 # Well below what a loader reads.
 _DEEPEST, _LONGEST = 40, 4000
 
@@ -74,6 +76,19 @@ class GuardWarning(UserWarning):
 
 class _Unknown(Exception):
     """What is in a relation that cannot be written for a loader."""
+
+
+class _Sizes(ast.NodeTransformer):
+    """Puts numbers in the place of x.size(0), since x may have the name of a function."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.tensors = tensors
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "size":
+            name, dimension = node.func.value.id, node.args[0].value  # type: ignore[attr-defined]
+            return ast.Constant(self.tensors[name].size(dimension))
+        return self.generic_visit(node)
 
 
 class Inputs:
@@ -152,7 +167,7 @@ def guards_of(inputs: Inputs, ranges: Ranges) -> list[dict[str, Any]]:
     for text in [*of_sizes, *_texts(inputs.ep), *_texts_of_assertions(inputs)]:
         try:
             parts = list(reader.read(text))
-        except (_Unknown, SyntaxError, RecursionError) as error:
+        except (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError) as error:
             warnings.warn(
                 f"the exported program demands {text} of its inputs, which the compiled model cannot check ({error}): "
                 "inputs that break it give wrong results, or end the process",
@@ -211,6 +226,13 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
         value = size.node.expr.xreplace(numbers) if isinstance(size, torch.SymInt) else size
         return int(value) if isinstance(value, int) or value.is_Integer else None
 
+    def is_empty_reduction(node: Node) -> bool:
+        if str(node.target) not in _WITHOUT_IDENTITY or not isinstance(node.args[0], Node):
+            return False
+        return 0 in map(known, node.args[0].meta["val"].shape)
+
+    if any(is_empty_reduction(node) for node in inputs.ep.graph.nodes if node.op == "call_function"):
+        return False
     log = logging.getLogger("torch._subclasses.fake_tensor")  # tells what is refused
     was, log.disabled = log.disabled, True
     try:
@@ -290,7 +312,8 @@ class _Reader:
             written = ast.unparse(node)
             if self.inputs.examples is not None:
                 tensors = [self.inputs.examples[leaf] for leaf in self.inputs.leaves]
-                if not eval(written, _NAMES, dict(zip(self.inputs.names, tensors))):
+                shown_sizes = _Sizes(dict(zip(self.inputs.names, tensors))).visit(ast.parse(written, mode="eval"))
+                if not eval(compile(ast.fix_missing_locations(shown_sizes), "", "eval"), _NAMES):
                     raise _Unknown("the example inputs break it")
             yield {"text": written, "check": part}
 

@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 
 from ._export import SPEC_KEY, SPEC_VERSION, _compact, _dtype_name, _layout
+from ._guards import linear
 
 
 @contextmanager
@@ -19,12 +20,19 @@ def results_noted() -> Iterator[None]:
 
     original = ir.FallbackKernel.export_extern_kernel_node
 
+    def outputs_of(kernel: Any) -> Any:
+        if hasattr(kernel, "codegen_outputs"):
+            return kernel.codegen_outputs()
+        return kernel.outputs or kernel.mutation_outputs  # before torch 2.12
+
     def noted(kernel: Any) -> Any:
         result = original(kernel)
         if V.graph.aot_mode:
-            node = V.extern_kernel_nodes[-1].node
+            before_2_9 = hasattr(V.graph, "extern_kernel_nodes")
+            node = (V.graph if before_2_9 else V).extern_kernel_nodes[-1].node
+            outputs = outputs_of(kernel)
             given = [_tensor(name, _named(kernel.inputs, name)) for item in node.inputs for name in _names(item.arg)]
-            returned = [_tensor(name, _named(kernel.codegen_outputs(), name)) for arg in node.outputs for name in _names(arg)]
+            returned = [_tensor(name, _named(outputs, name)) for arg in node.outputs for name in _names(arg)]
             # Inputs tell sizes only, and what is not known has none.
             inputs = [tensor if tensor["dtype"] else {**tensor, "dtype": "uint8", "device": "cpu"} for tensor in given]
             node.metadata[SPEC_KEY] = _compact({"version": SPEC_VERSION, "inputs": inputs, "outputs": returned})
@@ -79,9 +87,7 @@ def _tensor(name: str, node: Any) -> dict[str, Any]:
 def _size(size: sympy.Expr) -> int | dict[str, Any]:
     if size.is_number:
         return int(size)
-    if len(size.free_symbols) == 1:
-        (symbol,) = size.free_symbols
-        scale, offset = size.coeff(symbol, 1), size.coeff(symbol, 0)
-        if scale.is_Integer and offset.is_Integer and size == scale * symbol + offset:
-            return {"symbol": str(symbol), "scale": int(scale), "offset": int(offset)}
+    if (line := linear(size)) is not None:
+        symbol, scale, offset = line
+        return {"symbol": str(symbol), "scale": scale, "offset": offset}
     return {"text": str(size)}

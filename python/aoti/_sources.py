@@ -32,13 +32,17 @@ def compile_package(path: Path, output: Path | None = None) -> None:
         for model, image in _compile(_in_directory(path)).items():
             (path / model).write_bytes(image)
         return
-    target = output or path
+    target = (output or path).resolve()
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as beside:
         compiled = _compiled(os.fsencode(path), False, None, beside)
         if compiled is not None:
+            shutil.copymode(target if target.is_file() else beside if path.is_dir() else path, compiled)
+            os.chmod(compiled, os.stat(compiled).st_mode & 0o666)
             os.replace(compiled, target)
-        elif output is not None:
-            shutil.copyfile(path, output)
+        elif path.is_dir():
+            raise PackageError(f"{path}: all of its models are compiled", "invalid argument")
+        elif target != path.resolve():
+            shutil.copyfile(path, target)
 
 
 def compiled_package(source: bytes, in_memory: bool, model: str) -> bytes | None:

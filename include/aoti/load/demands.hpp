@@ -98,7 +98,8 @@ template <class T = void> class BasicDemands {
 
   Result<void> notes() const {
     for (const ElfSegment& segment : elf_.others) {
-      if (segment.type != elf_note && segment.type != elf_property) continue;
+      const bool is_note = segment.type == elf_note || segment.type == elf_property;
+      if (!is_note || segment.file_size == 0) continue;
       const std::uint64_t align = segment.align == 8 ? 8 : 4;
       const auto aligned = [&](std::uint64_t n) { return (n + align - 1) & ~(align - 1); };
       std::uint32_t sizes[3] = {};  // of the name and of the content; the type

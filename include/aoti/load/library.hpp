@@ -133,7 +133,11 @@ template <class = void> class BasicLibrary {
     close_file();
     if (handle_ == nullptr) return;
 #if defined(__GLIBC__)
-    detail::SystemLibrary::of(handle_).keep_needed();
+    const auto kept = detail::guard(Errc::out_of_memory, "dlclose", [&]() -> Result<void> {
+      detail::SystemLibrary::of(handle_).keep_needed();
+      return success();
+    });
+    if (!kept) return;  // then the image stays, too
 #endif
     ::dlclose(handle_);
     handle_ = nullptr;

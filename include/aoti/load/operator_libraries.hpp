@@ -6,6 +6,7 @@
 #include <link.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,11 +35,18 @@ template <class = void> class BasicOperatorLibraries {
     return success();
   }
 
-  /// Loads one that the system's loader finds by its name, if it does.
-  void load_by_name(std::string_view name) {
+  /// Loads one that the system's loader finds by its name, or in a folder of `search_path`.
+  void load_by_name(std::string_view name, std::string_view search_path) {
     if (has(name)) return;
     std::string text{name};
-    if (auto handle = load_for_good(text)) loaded_.push_back({std::move(text), handle.value()});
+    void* handle = ::dlopen(text.c_str(), RTLD_NOW | RTLD_LOCAL);
+    while (handle == nullptr && !search_path.empty()) {
+      const std::string_view folder = search_path.substr(0, search_path.find(':'));
+      search_path.remove_prefix(std::min(folder.size() + 1, search_path.size()));
+      if (!folder.starts_with('/')) continue;
+      handle = ::dlopen(detail::concat({folder, "/", name}).c_str(), RTLD_NOW | RTLD_LOCAL);
+    }
+    if (handle != nullptr) loaded_.push_back({std::move(text), handle});
   }
 
   /// Whether one of that name, without a folder, is among them.

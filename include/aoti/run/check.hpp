@@ -161,8 +161,8 @@ template <class Runtime, class At>
   if (expected.strides.empty()) {
     return {Errc::input_layout, std::move(where),
             concat({"found strides ", join(Runtime::strides(tensor)),
-                    "; the model writes to it, so that it must be laid out as what it was exported "
-                    "with: without gaps, ",
+                    expected.mutated ? "; the model writes to it, so that it" : "; it",
+                    " must be laid out as what it was exported with: without gaps, ",
                     expected.order.empty() ? std::string{"row by row"}
                                            : concat({"in the order ", join(expected.order)})})};
   }

@@ -32,6 +32,30 @@ class Gate {
     return native;
   }
 
+  /// Holds a gate, where there is one, beside others that do.
+  class Beside {
+   public:
+    explicit Beside(Gate* gate) noexcept : gate_{gate} {
+      if (gate_ != nullptr) [[unlikely]]
+        ::pthread_rwlock_rdlock(&gate_->lock_);
+    }
+    Beside(const Beside&) = delete;
+    Beside& operator=(const Beside&) = delete;
+    ~Beside() {
+      if (gate_ != nullptr) [[unlikely]]
+        ::pthread_rwlock_unlock(&gate_->lock_);
+    }
+
+   private:
+    Gate* gate_;
+  };
+
+  /// Calls `change` while nobody else holds the gate.
+  template <class Change> auto alone(Change&& change) -> decltype(change()) {
+    const Hold hold{lock_, ::pthread_rwlock_wrlock};
+    return change();
+  }
+
   /// Calls `change`, which takes another set of weights into use, while nothing runs.
   template <class Change> auto change(Change&& change) -> decltype(change()) {
     const Hold hold{lock_, ::pthread_rwlock_wrlock};

@@ -117,7 +117,8 @@ inline bool floor_divide(std::int64_t a, std::int64_t b, std::int64_t& quotient)
       return floor_divide(a, b, a);
     case GuardOp::modulo:
       if (!floor_divide(a, b, quotient)) return false;
-      a -= quotient * b;
+      a %= b;
+      if (a != 0 && (a < 0) != (b < 0)) a += b;
       return true;
     case GuardOp::bit_and:
       a &= b;

@@ -48,6 +48,7 @@ struct LoadedModel {
   Atomic<bool> updating = false;
   Atomic<bool> extracting = false;
   GatePointer gate;  // of models that several threads may call and that need it
+  GatePointer lending;  // of those that lend weights: held until outputs have been copied
   typename OperatorsOf<Runtime>::type operators;  // outlive the container
   Container container;
   std::vector<InputCheck> checks;  // point into the spec's inputs
@@ -68,6 +69,7 @@ struct LoadedModel {
         lends_weights{other.lends_weights},
         device{other.device},
         gate{std::move(other.gate)},
+        lending{std::move(other.lending)},
         operators{std::move(other.operators)},
         container{std::move(other.container)},
         checks{std::move(other.checks)},
@@ -85,6 +87,7 @@ struct LoadedModel {
     lends_weights = other.lends_weights;
     device = other.device;
     gate = std::move(other.gate);
+    lending = std::move(other.lending);
     container = std::move(other.container);
     operators = std::move(other.operators);
     checks = std::move(other.checks);
@@ -147,15 +150,23 @@ struct LoadedModel {
     refused = false;
     if (copy && !reorder<Runtime>(*spec, in)) [[unlikely]]
       return out_of_memory("copying an input");
+    const Gate::Beside lending{lender()};
     const AOTIRuntimeError native =
         invoke(in.data(), in.size(), out.data(), out.size(), Device::native(entered.value()));
-    if (native != 0) [[unlikely]]
+    if (native != 0 || operator_failed()) [[unlikely]]
       return failed(native);
-    if constexpr (requires { operators.failed(); }) {
-      if (operators.failed()) [[unlikely]]
-        return failed(native);
-    }
     return settle(out);
+  }
+
+  /// Whether an operator failed in what the model did last, which older models do not tell.
+  [[gnu::always_inline]] bool operator_failed() const {
+    if constexpr (requires { operators.failed(); }) return operators.failed();
+    return false;
+  }
+
+  /// What keeps weights that outputs may lie in from being freed.
+  [[gnu::always_inline]] Gate* lender() const noexcept {
+    return exclusive ? nullptr : lending.get();
   }
 
   /// Calls the model.
@@ -242,8 +253,18 @@ struct LoadedModel {
       Watch watch{observer, Event::fold};
       [[maybe_unused]] const typename RunningOf<Runtime>::type running;
       watch.about(count, inactive);
+      if constexpr (requires { operators.begin_run(); }) operators.begin_run();
       auto done = container.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators.handle());
+      if constexpr (requires { operators.failed(); }) {
+        if (operators.failed()) {
+          std::string text = operators.take_failure();
+          const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+          constexpr const abi::Row& row =
+              abi::export_row<&abi::ModelExports::run_constant_folding>;
+          done = Error{code, row.symbol, std::move(text)};
+        }
+      }
       watch.ended(done);
       if (!done) return done;
     }

@@ -101,6 +101,7 @@ template <class Model> struct Opening {
                             choice.weights == PackagedWeights::ignored);
     if (!done) return done;
     model.lends_weights = model.container.ledger().block && !model.container.constants().empty();
+    if (model.lends_weights && !Model::exclusive) model.lending = GatePointer::make();
     if (model.container.ledger().state == WeightsState::loaded) return model.fold(false, stream);
     if (choice.weights != PackagedWeights::required) {
       std::swap(model.input_count, model.hidden_input_count);

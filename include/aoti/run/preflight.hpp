@@ -85,7 +85,7 @@ template <class Runtime> void load_needed(const Image& image, OperatorLibraries&
   for (const ImageImport& import : image.imports()) {
     if (is_provided<Runtime>(import, libraries)) continue;
     for (const std::string_view name : image.needed()) {
-      if (!is_torch_library(name)) libraries.load_by_name(name);
+      if (!is_torch_library(name)) libraries.load_by_name(name, image.layout().search_path());
     }
     return;
   }
@@ -158,12 +158,14 @@ Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
 
 /// Whether this process can run a model on a device with a runtime, as far as can be told without
 /// loading anything.
+/// @param libraries that were loaded for the model
 /// @errors those of read_image and check_image
 template <DevicePolicy Device, TensorRuntime Runtime>
-Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current()) {
+Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current(),
+                        const OperatorLibraries& libraries = {}) {
   auto image = read_image<Device>(model, device);
   if (!image) return std::move(image).error();
-  if (auto done = check_image<Runtime>(image.value(), model); !done) {
+  if (auto done = check_image<Runtime>(image.value(), model, libraries); !done) {
     return std::move(done).error();
   }
   return image;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -231,9 +232,9 @@ template <class Runner> class WeightsUpdate {
       }
       for (std::size_t i = 0; i < expected_.size(); ++i) {
         if (made.handles[i] == nullptr) continue;
-        const bool again = tensors_.handles[i] != nullptr && names_[i] != name;
+        const bool again = tensors_.handles[i] != nullptr && names_[i] && *names_[i] != name;
         std::swap(tensors_.handles[i], made.handles[i]);
-        names_[i] = again ? std::string_view{} : name;
+        names_[i] = std::string{again ? std::string_view{} : name};
       }
       return success();
     });
@@ -242,7 +243,9 @@ template <class Runner> class WeightsUpdate {
   /// Weights that were tied have one place: what is set under several names must be the same.
   Result<void> expect_one_value(std::size_t i, std::string_view name, AtenTensorHandle tensor) {
     const AtenTensorHandle before = tensors_.handles[i];
-    if (before == nullptr || names_[i] == name || expected_[i].aliases.empty()) return success();
+    if (before == nullptr || !names_[i] || *names_[i] == name || expected_[i].aliases.empty()) {
+      return success();
+    }
     auto same = copies().are_same(expected_[i], before, tensor);
     if (!same) return std::move(same).error();
     if (same.value()) return success();
@@ -362,6 +365,7 @@ template <class Runner> class WeightsUpdate {
       made.handles[i] = copy.value();
     }
     std::swap(tensors_.handles, made.handles);
+    names_.assign(names_.size(), std::nullopt);
     return success();
   }
 
@@ -455,7 +459,8 @@ template <class Runner> class WeightsUpdate {
 
   Runner* runner_;
   detail::OwnedHandles<Runtime> tensors_;  // what was set, by the constants' indices
-  std::vector<std::string> names_;         // and under which name; empty for several
+  // And under which name: an empty one for several, none for a blob.
+  std::vector<std::optional<std::string>> names_;
   std::vector<AtenTensorHandle> current_;  // what the model uses; its own
   std::vector<Constant> expected_;
 };

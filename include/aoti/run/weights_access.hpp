@@ -279,9 +279,11 @@ template <class Runner> struct WeightsAccess {
       return success();
     }
     if (container().exports().free_inactive_constant_buffer == nullptr) return success();
-    if (auto done = container().template call<&Exports::free_inactive_constant_buffer>(); !done) {
-      return done;
-    }
+    const auto free = [&] {
+      return container().template call<&Exports::free_inactive_constant_buffer>();
+    };
+    Gate* const lender = model().lender();
+    if (auto done = lender != nullptr ? lender->alone(free) : free(); !done) return done;
     if (!ledger.block_active) ledger.block = false;
     ledger.folded_freed = true;
     return success();

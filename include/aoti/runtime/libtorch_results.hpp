@@ -73,6 +73,11 @@ class ExpectedResults {
       lies_so &= sizes[d] == 1 || strides[d] < 0 || result.strides()[d] == strides[d];
     }
     if (lies_so || result.numel() == 0) return;
+    for (const std::int64_t stride : strides) {
+      if (stride >= 0) continue;
+      wrong(concat({"strides [", join(Libtorch::strides(result)), "]"}),
+            concat({"[", join(strides), "], -1 for any"}));
+    }
     at::Tensor copy = result.new_empty_strided(result.sizes(), strides);
     result = copy.copy_(result);
   }
