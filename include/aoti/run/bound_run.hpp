@@ -70,7 +70,7 @@ template <class Runner> class BoundRun {
   /// Runs. @errors those of Runner::run_handles; invalid_argument (the model returned other sizes
   /// or another dtype than an output has)
   Result<void> run(typename Runner::Stream stream = {}) {
-    const detail::Gate::Beside lending{model().lender()};
+    const detail::Gate::Beside beside{model().lender()};
     made_.clear();
     for (std::size_t i = 0; i < pinned_.size(); ++i) in_[i] = pinned_[i].handle();
     auto done = execute(stream);

@@ -150,7 +150,7 @@ struct LoadedModel {
     refused = false;
     if (copy && !reorder<Runtime>(*spec, in)) [[unlikely]]
       return out_of_memory("copying an input");
-    const Gate::Beside lending{lender()};
+    const Gate::Beside beside{lender()};
     const AOTIRuntimeError native =
         invoke(in.data(), in.size(), out.data(), out.size(), Device::native(entered.value()));
     if (native != 0 || operator_failed()) [[unlikely]]
