@@ -1,8 +1,8 @@
 """Exports and compiles models, and writes them as one .pt2 package that says what it takes and returns.
 
-A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Each
-model's metadata has one entry more, "aoti.spec", whose text is the compact JSON of `spec` with the constants of
-the compiled model added. Weights lie in a file of their own beside the model's image, unless `Model.options` say
+A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Its metadata
+has entries of this library besides, above all "aoti.spec": the compact JSON of `spec`, with the compiled model's
+constants. Weights lie in a file of their own beside the model's image, unless `Model.options` say
 otherwise: there they can be used without being copied, and shared by processes. Torch 2.8 cannot put them there, and
 embeds them in the image.
 """
@@ -89,8 +89,8 @@ class Model:
         then those three stay empty.
     args, kwargs: example inputs. Their devices and memory layouts are those the compiled model expects. Those that share
         memory, with each other or with the module's weights, are copied: torch.export takes one tensor in two places for
-        one input. An ExportedProgram that was made of such is refused where it can be told; a buffer among the inputs of
-        one that was saved and loaded cannot.
+        one input. An ExportedProgram that was made of such is refused if only one of the two is used; a buffer among the
+        inputs of one that was saved and loaded cannot be told.
     dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec.
     options: Inductor's configs, such as {"max_autotune": True}. These say where weights lie, which otherwise is beside
         the image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":

@@ -11,7 +11,10 @@ from . import _C
 from ._export import SPEC_KEY, TUNED_KEY
 from ._model import ConstantInfo, Source, TensorInfo, constants_of, json_of, reading, source_of, tensors_of, threads_of
 
-_ENDING = "one that fails on several threads, such as of an index, ends the process; aoti.export makes it an error"
+_ENDING = (
+    "one that fails in a loop shared by several threads (an index out of range, say) ends the process; packages of "
+    "aoti.export report an error"
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class ModelInfo:
 
     image, weights: bytes of its code, and of the weights beside it.
     refused: why it cannot run on this machine and this torch; None where it can.
-    reports_checks: whether a check that fails while it runs, such as that of an index, is an error in any case; False where
-        it ends the process if it fails in a loop that is divided among threads, which `export` prevents; None if unknown.
+    reports_checks: True if a failed check, such as an index out of range, is always an error; False if it may end the
+        process, which it does in a loop shared by several threads unless `export` compiled it; None if unknown.
     threads: how many it was compiled for; None where the package does not tell.
     inputs, outputs, constants: empty where the package does not tell.
     guards: relations between sizes of inputs that are checked at each call, such as "x.size(0) % 4 == 0".

@@ -325,8 +325,8 @@ def load(
     The file is mapped: replace it by renaming another. Where it is written to or cut while a model of it is open, the
     model changes, or the process ends. Bytes are not affected.
 
-    Models do not survive a fork of the process while another thread runs one, or after they ran with several threads:
-    a run in the child may wait for ever. Start processes that run models with `multiprocessing`'s "spawn".
+    After a fork, runs in the child may hang: if another thread was running a model at that moment, or if a model had
+    already run with several threads. Start processes that run models with `multiprocessing`'s "spawn".
 
     When the process ends, daemon threads that are in a call stay there. Torch itself does not survive threads that free
     tensors at that time, or are in an operator written in Python: join them before.
