@@ -356,7 +356,7 @@ def packages() -> dict[str, bytes]:
         "unasked_weights.pt2": package("add", weights=weights),
         "spec_no_json.pt2": with_spec("{"),
         "spec_counts.pt2": with_spec(spec(inputs=SPEC["inputs"][:1])),
-        "spec_later.pt2": with_spec(spec(version=2)),
+        "spec_later.pt2": with_spec(spec(version=3)),
         "spec_dtype.pt2": with_spec(second_input(dtype="float99")),
     }
     # Each fake as it is.

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FORMS = 5  # run, run on a stream, run_into, boxed_run, run_handles; run with a span calls run_into
+FORMS = 6  # run, run on a stream, run_into, boxed_run, run_handles, run_pointers; run with a span calls run_into
 
 
 def take_out(text: str, pattern: str, count: int, instead: str = "") -> str:

@@ -286,7 +286,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"spec_counts.pt2",
              Errc::damaged_package,
              {"spec_counts.pt2 (model)", "of 1 inputs and 1 outputs", "of 2 and 1"}},
-        Case{"spec_later.pt2", Errc::unsupported, {"spec_later.pt2 (model)", "version 2"}},
+        Case{"spec_later.pt2", Errc::unsupported, {"spec_later.pt2 (model)", "version 3"}},
         Case{"spec_dtype.pt2",
              Errc::damaged_package,
              {"spec_dtype.pt2 (model)", "no known dtype for b"}},

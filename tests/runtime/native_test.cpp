@@ -18,7 +18,8 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Native, RuntimeBattery, Native);
 /// What is not here, and so makes a model that imports it be refused by name.
 const std::set<std::string_view> absent{
     // operators, which come from providers, besides those that are named after the CPU
-    "aoti_torch__mm_plus_mm_out", "aoti_torch_index_put_out",
+    "aoti_torch__mm_plus_mm_out", "aoti_torch_index_put_out", "aoti_torch_scatter_out",
+    "aoti_torch_scatter_reduce_out",
     // torch's dispatcher
     "aoti_torch_proxy_executor_call_function", "aoti_torch_call_dispatcher",
     // other devices
