@@ -309,7 +309,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 
 def test_names_as_long_as_they_may_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(aoti._export, "_compile", lambda *_: [])
+    monkeypatch.setattr(aoti._export, "_compile", lambda *_, **__: [])
     name = "n" * 251 + ".pt2"
     assert zipfile.is_zipfile(aoti.export(tmp_path / name, Model(Twice(), (torch.ones(1),))))
     monkeypatch.delattr(aoti._export, "_compile")  # longer ones are refused before anything is compiled
