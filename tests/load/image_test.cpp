@@ -91,16 +91,16 @@ TEST(Image, LosesItsNameAndItsRefusalToBeOpened) {
     ElfDynamic entry;
     std::uint64_t offset, value;
   } cases[] = {{{elf_soname, 1}, at, 0x60000fff}, {{elf_flags_1, 0x41}, at + 8, 1}};
-  for (const auto& [entry, offset, value] : cases) {
+  for (const auto& one : cases) {
     auto changed = bytes;
-    std::memcpy(changed.data() + at, &entry, sizeof entry);
+    std::memcpy(changed.data() + at, &one.entry, sizeof one.entry);
     const auto image = parse(changed);
     ASSERT_TRUE(aoti_test::good(image));
     const auto edits = image.value().edits([](std::string_view) { return false; });
     const bool found = std::any_of(edits.begin(), edits.end(), [&](const aoti::ImageEdit& edit) {
-      return edit.offset == offset && edit.value == value && edit.size == 8;
+      return edit.offset == one.offset && edit.value == one.value && edit.size == 8;
     });
-    EXPECT_TRUE(found) << std::hex << entry.tag;
+    EXPECT_TRUE(found) << std::hex << one.entry.tag;
   }
 }
 

@@ -68,7 +68,9 @@ inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, 
 template <class T>
 void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double beta,
                    double alpha) noexcept {
-  using Wide = decltype(T{} * T{1});
+  // At least as wide as unsigned, so that no product is made of signed integers.
+  using Wide = typename std::conditional_t<std::is_arithmetic_v<T>, std::common_type<T, unsigned>,
+                                           std::type_identity<T>>::type;
   const auto at = [](const Matrix& m, std::int64_t row, std::int64_t column) -> T& {
     return reinterpret_cast<T*>(m.data)[row * m.row_step + column * m.column_step];
   };
