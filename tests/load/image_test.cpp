@@ -1,6 +1,7 @@
 #include <aoti/load/image.hpp>
 
 #include <algorithm>
+#include <aoti/load/demands.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -74,6 +75,28 @@ TEST(Image, DropsNeededLibrariesByName) {
     ++dropped;
   }
   EXPECT_EQ(dropped, needed.size());
+}
+
+// Of a note without content, which may claim to lie anywhere.
+TEST(Image, DemandsNothingInAnEmptyNote) {
+  auto bytes = read_file(fake("minimal"));
+  aoti::detail::ElfHeader header{};
+  ASSERT_TRUE(aoti::detail::read(bytes, 0, header));
+  bool found = false;
+  for (std::uint64_t i = 0; i < header.segment_count; ++i) {
+    const std::uint64_t at = header.segments + i * sizeof(aoti::detail::ElfSegment);
+    aoti::detail::ElfSegment segment{};
+    ASSERT_TRUE(aoti::detail::read(bytes, at, segment));
+    if (segment.type != aoti::detail::elf_note) continue;
+    found = true;
+    segment.file_size = 0;
+    segment.offset = ~std::uint64_t{0};
+    std::memcpy(bytes.data() + at, &segment, sizeof segment);
+  }
+  ASSERT_TRUE(found);
+  const auto image = parse(bytes);
+  ASSERT_TRUE(aoti_test::good(image));
+  EXPECT_TRUE(aoti_test::good(aoti::detail::Demands::check(image.value(), "the image", nullptr)));
 }
 
 // In the place of DT_RELACOUNT, which loaders can do without.

@@ -147,6 +147,15 @@ TEST_F(Weights, ThatAreTiedHaveSeveralNames) {
   ASSERT_TRUE(good(again.set("tied.w", eight(12))));
   ASSERT_TRUE(good(again.commit()));
   EXPECT_EQ(output(runner), y(12, 2, 3));
+
+  std::vector<float> blob;
+  for (const float value : {10.0f, 20.0f, 30.0f}) blob.insert(blob.end(), 8, value);
+  auto over_blob = begun(runner);  // what a blob has is no value under another name
+  ASSERT_TRUE(good(over_blob.set("layer.w", eight(9))));
+  ASSERT_TRUE(good(over_blob.set_blob(std::as_bytes(std::span{blob}))));
+  ASSERT_TRUE(good(over_blob.set("tied.w", eight(13))));
+  ASSERT_TRUE(good(over_blob.commit()));
+  EXPECT_EQ(output(runner), y(13, 20, 30));
 }
 
 TEST_F(Weights, ThatAreNoConstantsAreToldApart) {
