@@ -681,7 +681,8 @@ TEST(Serialized, NumbersStandForWhatTorchSays) {
   };
   agree(aoti::detail::serialized_dtypes, torch::aot_inductor::convertSerializedScalarType);
   agree(aoti::detail::serialized_layouts, torch::aot_inductor::convertSerializedLayout);
-  agree(aoti::detail::serialized_memory_formats, torch::aot_inductor::convertSerializedMemoryFormat);
+  agree(aoti::detail::serialized_memory_formats,
+        torch::aot_inductor::convertSerializedMemoryFormat);
 }
 #endif
 

@@ -219,9 +219,10 @@ template <class Runtime = Native> class ArrayRefModel {
 
   Result<void> create() {
     if (runner_.operators().handle() != nullptr) {
-      return Error{Errc::unsupported, runner_.origin(),
-                   "the model calls operators through a proxy executor, which the minimal array-ref "
-                   "interface does not pass on; use a Runner"};
+      return Error{
+          Errc::unsupported, runner_.origin(),
+          "the model calls operators through a proxy executor, which the minimal array-ref "
+          "interface does not pass on; use a Runner"};
     }
     if (exports().model_run_minimal_arrayref_interface_v2 == nullptr ||
         exports().model_create_v2 == nullptr ||

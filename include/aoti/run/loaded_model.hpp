@@ -41,13 +41,13 @@ struct LoadedModel {
   std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
   std::size_t output_count = 0;
   bool may_return_none = false;  // where no spec tells which outputs are None
-  bool writes_inputs = false;  // as its spec says
-  bool lends_weights = false;  // outputs may lie in memory that goes with the model
+  bool writes_inputs = false;    // as its spec says
+  bool lends_weights = false;    // outputs may lie in memory that goes with the model
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   Atomic<bool> updating = false;
   Atomic<bool> extracting = false;
-  GatePointer gate;  // of models that several threads may call and that need it
+  GatePointer gate;     // of models that several threads may call and that need it
   GatePointer lending;  // of those that lend weights: held until outputs have been copied
   typename OperatorsOf<Runtime>::type operators;  // outlive the container
   Container container;
@@ -260,8 +260,7 @@ struct LoadedModel {
         if (operators.failed()) {
           std::string text = operators.take_failure();
           const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
-          constexpr const abi::Row& row =
-              abi::export_row<&abi::ModelExports::run_constant_folding>;
+          constexpr const abi::Row& row = abi::export_row<&abi::ModelExports::run_constant_folding>;
           done = Error{code, row.symbol, std::move(text)};
         }
       }

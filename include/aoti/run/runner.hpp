@@ -25,9 +25,9 @@ template <class Runner> struct WeightsAccess;
 /// A compiled model, ready to run.
 ///
 /// With Access::exclusive, the default, one thread at a time may call a runner, not always the same
-/// one. With Access::shared any number may. Opening is safe from several threads at once. Runners do
-/// not survive a fork while a thread runs one, or after a run with several threads inside (of
-/// libgomp's, which the child lacks): a run in the child may wait for ever.
+/// one. With Access::shared any number may. Opening is safe from several threads at once. After a
+/// fork, runs in the child may hang: if another thread was running a model at that moment, or if a
+/// model had already run with several threads.
 /// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
 /// handle for each input, by runtimes that cannot lend it (Libtorch), and a copy of each input
 /// whose memory is not laid out as the compiled code assumes. The forms that return a vector
