@@ -544,6 +544,21 @@ TEST_F(Operators, ThatLayResultsOutOtherwiseAreCopied) {
   EXPECT_TRUE(same(found, value_of(opened("fallback").run<3>(x))[2]));
 }
 
+// Compiled code reads their memory.
+TEST(ExpectedResults, LeaveNothingToBeDoneLazily) {
+  const auto expected = value_of(aoti::detail::ExpectedResults::parse(
+      R"({"version":1,"inputs":[],"outputs":[
+          {"name":"y","dtype":"complex64","device":"cpu","shape":[3]}]})",
+      "tests::conj"));
+  const at::Tensor x = at::complex(at::rand({3}), at::rand({3}));
+  at::Tensor y = x.conj();
+  ASSERT_TRUE(y.is_conj());
+  expected.adopt(y, 0, {}, "tests::conj");
+  EXPECT_FALSE(y.is_conj());
+  EXPECT_TRUE(y.equal(x.conj()));
+  EXPECT_NE(y.data_ptr(), x.data_ptr());
+}
+
 /// What a call makes of an argument of that type; its error where it is refused.
 aoti::Result<std::string> read_argument(const std::string& type, const std::string& argument) {
   const auto schema = torch::jit::parseSchema("tests::op(" + type + " a) -> ()");
