@@ -243,6 +243,7 @@ TEST_F(OutOfMemory, WhileAnArrayRefModelIsOpenedAndRuns) {
       [&]() -> Result<void> {
         auto model = aoti::ArrayRefModel<>::open(from);
         if (!model) return std::move(model).error();
+        std::move(model.value()).unload();
         return aoti::success();
       },
       true);
