@@ -167,8 +167,8 @@ template <class Runtime = Native> class ArrayRefModel {
     if (model_ != nullptr) static_cast<void>(exports().model_delete(model_));
   }
 
-  /// Deletes the model and unloads its image, as Runner::unload does, and only for those who know the
-  /// same.
+  /// Deletes the model and unloads its image, as Runner::unload does, and only for those who know
+  /// the same.
   void unload() && noexcept {
     ArrayRefModel rest{std::move(*this)};
     if (rest.model_ != nullptr) static_cast<void>(rest.exports().model_delete(rest.model_));
