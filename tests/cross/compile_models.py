@@ -16,6 +16,8 @@ from torch._inductor import config, cpu_vec_isa
 NAMES = (
     "add",
     "add_arrayref",
+    "checked",
+    "checked_plain",
     "custom",
     "derived",
     "exported",
@@ -27,8 +29,11 @@ NAMES = (
     "nested",
     "pair",
     "repeated",
+    "state",
+    "state_embedded",
     "transposed",
     "types",
+    "writing",
 )
 
 platform.machine = lambda: "aarch64"

@@ -777,7 +777,7 @@ def main(out: Path, names: list[str]) -> None:
     """Compiles one model for each core at a time."""
     stamps = read_stamps(out)
     processes = min(len(os.sched_getaffinity(0)), len(names))
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
         made = {pool.submit(make, out, name): name for name in names}
         for count, future in enumerate(as_completed(made), start=1):
             name = made[future]
