@@ -250,6 +250,9 @@ TEST(Library, SaysWhatWasTriedAndWhatToSet) {
 }
 
 TEST(LoadForGood, SaysThatAFileSystemMayBeMountedNoexec) {
+#if defined(__aarch64__)
+  GTEST_SKIP() << "the emulator maps code as data";
+#endif
   const aoti_test::TemporaryDirectory directory;
   const auto bytes = read_file(fake("none"));
   const std::string said = in_child([&]() -> std::string {
@@ -261,7 +264,6 @@ TEST(LoadForGood, SaysThatAFileSystemMayBeMountedNoexec) {
     return done ? "loaded" : done.error().message();
   });
   if (said == "no") GTEST_SKIP() << "nothing can be mounted";
-  if (said == "loaded") GTEST_SKIP() << "an emulator maps code as data";
   EXPECT_THAT(said, testing::HasSubstr("failed to map segment"));
   EXPECT_THAT(said, testing::HasSubstr("mounted noexec"));
 }
