@@ -27,11 +27,16 @@ struct Libtorch {
   class Running {
    public:
     [[gnu::always_inline]] Running() {
-      if (detail::dispatches_otherwise()) [[unlikely]]
+      if (!detail::dispatches_otherwise()) return;
+      if (detail::only_leaves_autograd_out()) {
+        without_inference_.emplace();
+      } else {
         defaults_.emplace();
+      }
     }
 
    private:
+    std::optional<detail::WithoutInferenceTensors> without_inference_;
     std::optional<detail::TorchDefaults> defaults_;
   };
   using Preparing = detail::TorchDefaults;

@@ -19,6 +19,29 @@ namespace aoti::detail {
   return (keys.included_ | keys.excluded_) != 0;  // differences from the defaults
 }
 
+/// Whether all that it has set are the keys of inference mode or of no autograd, with which torch's
+/// functions compute the same.
+inline bool only_leaves_autograd_out() noexcept {
+  constexpr c10::DispatchKeySet keys = c10::autograd_dispatch_keyset_with_ADInplaceOrView;
+  const c10::impl::PODLocalDispatchKeySet& set = c10::impl::raw_local_dispatch_key_set;
+  return ((set.included_ | set.excluded_) & ~keys.raw_repr()) == 0;
+}
+
+/// While it lives, tensors that are made in its thread are no inference tensors.
+class WithoutInferenceTensors {
+ public:
+  WithoutInferenceTensors() noexcept
+      : were_{c10::AutogradState::get_tls_state().get_inference_mode()} {
+    c10::AutogradState::get_tls_state().set_inference_mode(false);
+  }
+  WithoutInferenceTensors(const WithoutInferenceTensors&) = delete;
+  WithoutInferenceTensors& operator=(const WithoutInferenceTensors&) = delete;
+  ~WithoutInferenceTensors() { c10::AutogradState::get_tls_state().set_inference_mode(were_); }
+
+ private:
+  bool were_;
+};
+
 /// While it lives, torch's functions work in its thread as in one that has set nothing, and without
 /// gradients. Profilers go on.
 class TorchDefaults {
@@ -38,7 +61,7 @@ class TorchDefaults {
     at::impl::PythonTorchFunctionTLS::set_state({});
     c10::impl::LocalDispatchKeySet keys{c10::impl::PODLocalDispatchKeySet{}};
     // Tensors of inference mode may be written to there, and have no version that would change.
-    if (autograd_.get_inference_mode()) {
+    if (!keys_.included_.has(c10::DispatchKey::ADInplaceOrView)) {
       keys.excluded_ = keys.excluded_.add(c10::DispatchKey::ADInplaceOrView);
     }
     c10::impl::_force_tls_local_dispatch_key_set(keys);
