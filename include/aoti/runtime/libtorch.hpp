@@ -23,20 +23,16 @@ namespace aoti {
 struct Libtorch {
   using Tensor = at::Tensor;
 
-  /// Runs are without gradients by themselves.
+  /// Runs are without gradients by themselves. In inference mode their outputs are inference
+  /// tensors, as those of torch's functions are.
   class Running {
    public:
     [[gnu::always_inline]] Running() {
-      if (!detail::dispatches_otherwise()) return;
-      if (detail::only_leaves_autograd_out()) {
-        without_inference_.emplace();
-      } else {
+      if (detail::dispatches_otherwise() && !detail::only_leaves_autograd_out()) [[unlikely]]
         defaults_.emplace();
-      }
     }
 
    private:
-    std::optional<detail::WithoutInferenceTensors> without_inference_;
     std::optional<detail::TorchDefaults> defaults_;
   };
   using Preparing = detail::TorchDefaults;

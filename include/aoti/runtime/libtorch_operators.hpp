@@ -377,6 +377,18 @@ class LibtorchOperators {
 /// Libtorch, with operators: `Runner<Cpu, LibtorchWithOperators>`.
 struct LibtorchWithOperators : Libtorch {
   using Operators = LibtorchOperators;
+
+  /// Operators may keep what they make: they make no inference tensors.
+  class Running {
+   public:
+    Running() {
+      if (detail::dispatches_otherwise()) without_.emplace();
+    }
+
+   private:
+    Libtorch::Running rest_;
+    std::optional<detail::WithoutInferenceTensors> without_;
+  };
 };
 
 static_assert(TensorRuntime<LibtorchWithOperators>);
