@@ -85,7 +85,7 @@ class PythonOperators {
 };
 
 /// Libtorch, with operators in Python too.
-struct LibtorchWithPython : Libtorch {
+struct LibtorchWithPython : LibtorchWithOperators {
   using Operators = PythonOperators;
 };
 
