@@ -28,6 +28,11 @@ def distinct(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
     return pytree.tree_unflatten(leaves, form)
 
 
+def extent(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """The number of elements from a tensor's first to behind its last."""
+    return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+
+
 def expect_distinct(name: str, ep: ExportedProgram) -> None:
     """Raises ValueError where a program's example inputs show that torch.export took two of its inputs, or an input and
     a weight, for one."""
@@ -78,8 +83,7 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
     """The same sizes, strides and values, in memory of its own."""
     with torch.no_grad():
         if tensor.layout is torch.strided and not tensor.is_quantized:
-            last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-            count = last + 1 if tensor.numel() > 0 else 0
+            count = extent(tensor.shape, tensor.stride())
             elements = tensor.detach().as_strided((count,), (1,), tensor.storage_offset()).clone()
             copied = elements.as_strided(tensor.shape, tensor.stride())
         else:

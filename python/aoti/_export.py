@@ -41,7 +41,7 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
-from ._examples import distinct, expect_distinct
+from ._examples import distinct, expect_distinct, extent
 from ._guards import Inputs, Ranges, guards_of, linear, ranges_of
 from ._regions import regions_guarded
 
@@ -701,7 +701,7 @@ def _constant(values: dict[str, str]) -> tuple[dict[str, Any], int]:
         raise ValueError(values["stride"])
     if strides != list(torch.empty(shape, device="meta").stride()):
         constant["strides"] = strides
-    elements = 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+    elements = extent(shape, strides)
     if start + elements * dtype.itemsize > constant["bytes"] and elements > 0:
         raise ValueError(values["data_size"])
     return constant, start
@@ -826,12 +826,6 @@ def _others(
     return {"unused": unused, "fixed": fixed}
 
 
-def _extent(tensor: torch.Tensor) -> int:
-    """The number of elements from its first to behind its last."""
-    steps = ((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return 1 + sum(steps) if tensor.numel() > 0 else 0
-
-
 def _names_read(files: list[Any]) -> set[str]:
     """The words of the model's C++, but for those that only list and fetch its constants."""
     source = _generated_source(files)
@@ -854,16 +848,16 @@ def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
         places.setdefault(tensor.untyped_storage().data_ptr(), set()).add(_place(tensor))
     made: dict[Any, torch.Tensor] = {}
     for name, tensor in tensors.items():
-        extent = _extent(tensor)
-        if tensor.untyped_storage().nbytes() == extent * tensor.element_size() and not (tensor.is_conj() or tensor.is_neg()):
+        count = extent(tensor.shape, tensor.stride())
+        if tensor.untyped_storage().nbytes() == count * tensor.element_size() and not (tensor.is_conj() or tensor.is_neg()):
             continue
         if _place(tensor) not in made:
             plain = tensor.detach().resolve_conj().resolve_neg()
             shared = len(places[tensor.untyped_storage().data_ptr()]) > 1
-            if plain.numel() == 0 or (shared and extent > plain.numel() and not keep_strides):
+            if plain.numel() == 0 or (shared and count > plain.numel() and not keep_strides):
                 own = plain.clone()
             else:
-                own = plain.as_strided((extent,), (1,)).clone().as_strided(plain.shape, plain.stride())
+                own = plain.as_strided((count,), (1,)).clone().as_strided(plain.shape, plain.stride())
             is_parameter = isinstance(tensor, torch.nn.Parameter)
             made[_place(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_parameter else own
         owner, _, field = name.rpartition(".")
