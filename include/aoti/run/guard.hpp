@@ -87,25 +87,57 @@ struct Guard {
   std::string text{};         ///< How it reads.
   std::vector<Size> sizes{};  ///< Those that occur in it, each once.
   std::vector<detail::GuardInstruction> program{};
-  std::size_t brief = 0;  ///< Of how many instructions, two or three, where they need no stack.
+  /// Where the program is two or three instructions that need no stack: how its last one, a
+  /// comparison, may come out, a bit each of equal, greater and less. Else 0.
+  std::uint8_t accepted = 0;
 };
 
 namespace detail {
 
-/// Python's `//`. @return false where there is no result
-inline bool floor_divide(std::int64_t a, std::int64_t b, std::int64_t& quotient) noexcept {
-  if (((static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b)) >> 32) == 0 && b != 0) {
-    quotient = static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);  // twice as fast
+/// Whether a comparison that comes out so is accepted, by Guard::accepted.
+inline bool accepts(std::uint8_t accepted, std::int64_t a, std::int64_t b) noexcept {
+  return (accepted & (a == b ? 0b001 : a > b ? 0b010 : 0b100)) != 0;
+}
+constexpr std::uint8_t accepted_by(GuardOp comparison) noexcept {
+  switch (comparison) {
+    case GuardOp::equal:
+      return 0b001;
+    case GuardOp::unequal:
+      return 0b110;
+    case GuardOp::less:
+      return 0b100;
+    case GuardOp::less_equal:
+      return 0b101;
+    case GuardOp::greater:
+      return 0b010;
+    case GuardOp::greater_equal:
+      return 0b011;
+    default:
+      return 0;
+  }
+}
+
+/// Whether both are in [0, 2^32), where division takes half the time.
+inline bool are_narrow(std::int64_t a, std::int64_t b) noexcept {
+  return ((static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b)) >> 32) == 0;
+}
+/// Python's `//` or, where `remainder`, `%`. @return false where there is no result
+template <bool remainder> inline bool floor_divide(std::int64_t& a, std::int64_t b) noexcept {
+  if (b == 0) return false;
+  if (are_narrow(a, b)) {
+    const auto x = static_cast<std::uint32_t>(a), y = static_cast<std::uint32_t>(b);
+    a = remainder ? x % y : x / y;
     return true;
   }
-  if (b == 0 || (b == -1 && a == std::numeric_limits<std::int64_t>::min())) return false;
-  quotient = a / b - (a % b != 0 && (a < 0) != (b < 0));
+  if (b == -1 && a == std::numeric_limits<std::int64_t>::min()) return false;
+  const std::int64_t rest = a % b;
+  const bool rounds_down = rest != 0 && (a < 0) != (b < 0);
+  a = remainder ? rest + (rounds_down ? b : 0) : a / b - rounds_down;
   return true;
 }
 
 /// What an operation on integers makes of two. @return false where there is no result
 [[gnu::always_inline]] inline bool calculate(GuardOp op, std::int64_t& a, std::int64_t b) noexcept {
-  std::int64_t quotient = 0;
   switch (op) {
     case GuardOp::multiply:
       return !__builtin_mul_overflow(a, b, &a);
@@ -114,12 +146,9 @@ inline bool floor_divide(std::int64_t a, std::int64_t b, std::int64_t& quotient)
     case GuardOp::subtract:
       return !__builtin_sub_overflow(a, b, &a);
     case GuardOp::divide:
-      return floor_divide(a, b, a);
+      return floor_divide<false>(a, b);
     case GuardOp::modulo:
-      if (!floor_divide(a, b, quotient)) return false;
-      a %= b;
-      if (a != 0 && (a < 0) != (b < 0)) a += b;
-      return true;
+      return floor_divide<true>(a, b);
     case GuardOp::bit_and:
       a &= b;
       return true;
@@ -135,26 +164,9 @@ inline bool floor_divide(std::int64_t a, std::int64_t b, std::int64_t& quotient)
     case GuardOp::minimum:
       a = b < a ? b : a;
       return true;
-    case GuardOp::equal:
-      a = a == b;
-      return true;
-    case GuardOp::unequal:
-      a = a != b;
-      return true;
-    case GuardOp::less:
-      a = a < b;
-      return true;
-    case GuardOp::less_equal:
-      a = a <= b;
-      return true;
-    case GuardOp::greater:
-      a = a > b;
-      return true;
-    case GuardOp::greater_equal:
-      a = a >= b;
-      return true;
     default:
-      return false;
+      a = accepts(accepted_by(op), a, b);
+      return true;
   }
 }
 
@@ -239,12 +251,19 @@ template <class Load> [[gnu::always_inline]] inline bool holds(const Guard& guar
     return at.from == From::size ? size(at.input, static_cast<std::size_t>(at.value.integer))
                                  : at.value.integer;
   };
-  if (guard.brief != 0) [[likely]] {
+  if (guard.accepted != 0) [[likely]] {
     std::int64_t a = right_of(begin[0]);
-    const GuardInstruction& last = begin[guard.brief - 1];
-    const std::int64_t b = right_of(last);
-    if (guard.brief == 3 && !calculate(begin[1].op, a, right_of(begin[1]))) return false;
-    return last.op == GuardOp::equal ? a == b : calculate(last.op, a, b) && a != 0;
+    const GuardInstruction* last = &guard.program.back();
+    const std::int64_t b = right_of(*last);
+    if (last != begin + 1) {
+      const std::int64_t middle = right_of(begin[1]);
+      if (begin[1].op == GuardOp::multiply) [[likely]] {
+        if (__builtin_mul_overflow(a, middle, &a)) return false;
+      } else if (!calculate(begin[1].op, a, middle)) {
+        return false;
+      }
+    }
+    return accepts(guard.accepted, a, b);
   }
   const std::size_t count = guard.program.size();
   GuardValue stack[guard_stack_size], left{};

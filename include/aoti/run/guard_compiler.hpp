@@ -26,7 +26,7 @@ template <class Json, class HasSize> class GuardCompiler {
       const bool first = &at == guard.program.data();
       brief &= first ? at.op == Op::load : at.op > Op::invert && at.op < Op::to_real;
     }
-    if (brief) guard.brief = guard.program.size();
+    if (brief) guard.accepted = accepted_by(guard.program.back().op);
     return true;
   }
 
