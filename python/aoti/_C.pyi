@@ -7,8 +7,11 @@ from torch import Tensor
 
 _Capsule = Any  # types.CapsuleType, from Python 3.13 on
 
-def _describe(source: bytes, in_memory: bool) -> list[tuple[str, dict[str, str], int, int, str | None, bool | None]]: ...
-def _native_needs(source: bytes, in_memory: bool) -> list[tuple[list[str], list[str], list[str]] | None]: ...
+def _describe(
+    source: bytes, in_memory: bool
+) -> list[
+    tuple[str, dict[str, str], int, int, str | None, bool | None, list[str], list[str], list[str] | None]
+]: ...
 
 class _Program:
     def get_call_spec(self) -> list[str]: ...

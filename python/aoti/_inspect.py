@@ -84,9 +84,7 @@ def inspect(source: Source) -> Inspection:
 
     Raises PackageError where the file is not what it should be.
     """
-    where = source_of(source)
-    models = zip(_C._describe(*where), _C._native_needs(*where), strict=True)
-    return Inspection(_info(*described, *(needs or ([], [], None))) for described, needs in models)
+    return Inspection(_info(*described) for described in _C._describe(*source_of(source)))
 
 
 def _short(operator: str) -> str:

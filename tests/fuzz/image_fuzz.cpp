@@ -41,6 +41,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   aoti::PackagedModel model;
   model.image = bytes;
-  static_cast<void>(aoti::check_image<aoti::Native>(image, model));
+  static_cast<void>(aoti::check_image<aoti::Native>(image, model, {}, false));
   return 0;
 }

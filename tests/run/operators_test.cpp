@@ -148,6 +148,10 @@ TEST_F(Operators, ByFunctionsInCComeFromLibraries) {
 }
 
 TEST_F(Operators, DISABLED_ByFunctionsInCComeFromWhatTheImageNeeds) {
+  const auto opened_package = aoti::Package::open(package("c_function.pt2"));
+  EXPECT_TRUE(good(aoti::preflight<aoti::Cpu, aoti_test::FakeRuntime>(
+      opened_package.value().model("").value())));
+  EXPECT_FALSE(aoti::is_loaded("libfake_twice.so"));
   expect_doubles(opened(package("c_function.pt2")));
 }
 TEST_F(Operators, ByFunctionsInCComeFromWhatTheImageNeeds) {

@@ -47,6 +47,9 @@ template <class = void> class BasicSystemLibrary {
   /// Whether there is such a library.
   bool is_here() const noexcept { return here_; }
 
+  /// Its file, or an empty text where that is not known.
+  const std::string& path() const noexcept { return path_; }
+
   /// Whether it has a version of its symbols; one without any versions passes for each.
   bool has_version(std::string_view wanted) const {
     const std::uint64_t versions = address(elf_defined_versions);
@@ -84,6 +87,7 @@ template <class = void> class BasicSystemLibrary {
     here_ = true;
     link_map* map = nullptr;
     if (::dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map->l_addr == 0) return;
+    path_ = map->l_name;
     constexpr std::uint64_t unbounded = PTRDIFF_MAX;  // it is in use, and so whole
     base_ = map->l_addr;
     elf_.bytes = {reinterpret_cast<const std::byte*>(base_), unbounded};
@@ -106,6 +110,7 @@ template <class = void> class BasicSystemLibrary {
       return false;
     }
     file_ = std::move(mapping).value();
+    path_ = path;
     elf_.bytes = bytes;
     for (std::uint64_t i = 0; i < header.segment_count; ++i) {
       ElfSegment segment{};
@@ -162,6 +167,7 @@ template <class = void> class BasicSystemLibrary {
   }
 
   bool here_ = false;
+  std::string path_;
   Mapping file_;  // of one that is not loaded
   ElfLayout elf_;
   std::uint64_t base_ = 0;

@@ -141,7 +141,9 @@ inline PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) no
 }
 
 /// Of each model (name, metadata, bytes of the image, bytes of weights beside it, why it does not
-/// run here or None). Nothing of the package is run.
+/// run here or None, whether it reports failed checks or None, operators, libraries that have some
+/// of them, those that the runtime without libtorch has nowhere); without an image the last three
+/// are empty, empty and None. Nothing of the package is run.
 template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bool in_memory) {
   const std::string_view text = source;
   const Package package = without_gil([&] { return open_package(text, in_memory); });
@@ -160,27 +162,15 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
     if (auto image = Image::parse(model.image, model.origin)) {
       reports_checks = py::bool_(reports_failed_checks(model, image.value()));
     }
-    models.append(py::make_tuple(text_of(name), dict_of(model.metadata), model.image.size(),
-                                 model.weights.size(), refused, reports_checks));
-  }
-  return models;
-}
-
-/// Of each model (operators, libraries that have some of them, those that the runtime without
-/// libtorch has nowhere); None where there is no image. Nothing of the package is run.
-inline py::list native_needs(const py::bytes& source, bool in_memory) {
-  const std::string_view text = source;
-  const Package package = without_gil([&] { return open_package(text, in_memory); });
-  py::list models;
-  for (const std::string& name : package.model_names()) {
-    const PackagedModel model = value_or_raise(package.model(name));
-    auto needs = aoti::native_needs(model);
-    if (!needs) {
-      models.append(py::none());
-      continue;
+    NativeNeeds needs;
+    py::object missing = py::none();
+    if (auto read = native_needs(model)) {
+      needs = std::move(read).value();
+      missing = py::cast(needs.missing);
     }
-    models.append(
-        py::make_tuple(needs.value().operators, needs.value().libraries, needs.value().missing));
+    models.append(py::make_tuple(text_of(name), dict_of(model.metadata), model.image.size(),
+                                 model.weights.size(), refused, reports_checks, needs.operators,
+                                 needs.libraries, missing));
   }
   return models;
 }
@@ -201,7 +191,6 @@ inline py::list list_of(const std::vector<Constant>& constants) {
 /// Adds the class Model, for the devices named, to a module.
 template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
-  module.def("_native_needs", &detail::native_needs, py::arg("source"), py::arg("in_memory"));
   const auto open = [](const py::bytes& source, bool in_memory, std::string model,
                        const std::string& device_key, int device, int threads,
                        std::size_t instances, std::vector<std::string> libraries, int backing,

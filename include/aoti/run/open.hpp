@@ -49,7 +49,7 @@ template <class Model> struct Opening {
       return std::move(done).error();
     }
     load_needed<Runtime>(image.value(), libraries);
-    if (auto done = check_image<Runtime>(image.value(), packaged, libraries); !done) {
+    if (auto done = check_image<Runtime>(image.value(), packaged, libraries, true); !done) {
       return std::move(done).error();
     }
     // Creating a model changes the thread's device, which the guard restores.

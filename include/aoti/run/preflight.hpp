@@ -79,6 +79,22 @@ bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) 
          (!binds_imports<Runtime> && libraries.find(name.c_str()) != nullptr);
 }
 
+/// Whether opening a model would find a function in a library that its image needs besides torch's.
+template <class Runtime> bool comes_with_needed(const Image& image, std::string_view function) {
+#if defined(__GLIBC__)
+  if (binds_imports<Runtime>) return false;
+  for (const std::string_view name : image.needed()) {
+    if (is_torch_library(name)) continue;
+    const auto library = SystemLibrary::find(std::string{name}, image.layout());
+    const auto file = Mapping::open(library.path());
+    if (!file) continue;
+    const auto needed = Image::parse(file.value().bytes(), library.path());
+    if (needed && needed.value().has_export(function)) return true;
+  }
+#endif
+  return false;
+}
+
 /// Loads the libraries that an image needs by name besides torch's, where functions are missing.
 template <class Runtime> void load_needed(const Image& image, OperatorLibraries& libraries) {
   if (binds_imports<Runtime>) return;  // its tensors are not those that the user's functions know
@@ -96,10 +112,11 @@ template <class Runtime> void load_needed(const Image& image, OperatorLibraries&
 /// Checks an image: its processor and system, the functions that every model exports, the libraries
 /// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
 /// @param libraries that were loaded for the model, which may have functions, too
+/// @param needed_loaded whether those that the image needs were, too; else their files are looked into
 /// @errors wrong_machine, missing_export, library_load_failed, missing_import
 template <class Runtime>
 Result<void> check_image(const Image& image, const PackagedModel& model,
-                         const OperatorLibraries& libraries = {}) {
+                         const OperatorLibraries& libraries, bool needed_loaded) {
   if (!detail::host_has_elf) return success();
   if (detail::host_machine != 0 && image.machine() != detail::host_machine) {
     return detail::wrong_machine(model, machine_name(image.machine()),
@@ -120,6 +137,7 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
   std::vector<std::string> unprovided;
   for (const ImageImport& import : image.imports()) {
     if (detail::is_provided<Runtime>(import, libraries)) continue;
+    if (!needed_loaded && detail::comes_with_needed<Runtime>(image, import.name)) continue;
     std::string name{import.name};
     const abi::Row* row = abi::find_import(import.name);
     if (row != nullptr && row->since.major != 0) {
@@ -165,7 +183,7 @@ Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceI
                         const OperatorLibraries& libraries = {}) {
   auto image = read_image<Device>(model, device);
   if (!image) return std::move(image).error();
-  if (auto done = check_image<Runtime>(image.value(), model, libraries); !done) {
+  if (auto done = check_image<Runtime>(image.value(), model, libraries, false); !done) {
     return std::move(done).error();
   }
   return image;
