@@ -11,10 +11,6 @@
 #include "aoti/load/image.hpp"
 #include "aoti/load/image_file.hpp"
 
-#if defined(__GLIBC__)
-#include "aoti/load/system_library.hpp"
-#endif
-
 namespace aoti {
 
 /// Whether a library is loaded in this process.
@@ -22,6 +18,12 @@ template <class = void> bool is_loaded(const char* library) noexcept {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
   if (handle != nullptr) ::dlclose(handle);
   return handle != nullptr;
+}
+
+/// Has a library that is loaded stay so until the process ends.
+template <class = void> void keep_loaded(const char* library) noexcept {
+  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  if (handle != nullptr) ::dlclose(handle);
 }
 
 namespace detail {
@@ -126,19 +128,10 @@ template <class = void> class BasicLibrary {
   /// created, so this comes after that; until then it costs a descriptor.
   void close_file() noexcept { file_.close(); }
 
-  /// Unloads the shared object: none of its code may be running or be called again. The libraries
-  /// that came with it stay: they may have threads, as OpenMP's has, or functions for the end of
-  /// the process.
+  /// Unloads the shared object: none of its code may be running or be called again.
   void unload() noexcept {
     close_file();
     if (handle_ == nullptr) return;
-#if defined(__GLIBC__)
-    const auto kept = detail::guard(Errc::out_of_memory, "dlclose", [&]() -> Result<void> {
-      detail::SystemLibrary::of(handle_).keep_needed();
-      return success();
-    });
-    if (!kept) return;  // then the image stays, too
-#endif
     ::dlclose(handle_);
     handle_ = nullptr;
   }

@@ -28,22 +28,6 @@ template <class = void> class BasicSystemLibrary {
     return library;
   }
 
-  /// A library that is loaded, by its handle.
-  static BasicSystemLibrary of(void* handle) {
-    BasicSystemLibrary library;
-    library.look_at(handle);
-    return library;
-  }
-
-  /// Has the libraries that it needs stay loaded until the process ends.
-  void keep_needed() const {
-    elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
-      if (item.tag != elf_needed) return;
-      const std::string name{elf_.text(item.value)};
-      ::dlopen(name.c_str(), RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-    });
-  }
-
   /// Whether there is such a library.
   bool is_here() const noexcept { return here_; }
 

@@ -73,9 +73,12 @@ template <class T = void> class BasicContainer {
       };
       for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
     }
+    const std::vector<std::string> needed(image.needed().begin(), image.needed().end());
     auto library =
         Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
     if (!library) return std::move(library).error();
+    // They may have threads, as OpenMP's has, or functions for the end of the process.
+    for (const std::string& name : needed) keep_loaded(name.c_str());
     Result<BasicKernelFolder<T>> kernels{BasicKernelFolder<T>{}};
     if (options.kernel_folder.empty()) kernels = BasicKernelFolder<T>::make(model);
     if (!kernels) return std::move(kernels).error();
