@@ -328,28 +328,6 @@ TEST(LoadForGood, FindsAFileInTheWorkingDirectory) {
                           {"libno_such_library.so: cannot open shared object file"});
 }
 
-#if defined(__GLIBC__)
-TEST(SystemLibrary, IsFoundLoadedOrNot) {
-  const auto bytes = read_file(fake("add"));
-  const auto image = aoti::Image::parse(bytes, "");
-  const auto find = [&](const char* name) {
-    return aoti::detail::SystemLibrary::find(name, image.value().layout());
-  };
-  const auto loaded = find("libc.so.6");
-  EXPECT_TRUE(loaded.is_here());
-  EXPECT_TRUE(loaded.has_version("GLIBC_2.17"));
-  EXPECT_FALSE(loaded.has_version("GLIBC_9.99"));
-  ASSERT_FALSE(aoti::is_loaded("libanl.so.1"));  // a part of the C library that nobody uses
-  const auto file = find("libanl.so.1");
-  EXPECT_TRUE(file.is_here());
-  EXPECT_FALSE(file.has_version("GLIBC_9.99"));
-  EXPECT_FALSE(aoti::is_loaded("libanl.so.1"));
-  EXPECT_FALSE(find("libno_such_library.so").is_here());
-  EXPECT_FALSE(find("/no/such/library.so").is_here());
-  EXPECT_TRUE(find(fake("none").c_str()).is_here());
-}
-#endif
-
 TEST(IsLoaded, TellsWhetherTheProcessHasALibrary) {
   EXPECT_TRUE(aoti::is_loaded("libc.so.6"));
   EXPECT_FALSE(aoti::is_loaded("libno_such_library.so"));
