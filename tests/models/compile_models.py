@@ -39,6 +39,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -751,10 +752,13 @@ def unavailable(name: str) -> str:
     """Why this torch cannot compile the model; empty where it can."""
     from torch._inductor import config
 
+    release = torch.__version__.split("+")[0]
+    if name == "modes" and tuple(map(int, release.split(".")[:2])) < (2, 15):
+        return f"torch {release} writes arguments that are bools into C++ as Python has them"
     option = NEEDS.get(name)
     if option is None or hasattr(config.aot_inductor, option):
         return ""
-    return f"torch {torch.__version__.split('+')[0]} has no option aot_inductor.{option}, with which it is compiled"
+    return f"torch {release} has no option aot_inductor.{option}, with which it is compiled"
 
 
 def make(out: Path, name: str) -> str:
@@ -769,7 +773,11 @@ def make(out: Path, name: str) -> str:
     # Inductor writes the number of threads into the kernels; a second one only costs in models this small.
     torch.set_num_threads(THREADS if name in BY_NAME_ONLY else 1)
     torch.manual_seed(0)
-    globals()[f"make_{name}"](out)
+    try:
+        globals()[f"make_{name}"](out)
+    except Exception as error:
+        # Some of Inductor's own do not come through to another process.
+        raise RuntimeError(f"{name}: {''.join(traceback.format_exception(error))}") from None
     return f"{time.monotonic() - start:.1f} s"
 
 

@@ -50,8 +50,8 @@ constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
 }
 
 /// Whether a symbol is of C++'s operators new and delete, for which a tensor runtime may stand in:
-/// for all four of arrays or none; and for the two of objects with memory of the system's own, since
-/// the C++ library deletes some of what a model makes, and a model some of what that made.
+/// for all four of arrays or none; and for the two of objects with memory of the system's own,
+/// since the C++ library deletes some of what a model makes, and a model some of what that made.
 constexpr bool is_allocation(std::string_view symbol) noexcept {
   return symbol == "_Znam" || symbol == "_ZnamRKSt9nothrow_t" || symbol == "_ZdaPv" ||
          symbol == "_ZdaPvm" || symbol == "_Znwm" || symbol == "_ZdlPvm";

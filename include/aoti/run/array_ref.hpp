@@ -233,9 +233,7 @@ template <class Runtime = Native> class ArrayRefModel {
           "the model calls operators through a proxy executor, which the minimal array-ref "
           "interface does not pass on; use a Runner"};
     }
-    if (exports().model_run_minimal_arrayref_interface_v2 == nullptr ||
-        exports().model_create_v2 == nullptr ||
-        exports().model_update_constants_map_v2 == nullptr) {
+    if (!runner_.container().traits().takes_array_refs) {
       return Error{Errc::unsupported, runner_.origin(),
                    "the model lacks AOTInductorModelRunMinimalArrayrefInterfaceV2: compile it with "
                    "aot_inductor.use_minimal_arrayref_interface and torch 2.13 or later"};

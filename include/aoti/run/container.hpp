@@ -8,6 +8,7 @@
 
 #include "aoti/abi/exports.hpp"
 #include "aoti/abi/imports.hpp"
+#include "aoti/abi/model_traits.hpp"
 #include "aoti/load/kernels.hpp"
 #include "aoti/load/library.hpp"
 #include "aoti/run/call_spec.hpp"
@@ -91,6 +92,7 @@ template <class T = void> class BasicContainer {
     Result<void> done = success();
     if (exports) {
       container.exports_ = exports.value();
+      container.traits_ = abi::ModelTraits::of(exports.value());
       done = detail::guard(Errc::model_threw, "Container::create",
                            [&] { return container.start(device, options); });
     } else {
@@ -108,6 +110,7 @@ template <class T = void> class BasicContainer {
   BasicContainer() noexcept = default;
   BasicContainer(BasicContainer&& other) noexcept
       : exports_{other.exports_},
+        traits_{other.traits_},
         handle_{std::exchange(other.handle_, nullptr)},
         library_{std::move(other.library_)},
         kernels_{std::move(other.kernels_)},
@@ -118,6 +121,7 @@ template <class T = void> class BasicContainer {
     if (this == &other) return *this;
     destroy();
     exports_ = other.exports_;
+    traits_ = other.traits_;
     handle_ = std::exchange(other.handle_, nullptr);
     library_ = std::move(other.library_);
     kernels_ = std::move(other.kernels_);
@@ -136,6 +140,7 @@ template <class T = void> class BasicContainer {
   }
 
   const abi::ModelExports& exports() const noexcept { return exports_; }
+  const abi::ModelTraits& traits() const noexcept { return traits_; }
   AOTInductorModelContainerHandle handle() const noexcept { return handle_; }
 
   /// Calls a function whose first parameter is the container.
@@ -259,6 +264,7 @@ template <class T = void> class BasicContainer {
   }
 
   abi::ModelExports exports_;
+  abi::ModelTraits traits_;
   AOTInductorModelContainerHandle handle_ = nullptr;
   Library library_;
   BasicKernelFolder<T> kernels_;

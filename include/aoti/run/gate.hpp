@@ -9,10 +9,9 @@
 
 namespace aoti::detail {
 
-/// In the first run on a set of weights, a model of torch 2.12 and before lets go of its lock to
-/// take it for itself alone, and keeps an instance meanwhile: a second thread that comes between
-/// takes the lock and waits for an instance, the first one for the lock, both for ever. Here the
-/// first run on a set is alone.
+/// For models whose abi::ModelTraits::first_run_is_alone: a second thread that comes between would
+/// take the lock and wait for an instance, the first one for the lock. Here the first run on a set
+/// is alone.
 class Gate {
  public:
   Gate() noexcept = default;

@@ -85,12 +85,6 @@ Result<void> extract_entries(const Container& container, bool inactive,
   return success();
 }
 
-/// Whether a model makes handles of the tensors that it is given to keep and never destroys them.
-/// So do those of torch 2.8 to 2.14; a function that came with 2.15 tells the others.
-template <class = void> bool forgets_tensors(const abi::ModelExports& exports) noexcept {
-  return exports.set_use_stream_affinity == nullptr;
-}
-
 /// Leaves of the handles that a model made those of tensors that it was given, each once.
 template <class = void>
 void keep_given(std::vector<AtenTensorHandle>& made, const std::vector<AtenTensorHandle>& given) {
@@ -180,7 +174,7 @@ template <class Runtime> struct WeightsLoader {
   Result<bool> use_in_place(DeviceType type) {
     if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
         abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr ||
-        container.exports().update_user_managed_constant_buffer_pairs == nullptr) {
+        !container.traits().takes_entries) {
       return false;
     }
     std::uint64_t total = 0;
@@ -216,7 +210,7 @@ template <class Runtime> struct WeightsLoader {
         reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(), false,
         false);
     if (!done) return std::move(done).error();
-    if (forgets_tensors(container.exports())) {
+    if (container.traits().forgets_tensors) {
       std::vector<AtenTensorHandle>& forgotten = container.ledger().forgotten;
       container.ledger().destroy = [](AtenTensorHandle handle) { Runtime::destroy(handle); };
       // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.

@@ -340,7 +340,7 @@ struct LoadedModel {
     if constexpr (requires { operators.failed(); }) {
       if (operators.failed()) {
         std::string text = operators.take_failure();
-        if (native != 0 && container.exports().get_last_error != nullptr) {
+        if (native != 0 && container.traits().tells_errors) {
           const Error error = abi::detail::model_error(container.exports(), row, native);
           text = concat({text, " (", error.text(), ")"});
         }

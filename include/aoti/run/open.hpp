@@ -116,10 +116,10 @@ template <class Model> struct Opening {
   static Result<void> describe(Model& model) {
     const abi::ModelExports& exports = model.container.exports();
     // After an explicit fold a container keeps its model where only …Run looks for it.
-    const bool single =
-        Model::exclusive && exports.run_single_threaded != nullptr && model.folded_count() == 0;
+    const bool single = Model::exclusive && model.container.traits().runs_single_threaded &&
+                        model.folded_count() == 0;
     model.run = single ? exports.run_single_threaded : exports.run;
-    if (!Model::exclusive && exports.get_last_error == nullptr) {  // before torch 2.13
+    if (!Model::exclusive && model.container.traits().first_run_is_alone) {
       model.gate = GatePointer::make();
     }
     auto inputs = model.container.input_count();

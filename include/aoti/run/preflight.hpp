@@ -112,7 +112,8 @@ template <class Runtime> void load_needed(const Image& image, OperatorLibraries&
 /// Checks an image: its processor and system, the functions that every model exports, the libraries
 /// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
 /// @param libraries that were loaded for the model, which may have functions, too
-/// @param needed_loaded whether those that the image needs were, too; else their files are looked into
+/// @param needed_loaded whether those that the image needs were, too; else their files are looked
+/// into
 /// @errors wrong_machine, missing_export, library_load_failed, missing_import
 template <class Runtime>
 Result<void> check_image(const Image& image, const PackagedModel& model,

@@ -301,7 +301,7 @@ template <class Runner> class WeightsUpdate {
   }
 
   Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
-    if (!access().keeps_tensors()) {
+    if (!model().container.traits().keeps_tensors) {
       return wrong(Errc::unsupported, constant, "models before torch 2.8 copy what they are given");
     }
     if (Runtime::device(tensor) != copies().place(constant)) {
@@ -338,7 +338,7 @@ template <class Runner> class WeightsUpdate {
     if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
       return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
     }
-    if (model().container.exports().get_constant_data_size == nullptr) {
+    if (!model().container.traits().tells_sizes) {
       return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
     }
     std::size_t size = 0;

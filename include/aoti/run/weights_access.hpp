@@ -95,7 +95,7 @@ template <class Runner> struct WeightsAccess {
       }
       ~Lock() { taken.store(false); }
     } lock{model().extracting};
-    if (container().exports().extract_constants_map_entries != nullptr) {
+    if (container().traits().lists_entries) {
       return extract_entries(container(), inactive, out);
     }
     out.assign(constants().size(), nullptr);
@@ -114,7 +114,7 @@ template <class Runner> struct WeightsAccess {
   /// Gives the model tensors for its inactive set, without a copy where it can, and destroys what
   /// it forgets of those that it had there.
   Result<void> give(const std::vector<AtenTensorHandle>& tensors) const {
-    if (!forgets_tensors()) return hand_over(tensors);
+    if (!container().traits().forgets_tensors) return hand_over(tensors);
     std::vector<AtenTensorHandle>& forgotten = ledger().forgotten_inactive;
     std::vector<AtenTensorHandle> made;
     made.reserve(tensors.size());  // nothing may fail once the model has them
@@ -132,8 +132,7 @@ template <class Runner> struct WeightsAccess {
   /// Wraps …UpdateUserManagedConstantBufferPairs, or …UpdateUserManagedConstantBuffer before torch
   /// 2.11, or …UpdateConstantBuffer, which copies, before torch 2.8.
   Result<void> hand_over(const std::vector<AtenTensorHandle>& tensors) const {
-    const abi::ModelExports& exports = container().exports();
-    if (exports.update_user_managed_constant_buffer_pairs != nullptr) {
+    if (container().traits().takes_entries) {
       Entries entries;
       for (std::size_t i = 0; i < tensors.size(); ++i) {
         if (tensors[i] != nullptr) entries.push_back({constants()[i].name.c_str(), tensors[i]});
@@ -147,22 +146,11 @@ template <class Runner> struct WeightsAccess {
       if (tensors[i] != nullptr) map.emplace(constants()[i].name, tensors[i]);
     }
     const auto handle = reinterpret_cast<AOTInductorConstantMapHandle>(&map);
-    if (exports.update_user_managed_constant_buffer != nullptr) {
+    if (container().traits().keeps_tensors) {
       return container().template call<&Exports::update_user_managed_constant_buffer>(handle, true,
                                                                                       false);
     }
     return container().template call<&Exports::update_constant_buffer>(handle, true, false);
-  }
-
-  /// Whether the model keeps the tensors that it is given, rather than copies of them.
-  bool keeps_tensors() const {
-    const abi::ModelExports& exports = container().exports();
-    return exports.update_user_managed_constant_buffer_pairs != nullptr ||
-           exports.update_user_managed_constant_buffer != nullptr;
-  }
-
-  bool forgets_tensors() const {
-    return keeps_tensors() && detail::forgets_tensors(container().exports());
   }
 
   Result<void> fold(AOTInductorStreamHandle stream) const { return model().fold(false, stream); }
@@ -175,10 +163,8 @@ template <class Runner> struct WeightsAccess {
     if (auto done = swap_sets(); !done) return done;
     std::swap(ledger.in_block, ledger.staged_in_block);
     std::swap(ledger.forgotten, ledger.forgotten_inactive);
-    // Those before torch 2.12 run on their second set only through the function for many threads.
-    if constexpr (Runner::Model::exclusive) {
-      const abi::ModelExports& exports = container().exports();
-      if (exports.get_last_error == nullptr) model().run = exports.run;
+    if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
+      model().run = container().exports().run;
     }
     ledger.block_active = !ledger.block_active;
     ledger.waits = false;
@@ -265,7 +251,7 @@ template <class Runner> struct WeightsAccess {
     if (waited == Waited::here) {
       if (auto done = Device::synchronize(model().device); !done) return done;
     }
-    if (keeps_tensors()) {
+    if (container().traits().keeps_tensors) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
       if (auto done = extract(Buffer::active, active); !done) return done;
@@ -278,7 +264,7 @@ template <class Runner> struct WeightsAccess {
       ledger.occupied = ledger.block_lent;  // it may go once it is given back
       return success();
     }
-    if (container().exports().free_inactive_constant_buffer == nullptr) return success();
+    if (!container().traits().frees_inactive) return success();
     const auto free = [&] {
       return container().template call<&Exports::free_inactive_constant_buffer>();
     };
