@@ -852,17 +852,26 @@ def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
         if tensor.untyped_storage().nbytes() == count * tensor.element_size() and not (tensor.is_conj() or tensor.is_neg()):
             continue
         if _place(tensor) not in made:
-            plain = tensor.detach().resolve_conj().resolve_neg()
             shared = len(places[tensor.untyped_storage().data_ptr()]) > 1
-            if plain.numel() == 0 or (shared and count > plain.numel() and not keep_strides):
-                own = plain.clone()
+            if tensor.numel() == 0 or (shared and count > tensor.numel() and not keep_strides):
+                own = tensor.detach().clone().resolve_conj().resolve_neg()
             else:
-                own = plain.as_strided((count,), (1,)).clone().as_strided(plain.shape, plain.stride())
+                own = _memory_of(tensor.detach(), count).as_strided(tensor.shape, tensor.stride())
             is_parameter = isinstance(tensor, torch.nn.Parameter)
             made[_place(tensor)] = torch.nn.Parameter(own, tensor.requires_grad) if is_parameter else own
         owner, _, field = name.rpartition(".")
         own = made[_place(tensor)]
         setattr(module.get_submodule(owner), field, own if isinstance(tensor, torch.nn.Parameter) else own.detach())
+
+
+def _memory_of(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """A copy of the elements that it reaches over, gaps included, conjugated or negated where it is that lazily."""
+    conjugated, negated = tensor.is_conj(), tensor.is_neg()
+    tensor = tensor.conj() if conjugated else tensor
+    tensor = torch._neg_view(tensor) if negated else tensor
+    memory = tensor.as_strided((count,), (1,)).clone()
+    memory = memory.conj_physical_() if conjugated else memory
+    return memory.neg_() if negated else memory
 
 
 @contextmanager

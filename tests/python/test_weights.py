@@ -66,6 +66,9 @@ class Kinds(nn.Module):
         self.expanded = Parameter(torch.randn(1, 8).expand(8, 8))
         self.bias, self.one, self.scalar = Parameter(torch.randn(8)), Parameter(torch.randn(1)), Parameter(torch.tensor(2.5))
         self.complex, self.conjugated = (Parameter(t) for t in (torch.randn(8) + 1j, (torch.randn(8) + 1j).conj()))
+        z = torch.randn(24) + 1j * torch.randn(24)  # of what follows the values are of use, lazily computed or not
+        self.lazy = nn.ParameterList([z[::3].conj(), z[1:9].conj(), z[9:10].conj().expand(8)])
+        self.negated = nn.ParameterList([z.conj().imag[4:12], torch._neg_view(torch.randn(16))[::2]])
         self.empty, self.none = Parameter(torch.zeros(0, 8)), Parameter(torch.randn(9, 8)[:0])
         self.norm, self.statistics = nn.LayerNorm(8), nn.BatchNorm1d(8)
         self.a = nn.ModuleDict({"b": nn.Linear(8, 8)})
@@ -92,7 +95,8 @@ class Kinds(nn.Module):
         x = self.a_b(self.a["b"](x)) + self.left(x) + self.right(x) + x @ self.transposed + torch.tensor(3.0)
         x = torch.where(self.flags, x, x * self.ones)[:, self.order] + self.transient + self.attribute
         x = x + self.eighth.float() * self.small.float() + torch.zeros_like(self.form)
-        return x.pow(self.exponent) + torch.view_as_real(x * self.complex + self.conjugated).sum(-1)
+        lazy = sum(self.lazy) + sum(self.negated)
+        return x.abs().pow(self.exponent) + torch.view_as_real(x * self.complex + self.conjugated + lazy).sum(-1)
 
 
 def test_weights_of_every_kind_follow(tmp_path):

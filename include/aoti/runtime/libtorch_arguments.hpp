@@ -120,8 +120,17 @@ class ArgumentReader {
                                         : value.number;
   }
 
-  c10::Device device_of(c10::Device given) const {
-    return given.type() == device.type() ? device : given;  // the runner's own may be another
+  /// The device that a text names, in a value for the stack; None where it names none.
+  c10::IValue device_of(const Json& text, const Json& index = {}) const {
+    try {
+      c10::Device named{text.string};
+      if (index.is(JsonKind::integer)) {
+        named.set_index(static_cast<c10::DeviceIndex>(index.integer));
+      }
+      return named.type() == device.type() ? device : named;  // the runner's own may be another
+    } catch (const c10::Error&) {
+      return {};
+    }
   }
 
   /// One value.
@@ -173,11 +182,8 @@ class ArgumentReader {
     } else if (tag == "as_string") {
       good = value.is(JsonKind::string);
       fits = is(Type::StringType, Type::DeviceObjType);
-      if (wanted == Type::DeviceObjType && good) {
-        fixed = device_of(c10::Device{value.string});
-      } else {
-        fixed = value.string;
-      }
+      fixed = wanted == Type::DeviceObjType ? device_of(value) : c10::IValue{value.string};
+      good = good && !fixed.isNone();
     } else if (tag == "as_scalar_type" || tag == "as_layout" || tag == "as_memory_format") {
       const std::int64_t number = tag == "as_layout"        ? enumerator(serialized_layouts)
                                   : tag == "as_scalar_type" ? enumerator(serialized_dtypes)
@@ -188,23 +194,18 @@ class ArgumentReader {
                                                   : Type::MemoryFormatType);
       fixed = number;
     } else if (tag == "as_device") {
-      good = value["type"].is(JsonKind::string);
       fits = is(Type::DeviceObjType);
-      if (good && fits) {
-        c10::Device named{value["type"].string};
-        if (value["index"].is(JsonKind::integer)) {
-          named.set_index(static_cast<c10::DeviceIndex>(value["index"].integer));
-        }
-        fixed = device_of(named);
-      }
+      fixed = device_of(value["type"], value["index"]);
+      good = !fixed.isNone();
     } else if (tag == "as_custom_obj") {
       const c10::IValue* object = find_object(objects, value);
       good = object != nullptr;
       if (good) fixed = *object;
       fits = !good || fixed.type()->isSubtypeOf(stacked);
     } else {  // others have values that torch does not hand over, or code that no executor has
-      return Error{Errc::unsupported, operation,
-                   concat({"the argument ", formal.name(), " is of a kind not known here: ", tag})};
+      return unfit(concat({"argument '", formal.name(), "': found ", kind_of(given),
+                           ", which cannot be handed to an operator; pass it as numbers, texts, "
+                           "tensors or lists of these"}));
     }
     if (!fits) return misfit(formal, given);
     if (!good) return damaged(concat({"the argument ", formal.name(), " is no ", kind_of(tag)}));

@@ -3,11 +3,13 @@
 
 #include <ATen/FuncTorchTLS.h>
 #include <ATen/PythonTorchFunctionTLS.h>
+#include <ATen/SavedTensorHooks.h>
 #include <c10/core/AutogradState.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace aoti::detail {
@@ -52,6 +54,11 @@ class TorchDefaults {
         dispatch_modes_{c10::impl::TorchDispatchModeTLS::get_state()},
         function_modes_{at::impl::PythonTorchFunctionTLS::get_state()},
         functorch_{std::exchange(at::functorch::functorchTLSAccessor(), nullptr)} {
+    const auto& hooks = at::SavedTensorDefaultHooks::get_tls_state();
+    if (!hooks.stack.empty() || hooks.disabled_error_message || hooks.is_tracing) {
+      hooks_ = hooks;
+      at::SavedTensorDefaultHooks::set_tls_state({});
+    }
     c10::AutogradState autograd = autograd_;
     autograd.set_grad_mode(false);
     autograd.set_inference_mode(false);
@@ -73,6 +80,7 @@ class TorchDefaults {
     at::impl::PythonTorchFunctionTLS::set_state(function_modes_);
     c10::impl::TorchDispatchModeTLS::set_state(std::move(dispatch_modes_));
     c10::AutogradState::set_tls_state(std::move(autograd_));
+    if (hooks_) at::SavedTensorDefaultHooks::set_tls_state(*hooks_);
     c10::impl::_force_tls_local_dispatch_key_set(keys_);  // last, since modes change them
   }
 
@@ -82,6 +90,7 @@ class TorchDefaults {
   c10::impl::TorchDispatchModeTLS dispatch_modes_;
   at::impl::PythonTorchFunctionTLS function_modes_;
   std::unique_ptr<at::functorch::FuncTorchTLSBase> functorch_;
+  std::optional<at::impl::SavedTensorDefaultHooksTLS> hooks_;
 };
 
 }  // namespace aoti::detail
