@@ -41,8 +41,9 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
+from ._assumptions import assumptions_noted
 from ._examples import distinct, expect_distinct, extent
-from ._guards import Inputs, Ranges, guards_of, linear, ranges_of
+from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, ranges_of
 from ._regions import regions_guarded
 
 SPEC_KEY = "aoti.spec"
@@ -221,10 +222,10 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
     has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
     """
-    return _spec(ep, _effects(ep).written_inputs)
+    return _spec(ep, _effects(ep).written_inputs)[0]
 
 
-def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
+def _spec(ep: ExportedProgram, mutated: set[str]) -> tuple[dict[str, Any], Inputs, Ranges]:
     signature = ep.graph_signature
     values = {node.name: node.meta["val"] for node in ep.graph.nodes if "val" in node.meta}
     symbols = _symbol_names(values.values())
@@ -266,7 +267,9 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> dict[str, Any]:
     described = {"version": SPEC_VERSION, "inputs": inputs, "outputs": outputs}
     if guards := guards_of(taken, ranges):
         described.update(version=2, guards=guards)
-    return described if len(arguments) == len(inputs) else {**described, "arguments": arguments}
+    if len(arguments) != len(inputs):
+        described["arguments"] = arguments
+    return described, taken, ranges
 
 
 def constant_text(value: Any) -> str | None:
@@ -481,21 +484,25 @@ def _compile(
     """
     ep = ep or _exported(model)
     effects = _effects(ep)
-    description = _spec(ep, effects.written_inputs)
+    description, taken, ranges = _spec(ep, effects.written_inputs)
     options = {**(_keeping(ep, effects) if updatable else {}), **(model.options or {})}
     beside = _weights_go_beside(ep, options)
     generate = partial(_generate, ep, rewrite, description, model.metadata)
-    files = generate({**options, **(_BESIDE if beside else {})}, directory)
-    constants = _constants(ep, files, effects.written)
-    if beside and (constants is None or not _weights_size(files)):
-        # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
-        directory = os.path.join(directory, "embedded")
-        os.mkdir(directory)
-        files = generate(options, directory)
+    with assumptions_noted(ranges) as assumed:
+        files = generate({**options, **(_BESIDE if beside else {})}, directory)
         constants = _constants(ep, files, effects.written)
+        if beside and (constants is None or not _weights_size(files)):
+            # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
+            directory = os.path.join(directory, "embedded")
+            os.mkdir(directory)
+            files = generate(options, directory)
+            constants = _constants(ep, files, effects.written)
     _check_counts(name, description, files)
+    if guards := guards_of_code(assumed, taken, ranges, description.get("guards", [])):
+        description.update(version=2, guards=guards)
     if constants is not None:
-        _amend_metadata(files, SPEC_KEY, {**description, "constants": constants, **_others(ep, effects, constants, files)})
+        description.update(constants=constants, **_others(ep, effects, constants, files))
+    _amend_metadata(files, SPEC_KEY, description)
     return files
 
 

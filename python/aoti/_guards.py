@@ -9,7 +9,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
 import sympy
@@ -178,6 +178,29 @@ def guards_of(inputs: Inputs, ranges: Ranges) -> list[dict[str, Any]]:
         for part in parts:
             if text in of_sizes or not _follows(part["check"], inputs, ranges):
                 found.setdefault(str(part["check"]), part)
+    return list(found.values())
+
+
+def guards_of_code(
+    relations: Iterable[sympy.Basic], inputs: Inputs, ranges: Ranges, known: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """`known`, the guards of a program, and those of the relations that its compiled code relies on and that do not follow
+    from these and the ranges. A GuardWarning tells of each."""
+    reader = _Reader(inputs)
+    found = {str(guard["check"]): guard for guard in known}
+    for relation in relations:
+        if not relation.free_symbols or not relation.free_symbols <= inputs.roots.keys():
+            continue
+        for part in reader.read(PythonPrinter().doprint(relation.xreplace(inputs.solved))):
+            if str(part["check"]) in found or _follows(part["check"], inputs, ranges):
+                continue
+            found[str(part["check"])] = part
+            warnings.warn(
+                f"Inductor compiled the model for {part['text']} only, as the example inputs have it; other inputs, which "
+                "the exported program takes, are refused",
+                GuardWarning,
+                stacklevel=2,
+            )
     return list(found.values())
 
 

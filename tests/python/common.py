@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 
 # The packages that tests/models/compile_models.py made.
@@ -11,4 +12,7 @@ TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
 
 
 def package(name):
+    why = MODELS / f"{name}.unavailable"
+    if why.exists():
+        pytest.skip(why.read_text())
     return MODELS / f"{name}.pt2"

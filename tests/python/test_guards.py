@@ -262,3 +262,65 @@ def test_a_compiled_model_checks_its_guards(tmp_path):
         model(torch.ones(4, 6), torch.ones(24), torch.ones(4))
     assert "args_2.size(0) % 3 == 0" in aoti.inspect(path)[0].guards
     assert "guard      args_2.size(0) % 3 == 0" in str(aoti.inspect(path))
+
+
+def test_sizes_that_inductor_writes_into_the_code_are_guarded(tmp_path):
+    """It takes the windows of a pool from the example's size, where the exported program has none."""
+
+    def pooled(x, y):
+        return nn.functional.adaptive_avg_pool1d(x, 2) + y.sum()
+
+    model = Model(Calls(pooled), (torch.randn(1, 3, 5), torch.randn(4)), dynamic_shapes=(({2: D}, {0: D}),))
+    with pytest.warns(GuardWarning, match=r"compiled the model for args_0\.size\(2\) == 5 only"):
+        path = aoti.export(tmp_path / "model.pt2", model, threads=1)
+    compiled = aoti.load(path)
+    for size in (1, 7):
+        inputs = torch.randn(1, 3, 5), torch.randn(size)
+        torch.testing.assert_close(compiled(*inputs), pooled(*inputs))
+    for size in (0, 1, 3, 10):
+        with pytest.raises(aoti.InputError, match=r"expected args_0\.size\(2\) == 5"):
+            compiled(torch.randn(1, 3, size), torch.randn(4))
+
+
+def test_which_of_two_sizes_is_smaller_is_noted():
+    from torch._inductor.sizevars import SizeVarAllocator
+
+    from aoti._assumptions import assumptions_noted
+
+    program = export(Calls(lambda x: x + 1), (torch.randn(5, 3),), dynamic_shapes=(({0: D},),))
+    size = next(n for n in program.graph.nodes if n.op == "placeholder").meta["val"].shape[0].node
+    with assumptions_noted({}) as noted:
+        sizes = SizeVarAllocator(size.shape_env)
+        assert sizes.evaluate_min(size.expr, 9) == size.expr and sizes.evaluate_max(size.expr, 4) == size.expr
+    assert {str(relation) for relation in noted} >= {f"{size.expr} <= 9", f"4 <= {size.expr}"}
+
+
+INDEXED = {
+    "read": lambda x: x[torch.arange(2)] + 1,
+    "gathered": lambda x: x.gather(0, torch.zeros(1, 3, dtype=torch.long)) + 1,
+    "written": lambda x: (x + 0).index_put((torch.arange(2),), torch.tensor(7.0)),
+    "scattered": lambda x: x.scatter(0, torch.zeros(1, 3, dtype=torch.long), 7.0),
+    "embedded": lambda x: nn.functional.embedding(torch.arange(2), x) * 2,
+}
+
+
+class AllIndexed(nn.Module):
+    def forward(self, *tensors):
+        return [function(x) for function, x in zip(INDEXED.values(), tensors)]
+
+
+def test_indices_are_checked_against_small_sizes(tmp_path):
+    """Inductor takes each dynamic size for 2 or more, and so leaves out checks of indices that are always less."""
+    examples = tuple(torch.randn(5 + i, 3) for i in range(len(INDEXED)))
+    shapes = ({"tensors": tuple({0: D} for _ in examples)},)[0]
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", Model(AllIndexed(), examples, dynamic_shapes=shapes), threads=1))
+    for i, (name, function) in enumerate(INDEXED.items()):
+        for size in (3, 1, 0):
+            inputs = [x if k != i else torch.randn(size, 3) for k, x in enumerate(examples)]
+            try:
+                expected = function(inputs[i])
+            except (IndexError, RuntimeError):
+                with pytest.raises(aoti.RunError, match="index out of bounds"):
+                    model(*inputs)
+            else:
+                torch.testing.assert_close(model(*inputs)[i], expected, msg=f"{name} {size}")

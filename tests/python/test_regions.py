@@ -164,7 +164,8 @@ for place in (0, 40000):
     try:
         model(x, wrong)
     except RuntimeError as error:
-        assert "index out of bounds" in str(error) or "{use}" == "torch", error
+        told = "index out of bounds" in str(error) or "before torch 2.13 models only print" in str(error)
+        assert told or "{use}" == "torch", error
     else:
         raise AssertionError("no error")
     assert torch.equal(model(x, ids)[0], x[ids])

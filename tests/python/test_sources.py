@@ -115,7 +115,7 @@ def test_opening_compiles_where_it_is_asked_to(quick, tmp_path, monkeypatch):
 
     compiling, linking = (tmp_path / "calls").read_text().splitlines()[:2]
     assert " -c " in compiling and "-O3" in compiling and "-std=c++" in compiling and "wrapper.cpp" in compiling
-    assert ".weights.o" in linking and "-shared" in linking and "-ltorch_cpu" in linking and "noexecstack" in linking
+    assert linking.count(".o ") > 1 and "-shared" in linking and "-ltorch_cpu" in linking and "noexecstack" in linking
 
     assert compile_(unpacked).returncode == 0  # adds the image to the directory
     torch.testing.assert_close(aoti.load(unpacked)(X), EXPECTED)
