@@ -191,7 +191,8 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     guards: what the program demands of the inputs' sizes that their shapes do not tell: sizes tied by a product, a
         remainder, a comparison; what it decided by, and what a number that was compiled in was computed from. Loaders
         check them at each call. A GuardWarning tells of one that cannot be written so; those on data, such as
-        `torch._check(x.item() > 0)`, the compiled code checks.
+        `torch._check(x.item() > 0)`, the compiled code checks. A package has also those that its code relies on, since
+        Inductor wrote a size of the example inputs into it, say.
     guard: {"text", "check"}: how it reads, and the same as data: ["operation", operand, ...], where an operand is another
         such list, a number, or [input, dimension] for a size. Operations are Python's, on integers: + * max min of any
         number of operands, - // % & | ^; on floats: / ** sqrt float, and those of integers except // % & | ^; from

@@ -71,7 +71,8 @@ _DEEPEST, _LONGEST = 40, 4000
 
 
 class GuardWarning(UserWarning):
-    """An exported program demands something of its inputs that a compiled model cannot check."""
+    """An exported program demands something of its inputs that a compiled model cannot check, or a compiled model something
+    that the program does not, and that it does check."""
 
 
 class _Unknown(Exception):
