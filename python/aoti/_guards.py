@@ -64,8 +64,6 @@ _FUNCTIONS = {
 }
 _TO_INTEGER = ("trunc", "floor", "ceil", "round")
 _NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
-# What of nothing there is none, and fake kernels do not say.
-_WITHOUT_IDENTITY = ("aten.max.default", "aten.min.default", "aten.max.dim", "aten.min.dim")
 # Well below what a loader reads.
 _DEEPEST, _LONGEST = 40, 4000
 
@@ -209,12 +207,14 @@ def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
     """The ranges that the program's sizes have.
 
     Torch takes dynamic sizes for 2 or more while it exports, unless the user names them, but lets the program run on 0
-    and 1. Not all programs can: `x[0]` has no meaning for 0. So it is tried, on tensors without memory.
+    and 1. Not all programs can: `x[0]` has no meaning for 0. So it is tried: first on tensors without memory, then, since
+    fake kernels do not refuse all that the real ones do, on copies of the beginnings of the example inputs.
 
-    named: symbols whose range the user gave.
+    named: symbols whose range the user gave; a GuardWarning tells where the program does not run on all of it.
     """
     ranges = dict(inputs.ep.range_constraints)
-    small = [symbol for symbol in inputs.roots if symbol in ranges and ranges[symbol].lower == 2 and symbol not in named]
+    floors = {symbol: ranges[symbol].lower if symbol in named else 0 for symbol in inputs.roots if symbol in ranges}
+    small = [symbol for symbol, floor in floors.items() if floor < 2 and ranges[symbol].lower <= 2]
     if not small or inputs.examples is None:
         return ranges
     examples = {
@@ -226,12 +226,21 @@ def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
     least = dict.fromkeys(small, 2)
     for symbol in small:
         for size in (1, 0):
-            if least[symbol] == size + 1 and _runs(inputs, {**examples, symbol: size}):
+            numbers = {**examples, symbol: size}
+            if least[symbol] == size + 1 > floors[symbol] and _runs(inputs, numbers) and _computes(inputs, numbers):
                 least[symbol] = size
     for size in (0, 1, 2):
         least = {symbol: max(size, number) for symbol, number in least.items()}
-        if _runs(inputs, {**examples, **least}):
+        numbers = {**examples, **least}
+        if size == 2 or (_runs(inputs, numbers) and _computes(inputs, numbers)):
             break
+    for symbol, name in named.items():
+        if least.get(symbol, 0) > floors.get(symbol, 0):
+            warnings.warn(
+                f"the program does not run on all sizes of '{name}': those below {least[symbol]} are refused",
+                GuardWarning,
+                stacklevel=2,
+            )
     for key, bounds in ranges.items():
         if key in least:
             ranges[key] = ValueRanges(least[key], bounds.upper)
@@ -246,17 +255,7 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    def known(size: int | torch.SymInt) -> int | None:
-        value = size.node.expr.xreplace(numbers) if isinstance(size, torch.SymInt) else size
-        return int(value) if isinstance(value, int) or value.is_Integer else None
-
-    def is_empty_reduction(node: Node) -> bool:
-        if str(node.target) not in _WITHOUT_IDENTITY or not isinstance(node.args[0], Node):
-            return False
-        return 0 in map(known, node.args[0].meta["val"].shape)
-
-    if any(is_empty_reduction(node) for node in inputs.ep.graph.nodes if node.op == "call_function"):
-        return False
+    known = functools.partial(_known, numbers=numbers)
     log = logging.getLogger("torch._subclasses.fake_tensor")  # tells what is refused
     was, log.disabled = log.disabled, True
     try:
@@ -270,7 +269,7 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
             args, kwargs = pytree.tree_unflatten(leaves, inputs.ep.call_spec.in_spec)
             results = pytree.tree_leaves(torch.func.functional_call(module, state, args, kwargs))
     except Exception as error:
-        return any(text in str(error) for text in ("Guard failed", "Runtime assertion failed", "Expected input at"))
+        return _is_refusal(error)
     finally:
         log.disabled = was
     promised = {node.name: node.meta.get("val") for node in inputs.ep.graph.nodes}
@@ -281,6 +280,35 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
         if isinstance(output, TensorArgument) and isinstance(result, torch.Tensor)
         for size, found in zip(promised[output.name].shape, result.shape)
     )
+
+
+def _computes(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
+    """Whether the program runs on the beginnings of its example inputs, or refuses them by its guards."""
+    leaves = list(inputs.examples or [])
+    for leaf, value in zip(inputs.leaves, inputs.values):
+        for d, size in enumerate(value.shape):
+            count = _known(size, numbers)
+            if count is not None and count > leaves[leaf].shape[d]:
+                return False
+            leaves[leaf] = leaves[leaf].narrow(d, 0, leaves[leaf].shape[d] if count is None else count)
+        leaves[leaf] = leaves[leaf].detach().clone()
+    state = {name: buffer.clone() for name, buffer in inputs.module.named_buffers()}
+    args, kwargs = pytree.tree_unflatten(leaves, inputs.ep.call_spec.in_spec)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.func.functional_call(inputs.module, state, args, kwargs)
+    except Exception as error:
+        return _is_refusal(error)
+    return True
+
+
+def _known(size: int | torch.SymInt, numbers: Mapping[sympy.Symbol, int]) -> int | None:
+    value = size.node.expr.xreplace(numbers) if isinstance(size, torch.SymInt) else size
+    return int(value) if isinstance(value, int) or value.is_Integer else None
+
+
+def _is_refusal(error: Exception) -> bool:
+    return any(text in str(error) for text in ("Guard failed", "Runtime assertion failed", "Expected input at"))
 
 
 def _texts_of_sizes(inputs: Inputs) -> Iterator[str]:

@@ -277,7 +277,7 @@ def test_sizes_that_inductor_writes_into_the_code_are_guarded(tmp_path):
     for size in (1, 7):
         inputs = torch.randn(1, 3, 5), torch.randn(size)
         torch.testing.assert_close(compiled(*inputs), pooled(*inputs))
-    for size in (0, 1, 3, 10):
+    for size in (1, 3, 10):
         with pytest.raises(aoti.InputError, match=r"expected args_0\.size\(2\) == 5"):
             compiled(torch.randn(1, 3, size), torch.randn(4))
 
@@ -309,10 +309,13 @@ class AllIndexed(nn.Module):
         return [function(x) for function, x in zip(INDEXED.values(), tensors)]
 
 
-def test_indices_are_checked_against_small_sizes(tmp_path):
+@pytest.mark.parametrize("tried", [True, False])
+def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
     """Inductor takes each dynamic size for 2 or more, and so leaves out checks of indices that are always less."""
+    if not tried:
+        monkeypatch.setattr("aoti._guards._computes", lambda *_: True)
     examples = tuple(torch.randn(5 + i, 3) for i in range(len(INDEXED)))
-    shapes = ({"tensors": tuple({0: D} for _ in examples)},)[0]
+    shapes = {"tensors": tuple({0: D} for _ in examples)}
     model = aoti.load(aoti.export(tmp_path / "model.pt2", Model(AllIndexed(), examples, dynamic_shapes=shapes), threads=1))
     for i, (name, function) in enumerate(INDEXED.items()):
         for size in (3, 1, 0):
@@ -320,7 +323,28 @@ def test_indices_are_checked_against_small_sizes(tmp_path):
             try:
                 expected = function(inputs[i])
             except (IndexError, RuntimeError):
-                with pytest.raises(aoti.RunError, match="index out of bounds"):
+                error, text = (aoti.InputError, "or more") if tried else (aoti.RunError, "index out of bounds")
+                with pytest.raises(error, match=text):
                     model(*inputs)
             else:
                 torch.testing.assert_close(model(*inputs)[i], expected, msg=f"{name} {size}")
+
+
+def test_sizes_that_only_fake_kernels_take_are_refused(tmp_path):
+    """Of an interpolated tensor without elements there is nothing to read; a maximum along another dimension is none."""
+
+    def larger(x, y):
+        return nn.functional.interpolate(x, size=7, mode="linear"), y.max(1).values
+
+    examples = torch.randn(1, 3, 6), torch.randn(4, 3)
+    model = Model(Calls(larger), examples, dynamic_shapes=(({2: D}, {0: D}),))
+    compiled = aoti.load(aoti.export(tmp_path / "model.pt2", model, threads=1))
+    for sizes in ((1, 0), (6, 1), (9, 5)):
+        inputs = torch.randn(1, 3, sizes[0]), torch.randn(sizes[1], 3)
+        torch.testing.assert_close(compiled(*inputs), larger(*inputs))
+    with pytest.raises(aoti.InputError, match="found 0, expected 1 or more"):
+        compiled(torch.randn(1, 3, 0), examples[1])
+
+    named = Model(Calls(larger), examples, dynamic_shapes=(({2: Dim("width", min=0, max=64)}, {0: D}),))
+    with pytest.warns(GuardWarning, match="does not run on all sizes of 'width': those below 1 are refused"):
+        assert spec(_exported(named))["inputs"][0]["shape"][2]["min"] == 1

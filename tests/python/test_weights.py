@@ -80,7 +80,7 @@ class Kinds(nn.Module):
         self.register_buffer("flags", torch.tensor([True, False] * 4))
         self.register_buffer("order", torch.arange(8).flip(0))
         # Torch 2.11 writes code for float8 that does not compile.
-        self.register_buffer("eighth", torch.randn(8).to(torch.float8_e4m3fn if TORCH >= (2, 13) else torch.float16))
+        self.register_buffer("eighth", torch.randn(8).to(torch.float8_e4m3fn if common.TORCH >= (2, 13) else torch.float16))
         self.register_buffer("small", torch.randn(8).half())
         self.register_buffer("exponent", torch.tensor(2.0))
         self.register_buffer("transient", torch.randn(8), persistent=False)
