@@ -539,6 +539,7 @@ def _generate(
     module = ep.module()
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
+    _keep_assertions(module)
     _own_memory(module, keep_strides=any("strides" in output for output in description["outputs"]))
     with regions_guarded() as done:
         files = results_noted()(torch._inductor.aot_compile)(
@@ -840,6 +841,15 @@ def _names_read(files: list[Any]) -> set[str]:
     lines = () if source is None else source[0].splitlines()
     texts = (line for line in lines if "constants_info_[" not in line and "= constants_->at(" not in line)
     return {word for text in texts for word in re.findall(r"\w+", text)}
+
+
+def _keep_assertions(module: GraphModule) -> None:
+    """Gives assertions on tensors a text, since Inductor leaves those without one out."""
+    aten = torch.ops.aten
+    for node in module.graph.find_nodes(op="call_function", target=aten._assert_async.default):
+        node.target = aten._assert_async.msg
+        node.args = (*node.args, "expected a tensor with a nonzero value, found zero")
+    module.recompile()
 
 
 def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:

@@ -6,6 +6,7 @@ import math
 import warnings
 from random import Random
 
+import common
 import pytest
 import torch
 from torch import nn
@@ -304,6 +305,9 @@ INDEXED = {
 }
 
 
+OUT_OF_BOUNDS = "index out of bounds" if common.TORCH >= (2, 13) else "before torch 2.13 models only print the reason"
+
+
 class AllIndexed(nn.Module):
     def forward(self, *tensors):
         return [function(x) for function, x in zip(INDEXED.values(), tensors)]
@@ -323,7 +327,7 @@ def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
             try:
                 expected = function(inputs[i])
             except (IndexError, RuntimeError):
-                error, text = (aoti.InputError, "or more") if tried else (aoti.RunError, "index out of bounds")
+                error, text = (aoti.InputError, "or more") if tried else (aoti.RunError, OUT_OF_BOUNDS)
                 with pytest.raises(error, match=text):
                     model(*inputs)
             else:
@@ -348,3 +352,21 @@ def test_sizes_that_only_fake_kernels_take_are_refused(tmp_path):
     named = Model(Calls(larger), examples, dynamic_shapes=(({2: Dim("width", min=0, max=64)}, {0: D}),))
     with pytest.warns(GuardWarning, match="does not run on all sizes of 'width': those below 1 are refused"):
         assert spec(_exported(named))["inputs"][0]["shape"][2]["min"] == 1
+
+
+@pytest.mark.skipif(common.TORCH < (2, 13), reason="this torch's models only print why they fail")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_assertions_on_data_hold(tmp_path, threads):
+    def asserted(x, y):
+        torch._assert_async(x[0] > 0)
+        torch._assert_async(y.sum() < 5, "the sum is too large")
+        return x + 1
+
+    examples = torch.ones(4), torch.ones(3)
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", Model(Calls(asserted), examples), threads=threads), threads=threads)
+    torch.testing.assert_close(model(*examples), examples[0] + 1)
+    with pytest.raises(aoti.RunError, match="expected a tensor with a nonzero value, found zero"):
+        model(-examples[0], examples[1])
+    with pytest.raises(aoti.RunError, match="the sum is too large"):
+        model(examples[0], 2 * examples[1])
+    torch.testing.assert_close(model(*examples), examples[0] + 1)
