@@ -64,6 +64,8 @@ _FUNCTIONS = {
 }
 _TO_INTEGER = ("trunc", "floor", "ceil", "round")
 _NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
+# Compiled for sizes of 2 or more, these call a kernel that divides by each of them.
+_NEVER_EMPTY = ("aten.scaled_dot_product_attention.default", "aten._scaled_dot_product_flash_attention_for_cpu.default")
 # Well below what a loader reads.
 _DEEPEST, _LONGEST = 40, 4000
 
@@ -256,6 +258,13 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     known = functools.partial(_known, numbers=numbers)
+
+    def divides_by_zero(node: Node) -> bool:
+        tensors = [arg.meta["val"] for arg in node.args[:3] if isinstance(arg, Node)]
+        return str(node.target) in _NEVER_EMPTY and 0 in [known(size) for tensor in tensors for size in tensor.shape]
+
+    if any(divides_by_zero(node) for node in inputs.ep.graph.nodes if node.op == "call_function"):
+        return False
     log = logging.getLogger("torch._subclasses.fake_tensor")  # tells what is refused
     was, log.disabled = log.disabled, True
     try:

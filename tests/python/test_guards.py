@@ -337,19 +337,22 @@ def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
 def test_sizes_that_only_fake_kernels_take_are_refused(tmp_path):
     """Of an interpolated tensor without elements there is nothing to read; a maximum along another dimension is none."""
 
-    def larger(x, y):
-        return nn.functional.interpolate(x, size=7, mode="linear"), y.max(1).values
+    def larger(x, y, z):
+        attended = nn.functional.scaled_dot_product_attention(z, z, z)
+        return nn.functional.interpolate(x, size=7, mode="linear"), y.max(1).values, attended
 
-    examples = torch.randn(1, 3, 6), torch.randn(4, 3)
-    model = Model(Calls(larger), examples, dynamic_shapes=(({2: D}, {0: D}),))
+    examples = torch.randn(1, 3, 6), torch.randn(4, 3), torch.randn(1, 2, 5, 8)
+    model = Model(Calls(larger), examples, dynamic_shapes=(({2: D}, {0: D}, {2: D}),))
     compiled = aoti.load(aoti.export(tmp_path / "model.pt2", model, threads=1))
-    for sizes in ((1, 0), (6, 1), (9, 5)):
-        inputs = torch.randn(1, 3, sizes[0]), torch.randn(sizes[1], 3)
+    for sizes in ((1, 0, 1), (6, 1, 2), (9, 5, 7)):
+        inputs = torch.randn(1, 3, sizes[0]), torch.randn(sizes[1], 3), torch.randn(1, 2, sizes[2], 8)
         torch.testing.assert_close(compiled(*inputs), larger(*inputs))
     with pytest.raises(aoti.InputError, match="found 0, expected 1 or more"):
-        compiled(torch.randn(1, 3, 0), examples[1])
+        compiled(torch.randn(1, 3, 0), *examples[1:])
+    with pytest.raises(aoti.InputError, match="found 0, expected 1 or more"):
+        compiled(*examples[:2], torch.randn(1, 2, 0, 8))
 
-    named = Model(Calls(larger), examples, dynamic_shapes=(({2: Dim("width", min=0, max=64)}, {0: D}),))
+    named = Model(Calls(larger), examples, dynamic_shapes=(({2: Dim("width", min=0, max=64)}, {0: D}, {2: D}),))
     with pytest.warns(GuardWarning, match="does not run on all sizes of 'width': those below 1 are refused"):
         assert spec(_exported(named))["inputs"][0]["shape"][2]["min"] == 1
 
