@@ -92,7 +92,8 @@ class Model:
         memory, with each other or with the module's weights, are copied: torch.export takes one tensor in two places for
         one input. An ExportedProgram that was made of such is refused if only one of the two is used; a buffer among the
         inputs of one that was saved and loaded cannot be told.
-    dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec.
+    dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec. Whether a dimension may
+        be 0 or 1 is found by running the exported program on the beginnings of copies of the example inputs.
     options: Inductor's configs, such as {"max_autotune": True}. These say where weights lie, which otherwise is beside
         the image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":
         True} appends them to it, {"aot_inductor.package_constants_in_so": False} leaves them out.
