@@ -10,6 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from random import Random
 from typing import Any, Union
 
 import sympy
@@ -166,36 +167,43 @@ def guards_of(inputs: Inputs, ranges: Ranges) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     of_sizes = list(_texts_of_sizes(inputs))
     for text in [*of_sizes, *_texts(inputs.ep), *_texts_of_assertions(inputs)]:
-        try:
-            parts = list(reader.read(text))
-        except (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError) as error:
-            warnings.warn(
-                f"the exported program demands {text} of its inputs, which the compiled model cannot check ({error}): "
-                "inputs that break it give wrong results, or end the process",
-                GuardWarning,
-                stacklevel=2,
-            )
-            continue
-        for part in parts:
+        for part in _parts(reader, text, "the exported program demands"):
             if text in of_sizes or not _follows(part["check"], inputs, ranges):
                 found.setdefault(str(part["check"]), part)
     return list(found.values())
+
+
+def _parts(reader: _Reader, text: str, demand: str) -> list[dict[str, Any]]:
+    """The relations of a text; none, and a GuardWarning, where they cannot be written."""
+    try:
+        return list(reader.read(text))
+    except (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError) as error:
+        warnings.warn(
+            f"{demand} {text} of its inputs, which the compiled model cannot check ({error}): inputs that break it give "
+            "wrong results, or end the process",
+            GuardWarning,
+            stacklevel=3,
+        )
+        return []
 
 
 def guards_of_code(
     relations: Iterable[sympy.Basic], inputs: Inputs, ranges: Ranges, known: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """`known`, the guards of a program, and those of the relations that its compiled code relies on and that do not follow
-    from these and the ranges. A GuardWarning tells of each."""
+    from these and the ranges. A GuardWarning tells of each that refuses inputs which the program takes."""
     reader = _Reader(inputs)
     found = {str(guard["check"]): guard for guard in known}
     for relation in relations:
         if not relation.free_symbols or not relation.free_symbols <= inputs.roots.keys():
             continue
-        for part in reader.read(PythonPrinter().doprint(relation.xreplace(inputs.solved))):
+        text = PythonPrinter().doprint(relation.xreplace(inputs.solved))
+        for part in _parts(reader, text, "the compiled code expects"):
             if str(part["check"]) in found or _follows(part["check"], inputs, ranges):
                 continue
             found[str(part["check"])] = part
+            if not _is_narrower(relation, known, inputs, ranges):
+                continue
             warnings.warn(
                 f"Inductor compiled the model for {part['text']} only, as the example inputs have it; other inputs, which "
                 "the exported program takes, are refused",
@@ -203,6 +211,32 @@ def guards_of_code(
                 stacklevel=2,
             )
     return list(found.values())
+
+
+def _is_narrower(relation: sympy.Basic, known: list[dict[str, Any]], inputs: Inputs, ranges: Ranges) -> bool:
+    """Whether a relation fails for sizes for which the program's guards hold, of some that are drawn."""
+    random = Random(0)
+    for _ in range(200):
+        numbers = {}
+        for symbol in inputs.roots:
+            bounds = ranges.get(symbol, ValueRanges(0, 64))
+            numbers[symbol] = sympy.Integer(random.randint(int(bounds.lower), int(min(bounds.lower + 64, bounds.upper))))
+        if relation.xreplace(numbers) is sympy.true:
+            continue
+        sizes = [[_known(size, numbers) or 0 for size in value.shape] for value in inputs.values]
+        tensors = {name: torch.empty(shape, device="meta") for name, shape in zip(inputs.names, sizes)}
+        if all(_holds(guard["text"], tensors) for guard in known):
+            return True
+    return False
+
+
+def _holds(text: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a guard holds for some tensors, after its text."""
+    numbers = _Sizes(tensors).visit(ast.parse(text, mode="eval"))
+    try:
+        return bool(eval(compile(ast.fix_missing_locations(numbers), "", "eval"), _NAMES))
+    except ZeroDivisionError:
+        return False
 
 
 def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
@@ -373,8 +407,7 @@ class _Reader:
             written = ast.unparse(node)
             if self.inputs.examples is not None:
                 tensors = [self.inputs.examples[leaf] for leaf in self.inputs.leaves]
-                shown_sizes = _Sizes(dict(zip(self.inputs.names, tensors))).visit(ast.parse(written, mode="eval"))
-                if not eval(compile(ast.fix_missing_locations(shown_sizes), "", "eval"), _NAMES):
+                if not _holds(written, dict(zip(self.inputs.names, tensors))):
                     raise _Unknown("the example inputs break it")
             yield {"text": written, "check": part}
 

@@ -283,6 +283,16 @@ def test_sizes_that_inductor_writes_into_the_code_are_guarded(tmp_path):
             compiled(torch.randn(1, 3, size), torch.randn(4))
 
 
+def test_what_the_program_demands_in_other_words_is_not_told(tmp_path):
+    model = Model(Calls(lambda x: x.reshape(2, -1) + 1), (torch.randn(6, 3),), dynamic_shapes=(({0: D},),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GuardWarning)
+        compiled = aoti.load(aoti.export(tmp_path / "model.pt2", model, threads=1))
+    torch.testing.assert_close(compiled(torch.ones(8, 3)), torch.full((2, 12), 2.0))
+    with pytest.raises(aoti.InputError, match="expected"):
+        compiled(torch.ones(5, 3))
+
+
 def test_which_of_two_sizes_is_smaller_is_noted():
     from torch._inductor.sizevars import SizeVarAllocator
 
