@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // All of aoti that needs no libtorch. Programs on libtorch include aoti/runtime/libtorch.hpp too.
 //
 // Classes that do not depend on a device or a runtime, Package say, are templates all the same,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The few atomic operations that the library needs, by the compiler's builtins: <atomic> would be a
 // tenth of what the library takes to compile.
 #pragma once

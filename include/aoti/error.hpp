@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What went wrong: a code to branch on and a sentence to read.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Result<T>: a value or an Error, on Boost.Outcome.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a compiled model exports: a typed table, and the one way to call through it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The opaque handles and error codes that cross the C boundary of a compiled model.
 //
 // They stand in the global namespace, under torch's names and equal to torch's declarations, so

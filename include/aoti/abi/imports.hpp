@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What compiled models import: the rows that say which function first came with which torch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What models of different torch releases can do, and what each gets wrong.
 #pragma once
 

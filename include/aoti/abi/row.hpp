@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What the tables of exports and imports say about one C function.
 #pragma once
 

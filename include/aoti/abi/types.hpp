@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Element types and device types by their numbers in torch's C interface.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The processor itself as a device: no streams, nothing to guard, always there.
 #pragma once
 

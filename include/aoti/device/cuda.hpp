@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // CUDA devices, through torch's C interface: needs no CUDA header and nothing to link.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a device policy is: the one place where a kind of device differs from another.
 #pragma once
 

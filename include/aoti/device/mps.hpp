@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Apple's GPUs, through torch's C interface: needs no Metal header and nothing to link.
 #pragma once
 

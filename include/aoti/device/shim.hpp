@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What the policies on torch's C interface share: its functions, looked up in the process when they
 // are needed, so that nothing of CUDA, XPU or MPS is needed to compile or link.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Intel's GPUs, through torch's C interface: needs no SYCL header and nothing to link.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The entries of a zip file, where they lie: a package's archive, read without extraction.
 #pragma once
 

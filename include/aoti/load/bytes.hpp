@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Bytes that somebody else owns, and checked reads from them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What an image demands of the system: its loader would obey without a word, or refuse with one
 // that few understand.
 #pragma once

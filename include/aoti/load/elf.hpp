@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // 64-bit ELF files, by the System V gABI and its GNU extensions: layouts, numbers, and what lies
 // where in a file.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Everything that the system's loader follows without looking, looked at before: a damaged file
 // would otherwise end the process while it is loaded.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The files of a package, wherever they lie: in a zip file, in a directory, in memory, or beside a
 // bare image.
 #pragma once

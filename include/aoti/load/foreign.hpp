@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a file is that is no package, as errors name it, with the way out.
 #pragma once
 

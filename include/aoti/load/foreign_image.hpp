@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Shared objects of systems that have no ELF: told by their first bytes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A model's image, an ELF shared object, read before anything of it is loaded.
 #pragma once
 

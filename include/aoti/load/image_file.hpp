@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The file that the system's loader insists on, of an image that is loaded from bytes.
 #pragma once
 

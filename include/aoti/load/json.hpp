@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // JSON as a small tree: what metadata, call specs and input specs are written in.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The folder from which a model for a GPU loads its kernels: drivers read them from files.
 #pragma once
 

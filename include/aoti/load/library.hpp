@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A loaded shared object, from a path or from bytes in memory.
 #pragma once
 

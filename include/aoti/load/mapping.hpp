@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A file mapped into memory, read-only.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Libraries of the user's that a model's operators come from.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A .pt2 package: which models it holds, and each one's image, metadata and weights.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The libraries that an image needs, as glibc's loader finds them. Nothing is loaded.
 #pragma once
 

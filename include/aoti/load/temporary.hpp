@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Files of one's own: where they go, how they are written, and what is said when that fails.
 #pragma once
 

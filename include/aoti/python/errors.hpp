@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Errors as Python exceptions, of the classes in aoti/errors.py.
 #pragma once
 

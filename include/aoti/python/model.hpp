@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The callable that aoti.load returns.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators written in Python that a model calls: what they raise, and what happens to them when
 // the interpreter ends.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Tensors as the handles that compiled models take, in capsules: the four functions of
 // torch._C._aoti.
 #pragma once

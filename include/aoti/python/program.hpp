@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // An open model of whichever device, as the Python classes use it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The classes of torch._C._aoti: a container runner per device, and the package loader.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Packages of sources, which are compiled when they are opened.
 #pragma once
 

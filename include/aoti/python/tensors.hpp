@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Python's tensors and torch's in C++, without a copy.
 #pragma once
 

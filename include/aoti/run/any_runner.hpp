@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Runners whose device is chosen at run time, by what a package says.
 #pragma once
 

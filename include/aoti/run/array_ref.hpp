@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Models that were compiled with the minimal array-ref interface: called with plain descriptions of
 // memory, without a tensor in between.
 #pragma once

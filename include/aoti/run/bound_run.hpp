@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Inputs and outputs bound once to a runner and run many times, on the runtime without libtorch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // How a model is called from Python, as data: positional and keyword arguments, nested outputs.
 #pragma once
 

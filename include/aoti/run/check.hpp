@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Inputs against the spec, before a call: nanoseconds when they fit, a sentence when they do not.
 #pragma once
 

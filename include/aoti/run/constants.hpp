@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A model's constants, its weights above all: what is known of them, and from where.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A model's container: created, asked about itself, and deleted.
 #pragma once
 

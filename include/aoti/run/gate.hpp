@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Keeps threads apart in the first run of a model that cannot do so itself.
 #pragma once
 

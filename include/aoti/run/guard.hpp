@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Relations that an exported program demands of the sizes of its inputs, such as
 // x.size(0) * x.size(1) == y.size(0): programs that are made once and run at each call.
 #pragma once

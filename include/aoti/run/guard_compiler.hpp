@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // From the expressions of a package to the programs that guards run.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Tensor handles on their way into and out of a model, and the mark of a runner in use.
 #pragma once
 

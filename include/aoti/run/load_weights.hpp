@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // How a model that is being opened gets its weights: from the mapped file, in place, where it can.
 #pragma once
 

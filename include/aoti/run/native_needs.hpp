@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a model needs to run without libtorch: which operators, and from which libraries they come.
 #pragma once
 

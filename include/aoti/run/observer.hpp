@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a runner tells those who want to measure or trace it: an observer, chosen at compile time.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // How a runner is opened: from a file, a package or memory to a model that can run.
 #pragma once
 

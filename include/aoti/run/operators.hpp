@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that a model calls through a proxy executor: which they are, whether they are there,
 // and the executor.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The choices that a runner offers: those made at compile time and those made when it is opened.
 #pragma once
 

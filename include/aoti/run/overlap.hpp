@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Inputs in the same memory, of which the model writes to one: what it computes then depends on the
 // order of what it does, which is not the exported program's.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What can be known to go wrong before a model's image is loaded.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Whether what a model checks itself is an error on every thread.
 #pragma once
 

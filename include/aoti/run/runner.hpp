@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Runner: a compiled model, opened and run, with device, tensors and threading chosen at compile
 // time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a model takes and returns: the spec that aoti.export writes into a package's metadata.
 #pragma once
 

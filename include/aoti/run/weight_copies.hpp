@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Copies of tensors as a model keeps its weights.
 #pragma once
 

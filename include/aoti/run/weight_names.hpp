@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The names by which weights are set, and what is said of others.
 #pragma once
 

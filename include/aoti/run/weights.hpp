@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A running model's weights: read, replaced in one step, swapped, freed. Included by those who do
 // so.
 #pragma once

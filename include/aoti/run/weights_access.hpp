@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // A running model's weights: read, swapped, freed. Users include run/weights.hpp.
 #pragma once
 

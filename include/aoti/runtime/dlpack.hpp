@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Tensors to and from DLPack, and so to and from numpy, torch, JAX, CuPy and others, without a
 // copy.
 #pragma once

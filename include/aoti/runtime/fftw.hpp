@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Fourier transforms by FFTW 3, for models that run without libtorch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The floating-point types of 8 bits, as torch converts them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Linear algebra by LAPACK, for models that run without libtorch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The tensor runtime on libtorch: at::Tensor in and out, without a copy of data.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The arguments of an operator's call: read from what torch serialized, against the operator's
 // schema.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The tensor runtime on libtorch that also runs the operators which a model calls through a proxy
 // executor: torch's own and custom ones. A header of its own, since it takes twice as long to
 // compile.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What compiled code takes the results of an operator's call to be, as aoti.export notes it.
 #pragma once
 

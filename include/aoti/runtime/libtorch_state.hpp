@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a thread has set for torch's functions (autocast, inference mode, …), kept from models.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The tensor runtime without libtorch: models get the functions that they import from here.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The functions that models import, without libtorch: all that are not operators.
 #pragma once
 

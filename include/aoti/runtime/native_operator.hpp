@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What an operator is that models call through a proxy executor, without libtorch: a row of a
 // table, made from a function.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that models call through a proxy executor, without libtorch.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Numbers of any dtype, read from memory and written to it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators on oneDNN, of version 2.6 or later, for models that run without libtorch.
 #pragma once
 

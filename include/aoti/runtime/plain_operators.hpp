@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that need no library, for models that run without libtorch.
 #pragma once
 

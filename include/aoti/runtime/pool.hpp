@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The memory of the native runtime: each thread keeps what it frees for its next use.
 #pragma once
 

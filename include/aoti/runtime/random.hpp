@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Random numbers on the native runtime: those that torch's generator for the CPU gives.
 #pragma once
 

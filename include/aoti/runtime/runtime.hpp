@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What a tensor runtime is: who implements a model's imports, and what a tensor is to the host.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The numbers that torch writes into packages for dtypes, layouts and memory formats.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // The tensors of the native runtime: memory with a type and a shape, owned or borrowed.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What is behind a tensor of the native runtime: its shape, and the memory that tensors share.
 #pragma once
 

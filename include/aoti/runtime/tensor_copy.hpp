@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Copying the elements of tensors, whatever their strides and types.
 #pragma once
 

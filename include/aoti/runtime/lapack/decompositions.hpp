@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Decompositions of matrices by LAPACK: LU and QR.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Functions of matrices by their singular values and eigenvalues.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // LAPACK's routines for the four types of numbers that torch gives them, and matrices as they have
 // them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Linear systems and inverses by LAPACK.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Singular values and eigenvalues of matrices by LAPACK.
 #pragma once
 

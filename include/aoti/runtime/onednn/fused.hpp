@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What torch fuses with an operator: another tensor that is added to its result, and a function of
 // each element.
 #pragma once

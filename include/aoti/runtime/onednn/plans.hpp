@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What calls of oneDNN's primitives need, made once for each thread and signature of a call.
 #pragma once
 

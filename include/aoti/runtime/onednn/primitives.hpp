@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // oneDNN's C interface, of versions 2 and 3: descriptions of memory, and what primitives do
 // besides.
 #pragma once

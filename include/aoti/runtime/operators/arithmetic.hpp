@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators on single elements, which Inductor leaves to the runtime where they are complex or have
 // no vector code, and on whole tensors that are put together.
 #pragma once

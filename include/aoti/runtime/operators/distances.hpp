@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Distances between rows, and sums of products, by plain loops.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators on each element of complex tensors, which Inductor does not compile.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Bags of embeddings: rows of a table, summed up, averaged or compared, bag by bag.
 #pragma once
 

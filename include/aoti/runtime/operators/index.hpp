@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that take elements from where several indices point, and put them there.
 #pragma once
 

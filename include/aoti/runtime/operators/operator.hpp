@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // What operators on plain loops are made of: how they are called, their results, and their
 // operands.
 #pragma once

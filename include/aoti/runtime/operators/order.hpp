@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that order elements: sort, topk, kthvalue, median, mode, and the running extremes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators on windows of two or three dimensions, and samples between the elements of a volume.
 #pragma once
 

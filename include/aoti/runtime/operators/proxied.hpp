@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators of any dtype that models call through a proxy executor: copies, padding, what is there
 // once, and how often.
 #pragma once

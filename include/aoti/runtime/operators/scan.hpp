@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that run along a dimension: each element of the result is made of those up to it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that write elements where indices say, and combine those that meet there.
 #pragma once
 

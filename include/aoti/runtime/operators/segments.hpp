@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Reductions of segments: parts of a dimension, one after the other.
 #pragma once
 

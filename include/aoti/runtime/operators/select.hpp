@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that look for elements: where they are not 0, where a mask says, and where numbers come
 // in an order.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
 // Operators that see the memory of a tensor in another way.
 #pragma once
 
