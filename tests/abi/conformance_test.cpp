@@ -247,7 +247,7 @@ bool is_built(std::string_view symbol) {
 
 TEST(ExportRows, HaveTheExpectedNumber) {
   EXPECT_EQ(std::size(export_rows), 48u);
-  EXPECT_EQ(count_required(export_rows), 17);
+  EXPECT_EQ(count_required(export_rows), 15);
   expect_distinct(export_rows);
 }
 
