@@ -500,12 +500,22 @@ def _compile(
             files = generate(options, directory)
             constants = _constants(ep, files, effects.written)
     _check_counts(name, description, files)
+    if any("Mc_blocks" in path.read_text(encoding="utf-8") for path in _paths(files, ".cpp")):
+        _refuse_empty(description)
     if guards := guards_of_code(assumed, taken, ranges, description.get("guards", [])):
         description.update(version=2, guards=guards)
     if constants is not None:
         description.update(constants=constants, **_others(ep, effects, constants, files))
     _amend_metadata(files, SPEC_KEY, description)
     return files
+
+
+def _refuse_empty(description: dict[str, Any]) -> None:
+    """Inductor's products in C++ divide by the number of blocks of a matrix."""
+    for tensor in description["inputs"]:
+        for dimension in tensor["shape"]:
+            if isinstance(dimension, dict) and dimension["min"] == 0:
+                dimension["min"] = 1
 
 
 def _weights_go_beside(ep: ExportedProgram, options: Mapping[str, Any]) -> bool:

@@ -65,7 +65,7 @@ _FUNCTIONS = {
 }
 _TO_INTEGER = ("trunc", "floor", "ceil", "round")
 _NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
-# Compiled for sizes of 2 or more, these call a kernel that divides by each of them.
+# Compiled for sizes of 2 or more, these call a kernel that divides by the last two of them.
 _NEVER_EMPTY = ("aten.scaled_dot_product_attention.default", "aten._scaled_dot_product_flash_attention_for_cpu.default")
 # Well below what a loader reads.
 _DEEPEST, _LONGEST = 40, 4000
@@ -139,13 +139,14 @@ class Inputs:
         args, kwargs = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
         bound = inspect.signature(self.module.forward).bind(*args, **kwargs)
         tensors = {leaf: i for i, leaf in enumerate(self.leaves)}
-        found: dict[str, int | None] = {}
+        names, others = [], []
         for path, leaf in pytree.tree_leaves_with_path(dict(bound.arguments)):
-            names = [f"L['flat_args'][{leaf}]", "L" + pytree.keystr(path)]
-            if match := re.fullmatch(r"(.+)_(\d+)", str(getattr(path[0], "key", ""))):  # of *args
-                names.append(f"L['{match[1]}'][{match[2]}]" + pytree.keystr(path[1:]))
-            for name in names:
-                found.setdefault(ast.unparse(ast.parse(name, mode="eval")), tensors.get(leaf))
+            names += [(f"L['flat_args'][{leaf}]", leaf), ("L" + pytree.keystr(path), leaf)]
+            if match := re.fullmatch(r"(.+)_(\d+)", str(getattr(path[0], "key", ""))):  # of *args, or so called
+                others.append((f"L['{match[1]}'][{match[2]}]" + pytree.keystr(path[1:]), leaf))
+        found: dict[str, int | None] = {}
+        for name, leaf in [*names, *others]:
+            found.setdefault(ast.unparse(ast.parse(name, mode="eval")), tensors.get(leaf))
         return found
 
 
@@ -295,7 +296,7 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
 
     def divides_by_zero(node: Node) -> bool:
         tensors = [arg.meta["val"] for arg in node.args[:3] if isinstance(arg, Node)]
-        return str(node.target) in _NEVER_EMPTY and 0 in [known(size) for tensor in tensors for size in tensor.shape]
+        return str(node.target) in _NEVER_EMPTY and 0 in [known(size) for tensor in tensors for size in tensor.shape[-2:]]
 
     if any(divides_by_zero(node) for node in inputs.ep.graph.nodes if node.op == "call_function"):
         return False

@@ -383,3 +383,24 @@ def test_assertions_on_data_hold(tmp_path, threads):
     with pytest.raises(aoti.RunError, match="the sum is too large"):
         model(examples[0], 2 * examples[1])
     torch.testing.assert_close(model(*examples), examples[0] + 1)
+
+
+def test_names_of_arguments_come_before_names_like_those_of_args():
+    class Named(nn.Module):
+        def forward(self, x_1, x):
+            torch._check(x_1.shape[0] * 2 < x[1].shape[0] ** 2)
+            return x_1.sum() + x[0] + x[1].sum()
+
+    examples = torch.ones(9), [torch.ones(5), torch.ones(6)]
+    guards = spec(export(Named(), examples, dynamic_shapes=({0: D}, [{0: D}, {0: D}])))["guards"]
+    assert [guard["check"] for guard in guards] == [["<", ["*", 2, [0, 0]], ["*", [2, 0], [2, 0]]]]
+
+
+def test_products_in_cpp_refuse_an_empty_batch(tmp_path):
+    module, x = nn.Linear(64, 32).eval(), torch.randn(4, 64)
+    options = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
+    model = Model(module, (x,), dynamic_shapes=({0: D},), options=options)
+    compiled = aoti.load(aoti.export(tmp_path / "model.pt2", model, threads=1))
+    torch.testing.assert_close(compiled(x[:1]), module(x[:1]).detach(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(aoti.InputError, match="found 0, expected 1 or more"):
+        compiled(x[:0])
