@@ -28,41 +28,39 @@ def assumptions_noted(ranges: Ranges) -> Iterator[list[sympy.Basic]]:
     noted: list[sympy.Basic] = []
     environments: dict[int, Any] = {}
 
-    def note(sizes: Any, relation: Any) -> None:
-        noted.append(sympy.sympify(relation).xreplace(sizes.inv_precomputed_replacements))
-        environments[id(sizes.shape_env)] = sizes.shape_env
-
     def noting(name: str, relation_of: Callable[..., Any]) -> Any:
         original = getattr(SizeVarAllocator, name)
 
-        def noting(self: Any, *operands: Any) -> Any:
+        def patched(self: Any, *operands: Any) -> Any:
             result = original(self, *operands)
-            note(self, relation_of(result, *operands))
+            relation = sympy.sympify(relation_of(result, *operands))
+            noted.append(relation.xreplace(self.inv_precomputed_replacements))
+            environments[id(self.shape_env)] = self.shape_env
             return result
 
-        return patch.object(SizeVarAllocator, name, noting)
+        return patch.object(SizeVarAllocator, name, patched)
 
     def may_be_empty(size: Any) -> bool:
         size = sympy.sympify(size)
         return bool(size.free_symbols) and size.free_symbols <= ranges.keys() and bound_sympy(size, ranges).lower <= 0
 
     def checking(original: Callable[..., Any]) -> Any:
-        def checking(self: Any, index: Any, size: Any, check: bool = True, wrap_neg: bool = True) -> Any:
+        def patched(self: Any, index: Any, size: Any, check: bool = True, wrap_neg: bool = True) -> Any:
             place = original(self, index, size, check, wrap_neg)
             # As sympy has it, 0 is less than each size.
             if generate_assert(check) and isinstance(place, sympy.Expr) and (place < size) is sympy.true and may_be_empty(size):
                 self.fallback("check_bounds", (place, size), {"lower": False, "upper": True})
             return place
 
-        return checking
+        return patched
 
     def considering(original: Callable[..., None]) -> Any:
-        def considering(self: Any, *args: Any, **kwargs: Any) -> None:
+        def patched(self: Any, *args: Any, **kwargs: Any) -> None:
             original(self, *args, **kwargs)
             self.var_to_range = tuple((symbol, ranges.get(symbol, bounds)) for symbol, bounds in self.var_to_range)
             environments[id(self.shape_env)] = self.shape_env
 
-        return considering
+        return patched
 
     relations: dict[str, Callable[..., Any]] = {
         "evaluate_min": lambda least, a, b: sympy.Le(a, b) if least == a else sympy.Le(b, a),

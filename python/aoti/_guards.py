@@ -260,16 +260,20 @@ def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
     }
     if not _runs(inputs, examples):
         return ranges
+
+    def takes(sizes: Mapping[sympy.Symbol, int]) -> bool:
+        numbers = {**examples, **sizes}
+        return _runs(inputs, numbers) and _computes(inputs, numbers)
+
     least = dict.fromkeys(small, 2)
     for symbol in small:
         for size in (1, 0):
-            numbers = {**examples, symbol: size}
-            if least[symbol] == size + 1 > floors[symbol] and _runs(inputs, numbers) and _computes(inputs, numbers):
-                least[symbol] = size
+            if size < floors[symbol] or not takes({symbol: size}):
+                break
+            least[symbol] = size
     for size in (0, 1, 2):
         least = {symbol: max(size, number) for symbol, number in least.items()}
-        numbers = {**examples, **least}
-        if size == 2 or (_runs(inputs, numbers) and _computes(inputs, numbers)):
+        if size == 2 or takes(least):
             break
     for symbol, name in named.items():
         if least.get(symbol, 0) > floors.get(symbol, 0):

@@ -315,9 +315,6 @@ INDEXED = {
 }
 
 
-OUT_OF_BOUNDS = "index out of bounds" if common.TORCH >= (2, 13) else "before torch 2.13 models only print the reason"
-
-
 class AllIndexed(nn.Module):
     def forward(self, *tensors):
         return [function(x) for function, x in zip(INDEXED.values(), tensors)]
@@ -337,7 +334,7 @@ def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
             try:
                 expected = function(inputs[i])
             except (IndexError, RuntimeError):
-                error, text = (aoti.InputError, "or more") if tried else (aoti.RunError, OUT_OF_BOUNDS)
+                error, text = (aoti.InputError, "or more") if tried else (aoti.RunError, common.OUT_OF_BOUNDS)
                 with pytest.raises(error, match=text):
                     model(*inputs)
             else:

@@ -100,22 +100,9 @@ inline bool accepts(std::uint8_t accepted, std::int64_t a, std::int64_t b) noexc
   return (accepted & (a == b ? 0b001 : a > b ? 0b010 : 0b100)) != 0;
 }
 constexpr std::uint8_t accepted_by(GuardOp comparison) noexcept {
-  switch (comparison) {
-    case GuardOp::equal:
-      return 0b001;
-    case GuardOp::unequal:
-      return 0b110;
-    case GuardOp::less:
-      return 0b100;
-    case GuardOp::less_equal:
-      return 0b101;
-    case GuardOp::greater:
-      return 0b010;
-    case GuardOp::greater_equal:
-      return 0b011;
-    default:
-      return 0;
-  }
+  constexpr std::uint8_t masks[] = {0b001, 0b110, 0b100, 0b101, 0b010, 0b011};  // from equal on
+  const auto i = static_cast<std::size_t>(comparison) - static_cast<std::size_t>(GuardOp::equal);
+  return i < sizeof masks ? masks[i] : std::uint8_t{0};
 }
 
 /// Whether both are in [0, 2^32), where division takes half the time.
