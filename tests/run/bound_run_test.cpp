@@ -1,6 +1,8 @@
 #include <aoti/device/cpu.hpp>
 #include <aoti/run/bound_run.hpp>
+#include <aoti/run/weights.hpp>
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,6 +48,36 @@ TEST(BoundRun, WritesResultsIntoMemoryOfTheCallers) {
   }
   // The runner is as it was.
   EXPECT_EQ(floats(runner.run<1>(in[0], in[0]).value()[0])[7], 16);
+}
+
+// y = scale * x + shift, put where the model reads its weight.
+TEST(BoundRun, WritesResultsOverWeightsOnlyOnceTheyAreThere) {
+  Runner runner = opened("mutating");
+  float x[12], counter[12] = {}, n[12] = {};
+  for (float& element : x) element = 1;
+  const std::vector<Tensor> in{Tensor::borrow(x, {12}).value()};
+  const Tensor weight = ones({12}, 2), count = Tensor::borrow(counter, {12}).value();
+  auto bound = Bound::make(runner, in, std::vector{weight, Tensor::borrow(n, {12}).value()});
+  ASSERT_TRUE(good(bound));
+  ASSERT_TRUE(good(bound.value().run()));  // its own weights
+  const auto share = [&] {
+    auto update = std::move(aoti::update_weights(runner)).value();
+    ASSERT_TRUE(good(update.share("weight", weight)));
+    ASSERT_TRUE(good(update.share("counter", count)));
+    ASSERT_TRUE(good(update.commit()));
+  };
+  share();
+  for (float& element : std::span{const_cast<float*>(static_cast<const float*>(weight.data())), 12})
+    element = 2;
+  for (int i = 1; i < 5; ++i) {
+    const float before = floats(weight)[0];
+    ASSERT_TRUE(good(bound.value().run()));
+    EXPECT_EQ(n[11], static_cast<float>(i));
+    EXPECT_EQ(floats(weight), std::vector<float>(12, before + static_cast<float>(i)));
+  }
+  auto onto = Bound::make(runner, std::vector{count}, std::vector{Tensor{}, Tensor{}});
+  ASSERT_TRUE(good(onto));
+  expect_error(onto.value().run(), Errc::input_layout, {"input 0 'x'", "weight 'counter'"});
 }
 
 TEST(BoundRun, RefusesInputsThatShareMemoryWithOneThatIsWritten) {

@@ -119,17 +119,21 @@ TEST(Overlap, CountsWhereTheModelWrites) {
   std::vector<TensorView> views;
   for (std::size_t i = 0; i < 70; ++i) views.push_back(view({32 * i, {16}, {1}}));
   const auto at = [&](std::size_t i) -> const TensorView& { return views[i]; };
-  std::pair<std::size_t, std::size_t> found;
-  EXPECT_FALSE(aoti::detail::find_overlap<Views>(spec_of(66), at, found));
+  aoti::detail::Overlap found;
+  const auto finds = [&](int written) {
+    return aoti::detail::find_overlap<Views, aoti::Native>(spec_of(written), {}, at, found);
+  };
+  EXPECT_FALSE(finds(66));
   views[69] = views[3];
-  EXPECT_FALSE(aoti::detail::find_overlap<Views>(spec_of(66), at, found));
+  EXPECT_FALSE(finds(66));
   for (const int written : {3, 69}) {
-    ASSERT_TRUE(aoti::detail::find_overlap<Views>(spec_of(written), at, found));
-    EXPECT_EQ(found.first, static_cast<std::size_t>(written));
-    EXPECT_EQ(found.first + found.second, 72u);
+    ASSERT_TRUE(finds(written));
+    EXPECT_EQ(found.input, static_cast<std::size_t>(written));
+    EXPECT_EQ(found.input + found.other, 72u);
+    EXPECT_FALSE(found.weight);
   }
   views[69] = view({96, {0}, {1}});
-  EXPECT_FALSE(aoti::detail::find_overlap<Views>(spec_of(3), at, found));
+  EXPECT_FALSE(finds(3));
 }
 
 }  // namespace

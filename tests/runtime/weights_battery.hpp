@@ -306,6 +306,39 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesMayBeReplaced) {
   EXPECT_EQ(B::floats_in(B::named(runner)["weight"]), Floats(12, 5));
 }
 
+// Compiled code reads inputs and weights in an order of its own, also after it has written.
+TYPED_TEST_P(WeightsBattery, ThatAModelChangesMeetNothingElse) {
+  using B = Weights<TypeParam>;
+  using Floats = typename B::Floats;
+  auto runner = B::opened("mutating");
+  const auto own = B::named(runner)["counter"];
+  const auto shared = B::floats({12}, Floats(12, 0));
+  const auto x = B::floats({12}, Floats(12, 1));
+  for (const bool sharing : {false, true}) {
+    if (sharing) {
+      ASSERT_TRUE(good(B::replaced(runner, {{"counter", shared}}, true)));
+    }
+    const auto& counter = sharing ? shared : own;
+    expect_error(runner.template run<2>(counter), aoti::Errc::input_layout,
+                 {"input 0 'x'", "also that of weight 'counter'", "writes to that weight"});
+    EXPECT_EQ(B::floats_in(counter), Floats(12, 0));
+  }
+  ASSERT_TRUE(good(runner.template run<2>(own)));  // another set's by now
+  ASSERT_TRUE(good(runner.template run<2>(x)));
+  ASSERT_TRUE(good(runner.template run<2>(B::named(runner)["weight"])));  // only read
+  EXPECT_EQ(B::floats_in(shared), Floats(12, 3));
+
+  const Floats before = B::floats_in(B::named(runner)["weight"]);
+  using Named = typename B::Named;
+  for (const Named& weights : {Named{{"weight", shared}}, Named{{"weight", x}, {"counter", x}}}) {
+    expect_error(B::replaced(runner, weights, true), aoti::Errc::constant_layout,
+                 {"weight 'counter'", "also that of weight 'weight'", "set() copies"});
+  }
+  EXPECT_EQ(B::floats_in(B::named(runner)["weight"]), before);
+  ASSERT_TRUE(good(runner.template run<2>(x)));
+  EXPECT_EQ(B::floats_in(shared), Floats(12, 4));
+}
+
 // This model returns a buffer of its own, and its transpose.
 TYPED_TEST_P(WeightsBattery, OutliveTheModelInItsOutputs) {
   using B = Weights<TypeParam>;
@@ -413,7 +446,7 @@ REGISTER_TYPED_TEST_SUITE_P(WeightsBattery, BesideTheImageAreUsedFromTheFile, In
                             ChangeOneByOneAndTogether, ChangeAsAWholeOrNotAtAll,
                             AreStagedSwappedAndFreed, AreRefusedWhereTheyDoNotFit,
                             AreGivenUpOnceReplaced, ThatAModelChangesStayItsOwn,
-                            ThatAModelChangesMayBeReplaced, OutliveTheModelInItsOutputs,
-                            ComeFromABlob, ChangeUnderLoad);
+                            ThatAModelChangesMayBeReplaced, ThatAModelChangesMeetNothingElse,
+                            OutliveTheModelInItsOutputs, ComeFromABlob, ChangeUnderLoad);
 
 }  // namespace aoti_test

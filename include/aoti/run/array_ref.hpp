@@ -197,11 +197,9 @@ template <class Runtime = Native> class ArrayRefModel {
       if (!fits) [[unlikely]]
         return misfit(inputs, i);
     }
-    if (runner_.model_.writes_inputs) [[unlikely]] {
-      std::pair<std::size_t, std::size_t> overlap;
-      if (detail::find_overlap<detail::Views>(*runner_.spec(), at, overlap)) {
-        return detail::describe_overlap(*runner_.spec(), overlap);
-      }
+    if (runner_.model_.writes) [[unlikely]] {
+      if (auto apart = runner_.model_.template expect_apart<detail::Views>(at); !apart)
+        return apart;
     }
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {

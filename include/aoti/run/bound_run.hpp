@@ -21,13 +21,12 @@ namespace aoti {
 /// The first run learns which of the tensors that the model makes become its outputs. Those are
 /// made in the memory of the bound outputs from then on, so that results are there without a copy
 /// and a run neither makes nor destroys a tensor for them. Where that cannot be, since memory
-/// overlaps that of an input or of another output, or since what the model makes is laid out
-/// otherwise, results are copied.
+/// overlaps that of an input, of a weight or of another output, or since what the model makes is
+/// laid out otherwise, results are copied.
 ///
 /// One thread at a time may call it; the bound runs of one shared runner may run at once. The
 /// runner must outlive it and stay where it is. Runs allocate what the model's other tensors need.
-/// Output memory must not be that of weights shared with the model; after a failed run it may hold
-/// anything.
+/// After a failed run, output memory may hold anything.
 template <class Runner> class BoundRun {
   using Runtime = typename Runner::TensorRuntime;
   static_assert(std::same_as<typename Runtime::Tensor, Tensor>,
@@ -176,13 +175,13 @@ template <class Runner> class BoundRun {
       const detail::Fit fit = model().checks[i].template fit<Runtime>(*model().spec, at, i);
       if (fit != detail::Fit::yes) return false;
     }
-    std::pair<std::size_t, std::size_t> overlap;
-    return !model().writes_inputs || !detail::find_overlap<Runtime>(*model().spec, at, overlap);
+    return !model().writes || model().template expect_apart<Runtime>(at).has_value();
   }
 
   // Each result is made where it is returned: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
-    if (!fits_) [[unlikely]] {
+    if (!fits_ || weights_ != model().changes.load()) [[unlikely]] {
+      if (weights_ != model().changes.load()) learn_anew();
       // Says what does not fit, or lays inputs out anew for each run and copies results.
       fits_ = inputs_fit();
       if (!fits_) return runner_->run_handles(in_, out_, stream);
@@ -227,11 +226,22 @@ template <class Runner> class BoundRun {
     if (learns_) {
       learns_ = false;
     } else if (!as_learnt) {  // the model makes its tensors in another order now
-      planned_.clear();
-      for (AtenTensorHandle& handle : expected_) handle = nullptr;
+      forget();
       learns_ = --attempts_ > 0;
     }
     return done;
+  }
+
+  void forget() noexcept {
+    planned_.clear();
+    for (AtenTensorHandle& handle : expected_) handle = nullptr;
+  }
+
+  /// With other weights, others of the outputs may lie where a weight does.
+  [[gnu::noinline]] void learn_anew() noexcept {
+    weights_ = model().changes.load();
+    forget();
+    learns_ = attempts_ > 0;
   }
 
   /// Notes the n-th tensor that the model makes in the first run; the first so many.
@@ -338,7 +348,7 @@ template <class Runner> class BoundRun {
       any |= k != i && outputs_[k].defined() &&
              meet(mine, *detail::TensorAccess::body_of(outputs_[k]));
     }
-    return any;
+    return any || model().is_weight(detail::ByteRange::of<Runtime>(outputs_[i]));
   }
 
   [[gnu::cold]] Error misfit(std::size_t i, const Body* found) const {
@@ -370,6 +380,7 @@ template <class Runner> class BoundRun {
   bool learns_ = true;
   int attempts_ = 4;  // to learn, where a model does not keep to what was learnt
   bool fits_ = false;
+  unsigned weights_ = 0;  // how often the model had changed them
 };
 
 }  // namespace aoti

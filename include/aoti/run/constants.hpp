@@ -50,6 +50,7 @@ struct Constant {
   /// Computed from weights when the model was compiled (frozen ones, products in C++), under a name
   /// of its own: it does not follow them.
   bool derived = false;
+  bool mutated = false;  ///< The model writes to it when it runs.
 };
 
 /// Which weights a model has.
@@ -135,6 +136,7 @@ void describe_by_spec(std::vector<Constant>& constants, const std::vector<Consta
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
     if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;
     constants[i].derived = spec[i].derived;
+    constants[i].mutated = spec[i].mutated;
     constants[i].aliases = spec[i].aliases;
     if (!spec[i].described) continue;
     describe(constants[i], spec[i].shape, spec[i].strides);

@@ -42,17 +42,19 @@ struct LoadedModel {
   std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
   std::size_t output_count = 0;
   bool may_return_none = false;  // where no spec tells which outputs are None
-  bool writes_inputs = false;    // as its spec says
+  bool writes = false;           // to inputs or weights, as its spec says
   bool lends_weights = false;    // outputs may lie in memory that goes with the model
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   Atomic<bool> updating = false;
-  Atomic<bool> extracting = false;
+  mutable Atomic<bool> extracting = false;
   GatePointer gate;     // of models that several threads may call and that need it
   GatePointer lending;  // of those that lend weights: held until outputs have been copied
   typename OperatorsOf<Runtime>::type operators;  // outlive the container
   Container container;
   std::vector<InputCheck> checks;  // point into the spec's inputs
+  WeightsInUse weights_in_use;     // changed while `extracting` is held, by shared runners
+  Atomic<unsigned> changes = 0;    // of what is in use
   std::optional<ModelSpec> spec;
   Metadata metadata;
   std::string origin;
@@ -66,7 +68,7 @@ struct LoadedModel {
         hidden_input_count{std::exchange(other.hidden_input_count, none)},
         output_count{std::exchange(other.output_count, 0)},
         may_return_none{other.may_return_none},
-        writes_inputs{other.writes_inputs},
+        writes{other.writes},
         lends_weights{other.lends_weights},
         device{other.device},
         gate{std::move(other.gate)},
@@ -74,6 +76,8 @@ struct LoadedModel {
         operators{std::move(other.operators)},
         container{std::move(other.container)},
         checks{std::move(other.checks)},
+        weights_in_use{std::move(other.weights_in_use)},
+        changes{other.changes.load()},
         spec{std::exchange(other.spec, std::nullopt)},
         metadata{std::move(other.metadata)},
         origin{std::move(other.origin)} {}
@@ -84,7 +88,7 @@ struct LoadedModel {
     hidden_input_count = std::exchange(other.hidden_input_count, none);
     output_count = std::exchange(other.output_count, 0);
     may_return_none = other.may_return_none;
-    writes_inputs = other.writes_inputs;
+    writes = other.writes;
     lends_weights = other.lends_weights;
     device = other.device;
     gate = std::move(other.gate);
@@ -92,6 +96,8 @@ struct LoadedModel {
     container = std::move(other.container);
     operators = std::move(other.operators);
     checks = std::move(other.checks);
+    weights_in_use = std::move(other.weights_in_use);
+    changes.store(other.changes.load());
     spec = std::exchange(other.spec, std::nullopt);
     metadata = std::move(other.metadata);
     origin = std::move(other.origin);
@@ -132,9 +138,8 @@ struct LoadedModel {
                    ? describe_mismatch<Runtime>(*spec, at, good)
                    : describe_unreadable<Runtime>(at(good), concat({"input ", good}), Device::type);
       }
-      if (writes_inputs) [[unlikely]] {
-        std::pair<std::size_t, std::size_t> overlap;
-        if (find_overlap<Runtime>(*spec, at, overlap)) return describe_overlap(*spec, overlap);
+      if (writes) [[unlikely]] {
+        if (auto apart = expect_apart<Runtime>(at); !apart) return apart;
       }
       if constexpr (knows_index<Device, Runtime>) {
         const std::size_t here = count_while<In>(
@@ -157,6 +162,33 @@ struct LoadedModel {
     if (native != 0 || operator_failed()) [[unlikely]]
       return failed(native);
     return settle(out);
+  }
+
+  /// Refuses inputs that overlap each other or weights, where the model writes to one of them.
+  template <class Views, class At> [[gnu::noinline]] Result<void> expect_apart(At&& at) const {
+    std::optional<SpinLock> lock;
+    if constexpr (!exclusive) lock.emplace(extracting);
+    Overlap found;
+    if (!find_overlap<Views, Runtime>(*spec, weights_in_use, at, found)) return success();
+    return describe_overlap(*spec, container.constants(), found);
+  }
+
+  /// Whether a weight that the model runs on lies within a range.
+  bool is_weight(const ByteRange& range) const {
+    std::optional<SpinLock> lock;
+    if constexpr (!exclusive) lock.emplace(extracting);
+    bool any = false;
+    for (const WeightsInUse::Weight& weight : weights_in_use.list) any |= range.meets(weight.range);
+    return any;
+  }
+
+  /// Notes which weights the model runs on.
+  /// @param tensors by the constants' indices; null ones are not known
+  void use(const std::vector<AtenTensorHandle>& tensors) {
+    WeightsInUse now = WeightsInUse::of<Runtime>(container.constants(), tensors);
+    const SpinLock lock{extracting};
+    std::swap(weights_in_use, now);
+    changes.increment();
   }
 
   /// Whether an operator failed in what the model did last, which older models do not tell.

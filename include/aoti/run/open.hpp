@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "aoti/run/container.hpp"
 #include "aoti/run/gate.hpp"
@@ -101,6 +102,12 @@ template <class Model> struct Opening {
     auto done = loader.load(model.spec ? &*model.spec : nullptr, Device::type,
                             choice.weights == PackagedWeights::ignored);
     if (!done) return done;
+    std::vector<AtenTensorHandle> tensors;
+    if (model.container.ledger().state != WeightsState::none &&
+        model.container.traits().lists_entries &&
+        extract_entries(model.container, false, tensors)) {
+      model.use(tensors);
+    }
     model.lends_weights = model.container.ledger().block && !model.container.constants().empty();
     if (model.lends_weights && !Model::exclusive) model.lending = GatePointer::make();
     if (model.container.ledger().state == WeightsState::loaded) return model.fold(false, stream);
@@ -152,8 +159,9 @@ template <class Model> struct Opening {
     model.spec = std::move(spec).value();
     for (std::size_t i = 0; i < model.input_count; ++i) {
       model.checks.emplace_back(*model.spec, i);
-      model.writes_inputs |= model.spec->inputs[i].mutated;
+      model.writes |= model.spec->inputs[i].mutated;
     }
+    for (const Constant& constant : model.spec->constants) model.writes |= constant.mutated;
     return success();
   }
 };

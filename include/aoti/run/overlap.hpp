@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Inputs in the same memory, of which the model writes to one: what it computes then depends on the
-// order of what it does, which is not the exported program's.
+// Tensors in the same memory, of which the model writes to one: what it computes then depends on
+// the order of what it does, which is not the exported program's.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "aoti/abi/handles.hpp"
+#include "aoti/run/constants.hpp"
 #include "aoti/run/spec.hpp"
 
 namespace aoti::detail {
@@ -96,30 +100,101 @@ class ByteBlocks {
   std::size_t count_ = 0;
 };
 
-/// Finds two inputs that share memory and to one of which the model writes; false where there are
-/// none, and for runtimes that do not tell where memory is. `at(i)` gives input i.
-template <class Runtime, class At>
-[[gnu::noinline]] bool find_overlap(const ModelSpec& spec, At&& at,
-                                    std::pair<std::size_t, std::size_t>& found) {
-  if constexpr (requires { Runtime::data(at(0)); }) {
+/// The weights that a model runs on, as far as it tells them, and where they lie.
+struct WeightsInUse {
+  struct Weight {
+    std::size_t constant;
+    bool mutated;
+    AtenTensorHandle tensor;  // the model's
+    ByteRange range;
+  };
+  std::vector<Weight> list;
+  ByteRange all{};  // around them
+
+  /// @param tensors of the set in use, by the constants' indices
+  template <class Runtime>
+  static WeightsInUse of(const std::vector<Constant>& constants,
+                         const std::vector<AtenTensorHandle>& tensors) {
+    WeightsInUse weights;
+    if constexpr (requires(const typename Runtime::Tensor& tensor) { Runtime::data(tensor); }) {
+      weights.list.reserve(tensors.size());
+      for (std::size_t i = 0; i < tensors.size(); ++i) {
+        if (tensors[i] == nullptr || !Runtime::is_strided(Runtime::peek(tensors[i]))) continue;
+        const ByteRange range = ByteRange::of<Runtime>(Runtime::peek(tensors[i]));
+        if (range.begin == range.end) continue;
+        ByteRange& all = weights.all;
+        all.begin = weights.list.empty() || range.begin < all.begin ? range.begin : all.begin;
+        all.end = range.end > all.end ? range.end : all.end;
+        weights.list.push_back({i, constants[i].mutated, tensors[i], range});
+      }
+    }
+    return weights;
+  }
+};
+
+/// Finds two weights that share memory, to the first of which the model writes, and one of which is
+/// among `given`; false where there are none.
+template <class Runtime>
+bool find_overlap(const WeightsInUse& weights, const std::vector<AtenTensorHandle>& given,
+                  std::pair<std::size_t, std::size_t>& found) {
+  using Weight = WeightsInUse::Weight;
+  for (const Weight& a : weights.list) {
+    for (const Weight& b : weights.list) {
+      if (!a.mutated || &a == &b || !a.range.meets(b.range) ||
+          (given[a.constant] == nullptr && given[b.constant] == nullptr) ||
+          !ByteBlocks::of<Runtime>(Runtime::peek(a.tensor))
+               .meet(ByteBlocks::of<Runtime>(Runtime::peek(b.tensor)),
+                     static_cast<std::int64_t>(a.range.begin - b.range.begin))) {
+        continue;
+      }
+      found = {a.constant, b.constant};
+      return true;
+    }
+  }
+  return false;
+}
+
+/// An input in the memory of another input or of a weight, while the model writes to one of them.
+struct Overlap {
+  std::size_t input;
+  std::size_t other;    ///< The index of an input or of a constant.
+  bool weight;          ///< Whether it is a constant.
+  bool written = true;  ///< Whether the model writes to the input.
+};
+
+/// Finds an overlap; false where there is none, and for runtimes that do not tell where memory is.
+/// `at(i)` gives input i, which `Views` reads.
+template <class Views, class Runtime, class At>
+[[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights, At&& at,
+                                    Overlap& found) {
+  if constexpr (requires { Views::data(at(0)); }) {
     std::array<ByteRange, 64> known;
     const std::size_t count = spec.inputs.size();
     for (std::size_t i = 0; i < count && i < known.size(); ++i) {
-      known[i] = ByteRange::of<Runtime>(at(i));
+      known[i] = ByteRange::of<Views>(at(i));
     }
     const auto range = [&](std::size_t i) {
-      return i < known.size() ? known[i] : ByteRange::of<Runtime>(at(i));
+      return i < known.size() ? known[i] : ByteRange::of<Views>(at(i));
+    };
+    const auto meet = [&](std::size_t i, const ByteRange& other, auto&& blocks_of_other) {
+      const ByteRange mine = range(i);
+      return mine.meets(other) &&
+             ByteBlocks::of<Views>(at(i)).meet(blocks_of_other(),
+                                               static_cast<std::int64_t>(mine.begin - other.begin));
     };
     for (std::size_t i = 0; i < count; ++i) {
-      if (!spec.inputs[i].mutated) continue;
-      const ByteRange mine = range(i);
-      for (std::size_t k = 0; k < count; ++k) {
-        if (k == i || !mine.meets(range(k))) continue;
-        const std::int64_t distance = static_cast<std::int64_t>(mine.begin - range(k).begin);
-        if (!ByteBlocks::of<Runtime>(at(i)).meet(ByteBlocks::of<Runtime>(at(k)), distance)) {
-          continue;
-        }
-        found = {i, k};
+      const bool written = spec.inputs[i].mutated;
+      for (std::size_t k = 0; written && k < count; ++k) {
+        if (k == i || !meet(i, range(k), [&] { return ByteBlocks::of<Views>(at(k)); })) continue;
+        found = {.input = i, .other = k, .weight = false};
+        return true;
+      }
+      if (!range(i).meets(weights.all)) continue;
+      for (const WeightsInUse::Weight& weight : weights.list) {
+        if (!written && !weight.mutated) continue;
+        const auto blocks = [&] { return ByteBlocks::of<Runtime>(Runtime::peek(weight.tensor)); };
+        if (!meet(i, weight.range, blocks)) continue;
+        found = {.input = i, .other = weight.constant, .weight = true, .written = written};
         return true;
       }
     }
@@ -127,13 +202,18 @@ template <class Runtime, class At>
   return false;
 }
 
-/// Says which inputs share memory; called where two do.
+/// Says which tensors share memory; called where two do.
 [[gnu::cold]] inline Error describe_overlap(const ModelSpec& spec,
-                                            std::pair<std::size_t, std::size_t> found) {
-  const auto [i, k] = found;
-  return {Errc::input_layout, concat({"input ", i, " '", spec.inputs[i].name, "'"}),
-          concat({"found memory that is also that of input ", k, " '", spec.inputs[k].name,
-                  "', expected memory of its own, since the model writes to it; pass a copy"})};
+                                            const std::vector<Constant>& constants,
+                                            const Overlap& found) {
+  const std::string other =
+      found.weight ? concat({"weight '", constants[found.other].fqn, "'"})
+                   : concat({"input ", found.other, " '", spec.inputs[found.other].name, "'"});
+  return {Errc::input_layout,
+          concat({"input ", found.input, " '", spec.inputs[found.input].name, "'"}),
+          concat({"found memory that is also that of ", other,
+                  ", expected memory of its own, since the model writes to ",
+                  found.written ? "it" : "that weight", "; pass a copy"})};
 }
 
 }  // namespace aoti::detail

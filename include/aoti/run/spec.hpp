@@ -86,7 +86,7 @@ template <class T = void> struct SpecReader {
     for (const Json& item : list.items) {
       TensorSpec tensor;
       tensor.name = item["name"].string;
-      tensor.mutated = item["mutated"].is(JsonKind::boolean) && item["mutated"].integer != 0;
+      tensor.mutated = is_true(item["mutated"]);
       tensor.none = &out == &spec.outputs && item["dtype"].is(JsonKind::null);
       if (tensor.none) {
         out.push_back(std::move(tensor));
@@ -121,6 +121,8 @@ template <class T = void> struct SpecReader {
     return success();
   }
 
+  static bool is_true(const Json& json) { return json.is(JsonKind::boolean) && json.integer != 0; }
+
   static bool integers(const Json& list, std::vector<std::int64_t>& out) {
     for (const Json& item : list.items) {
       if (!item.is(JsonKind::integer)) return false;
@@ -149,7 +151,8 @@ template <class T = void> struct SpecReader {
       if (DeviceType type{}; parse_device_type(item["device"].string, type)) constant.device = type;
       // Other layouts than strided ones have one that says so, and no strides.
       constant.described &= item["layout"].is(JsonKind::null);
-      constant.derived = item["derived"].is(JsonKind::boolean) && item["derived"].integer != 0;
+      constant.derived = is_true(item["derived"]);
+      constant.mutated = is_true(item["mutated"]);
       const Json& offset = item["offset"];
       if (offset.is(JsonKind::integer) && offset.integer > 0) {
         constant.offset = static_cast<std::size_t>(offset.integer);

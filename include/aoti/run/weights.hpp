@@ -125,8 +125,9 @@ template <class Runner> class WeightsUpdate {
   /// with them. Where it cannot be waited for (XPU, MPS) they go when the next set comes: runs on
   /// other streams that use them must be done by then.
   /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
-  ///         model had no weights and some are still missing, or derived ones are), unsupported,
-  ///         out_of_memory, model_failed, model_threw
+  ///         model had no weights and some are still missing, or derived ones are),
+  ///         constant_layout (one that the model writes to shares memory with another),
+  ///         unsupported, out_of_memory, model_failed, model_threw
   Result<void> commit(Stream stream = {}) {
     const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
       if (auto done = write(native); !done) return done;
@@ -439,6 +440,7 @@ template <class Runner> class WeightsUpdate {
       return Error{Errc::missing_constants, runner_->origin(),
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
+    if (auto done = expect_apart(all); !done) return done;
     if (auto done = access().settle(); !done) return done;
     ledger.staged = ledger.waits = false;
     ledger.occupied = true;
@@ -449,6 +451,19 @@ template <class Runner> class WeightsUpdate {
     }
     ledger.staged = ledger.waits = true;
     return success();
+  }
+
+  /// Refuses shared weights in the memory of others, where the model writes to one of them.
+  Result<void> expect_apart(const std::vector<AtenTensorHandle>& all) const {
+    if (!model().writes) return success();
+    std::pair<std::size_t, std::size_t> found;
+    const auto weights = detail::WeightsInUse::of<Runtime>(expected_, all);
+    if (!detail::find_overlap<Runtime>(weights, tensors_.handles, found)) return success();
+    return wrong(
+        Errc::constant_layout, expected_[found.first],
+        detail::concat({"found memory that is also that of weight '", expected_[found.second].fqn,
+                        "', expected memory of its own, since the model writes to it; "
+                        "set() copies"}));
   }
 
   Result<void> fill_inactive(const std::vector<AtenTensorHandle>& all,

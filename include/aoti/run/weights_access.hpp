@@ -88,14 +88,7 @@ template <class Runner> struct WeightsAccess {
   Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
     const bool inactive = buffer == Buffer::inactive;
     // A model lists them in one place for all threads, and a lock is held for a microsecond.
-    const struct Lock {
-      Atomic<bool>& taken;
-      explicit Lock(Atomic<bool>& flag) : taken{flag} {
-        while (taken.exchange(true)) {
-        }
-      }
-      ~Lock() { taken.store(false); }
-    } lock{model().extracting};
+    const SpinLock lock{model().extracting};
     if (container().traits().lists_entries) {
       return extract_entries(container(), inactive, out);
     }
@@ -162,6 +155,9 @@ template <class Runner> struct WeightsAccess {
       return no_second_set();
     }
     if (auto done = swap_sets(); !done) return done;
+    std::vector<AtenTensorHandle> active;
+    if (!extract(Buffer::active, active)) active.clear();
+    model().use(active);
     std::swap(ledger.in_block, ledger.staged_in_block);
     std::swap(ledger.forgotten, ledger.forgotten_inactive);
     if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
