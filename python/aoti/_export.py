@@ -10,6 +10,7 @@ embeds them in the image.
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import re
@@ -43,7 +44,7 @@ from torch.utils._sympy.value_ranges import bound_sympy
 
 from ._assumptions import assumptions_noted
 from ._examples import distinct, expect_distinct, extent
-from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, ranges_of
+from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, module_of, ranges_of
 from ._regions import regions_guarded
 
 SPEC_KEY = "aoti.spec"
@@ -458,10 +459,10 @@ def _tune(name: str, model: Model, directory: str, *, updatable: bool) -> list[A
     for title, (options, rewrite) in CANDIDATES.items():
         way = Way({**options, **fixed}, rewrite)
         loses = way.options.get("freezing") and written
-        if way not in ways.values() and not loses and (rewrite is None or rewrite(ep.module())):
+        if way not in ways.values() and not loses and (rewrite is None or rewrite(module_of(ep))):
             ways[title] = way
     with torch.no_grad():
-        expected, again = (Example(ep.example_inputs)(copy.deepcopy(ep.module())) for _ in range(2))
+        expected, again = (Example(ep.example_inputs)(copy.deepcopy(module_of(ep))) for _ in range(2))
         try:
             expect_alike(again, expected)
         except ValueError as error:
@@ -547,7 +548,7 @@ def _generate(
     from ._operators import results_noted
 
     args, kwargs = ep.example_inputs
-    module = ep.module()
+    module = module_of(ep)
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
     _keep_assertions(module)
@@ -753,7 +754,7 @@ _FORM_ONLY = re.compile(r"(zeros|ones|full|empty|rand|randn|randint)_like|new_\w
 def _effects(ep: ExportedProgram) -> _Effects:
     # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not tell.
     try:
-        with _only_symbols(ep):
+        with _decomposable(ep):
             program = ep.run_decompositions({})
     except AssertionError as error:
         overlapping = _overlapping(_weights(ep))
@@ -904,16 +905,18 @@ def _memory_of(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 
 @contextmanager
-def _only_symbols(ep: ExportedProgram) -> Iterator[None]:
-    """Hides the ranges of products and the like, which torch notes among those of symbols when it loads a program, and
-    then stumbles over."""
+def _decomposable(ep: ExportedProgram) -> Iterator[None]:
+    """Hides what torch stumbles over: its own checks of guards, see `module_of`, and the ranges of products and the like, which
+    it notes among those of symbols when it loads a program."""
     values = (node.meta.get("val") for node in ep.graph.nodes)
     mode = next((value.fake_mode for value in values if hasattr(value, "fake_mode")), None)
     ranges = getattr(getattr(mode, "shape_env", None), "var_to_range", {})
     hidden = {key: ranges.pop(key) for key in list(ranges) if not key.is_Symbol}
     try:
+        vars(ep)["module"] = functools.partial(module_of, ep)
         yield
     finally:
+        del vars(ep)["module"]
         ranges.update(hidden)
 
 

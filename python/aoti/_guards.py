@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import logging
@@ -80,6 +81,9 @@ class _Unknown(Exception):
     """What is in a relation that cannot be written for a loader."""
 
 
+_UNREADABLE = (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError)
+
+
 class _Sizes(ast.NodeTransformer):
     """Puts numbers in the place of x.size(0), since x may have the name of a function."""
 
@@ -128,7 +132,16 @@ class Inputs:
 
     @functools.cached_property
     def module(self) -> GraphModule:
-        return self.ep.module()
+        return module_of(self.ep)
+
+    @functools.cached_property
+    def guards(self) -> list[str]:
+        """The guards that torch keeps, as `_holds` reads them; without those that cannot be read."""
+        found = []
+        for text in _texts(self.ep):
+            with contextlib.suppress(*_UNREADABLE):
+                found += [part["text"] for part in _Reader(self).read(text)]
+        return found
 
     @functools.cached_property
     def sources(self) -> dict[str, int | None]:
@@ -148,6 +161,18 @@ class Inputs:
         for name, leaf in [*names, *others]:
             found.setdefault(ast.unparse(ast.parse(name, mode="eval")), tensors.get(leaf))
         return found
+
+    def tensor_of(self, source: str) -> int | None:
+        if source not in self.sources and (of_keywords := re.match(r"L\['\w+'\](?=\[')", source)):
+            source = "L" + source[of_keywords.end() :]  # what the program calls **kwargs is not kept
+        return self.sources.get(source)
+
+
+def module_of(ep: ExportedProgram) -> GraphModule:
+    """The program's module, without torch's checks of guards: the code that it generates for these is not always Python, such
+    as where keyword arguments or dict keys have unusual names."""
+    module = type(ep).module
+    return module(ep, check_guards=False) if "check_guards" in inspect.signature(module).parameters else module(ep)
 
 
 def linear(size: sympy.Expr) -> tuple[sympy.Symbol, int, int] | None:
@@ -178,7 +203,7 @@ def _parts(reader: _Reader, text: str, demand: str) -> list[dict[str, Any]]:
     """The relations of a text; none, and a GuardWarning, where they cannot be written."""
     try:
         return list(reader.read(text))
-    except (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError) as error:
+    except _UNREADABLE as error:
         warnings.warn(
             f"{demand} {text} of its inputs, which the compiled model cannot check ({error}): inputs that break it give "
             "wrong results, or end the process",
@@ -222,8 +247,9 @@ def _is_narrower(relation: sympy.Basic, known: list[dict[str, Any]], inputs: Inp
         for symbol in inputs.roots:
             bounds = ranges.get(symbol, ValueRanges(0, 64))
             numbers[symbol] = sympy.Integer(random.randint(int(bounds.lower), int(min(bounds.lower + 64, bounds.upper))))
-        if relation.xreplace(numbers) is sympy.true:
-            continue
+        with contextlib.suppress(ZeroDivisionError):
+            if relation.xreplace(numbers) is sympy.true:
+                continue
         sizes = [[_known(size, numbers) or 0 for size in value.shape] for value in inputs.values]
         tensors = {name: torch.empty(shape, device="meta") for name, shape in zip(inputs.names, sizes)}
         if all(_holds(guard["text"], tensors) for guard in known):
@@ -314,6 +340,8 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
             for leaf, value in zip(inputs.leaves, inputs.values):
                 sizes, strides = tuple(map(known, value.shape)), tuple(map(known, value.stride()))
                 leaves[leaf] = torch.empty_strided(sizes, strides, dtype=value.dtype, device=value.device)
+            if _refuses(inputs, leaves):
+                return True
             args, kwargs = pytree.tree_unflatten(leaves, inputs.ep.call_spec.in_spec)
             results = pytree.tree_leaves(torch.func.functional_call(module, state, args, kwargs))
     except Exception as error:
@@ -340,6 +368,8 @@ def _computes(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
                 return False
             leaves[leaf] = leaves[leaf].narrow(d, 0, leaves[leaf].shape[d] if count is None else count)
         leaves[leaf] = leaves[leaf].detach().clone()
+    if _refuses(inputs, leaves):
+        return True
     state = {name: buffer.clone() for name, buffer in inputs.module.named_buffers()}
     args, kwargs = pytree.tree_unflatten(leaves, inputs.ep.call_spec.in_spec)
     try:
@@ -350,13 +380,18 @@ def _computes(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
     return True
 
 
+def _refuses(inputs: Inputs, leaves: list[Any]) -> bool:
+    tensors = {name: leaves[leaf] for name, leaf in zip(inputs.names, inputs.leaves)}
+    return not all(_holds(text, tensors) for text in inputs.guards)
+
+
 def _known(size: int | torch.SymInt, numbers: Mapping[sympy.Symbol, int]) -> int | None:
     value = size.node.expr.xreplace(numbers) if isinstance(size, torch.SymInt) else size
     return int(value) if isinstance(value, int) or value.is_Integer else None
 
 
 def _is_refusal(error: Exception) -> bool:
-    return any(text in str(error) for text in ("Guard failed", "Runtime assertion failed", "Expected input at"))
+    return any(text in str(error) for text in ("Runtime assertion failed", "Expected input at"))
 
 
 def _texts_of_sizes(inputs: Inputs) -> Iterator[str]:
@@ -453,7 +488,7 @@ class _Reader:
         """The input and dimension of L['x'].size()[0]."""
         called, index = node.value, node.slice
         if isinstance(called, ast.Call) and isinstance(called.func, ast.Attribute) and called.func.attr == "size":
-            tensor = self.inputs.sources.get(ast.unparse(called.func.value))
+            tensor = self.inputs.tensor_of(ast.unparse(called.func.value))
             if tensor is not None and isinstance(index, ast.Constant):
                 return tensor, index.value
         raise _Unknown(f"{ast.unparse(node)} is no size of an input")

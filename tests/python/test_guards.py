@@ -393,6 +393,33 @@ def test_names_of_arguments_come_before_names_like_those_of_args():
     assert [guard["check"] for guard in guards] == [["<", ["*", 2, [0, 0]], ["*", [2, 0], [2, 0]]]]
 
 
+class Keywords(nn.Module):
+    def forward(self, p, **kw):
+        torch._check(kw["it"].shape[0] % p.shape[0] == 0)
+        return kw["it"].view(-1, p.shape[0]) + p
+
+
+class Keys(nn.Module):
+    def forward(self, d):
+        return d["it's"] + 1
+
+
+def test_arguments_whose_names_torch_cannot_check_are_taken(tmp_path):
+    """Torch's own function that checks the guards of these does not run, or is not Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        program = export(Keywords(), (torch.ones(2),), {"it": torch.ones(4)}, dynamic_shapes={"p": {0: D}, "kw": {"it": {0: D}}})
+        model = aoti.load(aoti.export(tmp_path / "keywords.pt2", Model(program), threads=1))
+    for p, it in ((2, 4), (3, 9), (1, 0)):
+        assert model(torch.ones(p), it=torch.ones(it)).tolist() == [[2.0] * p] * (it // p)
+    with pytest.raises(aoti.InputError, match=r"it.size\(0\) % p.size\(0\)" if keeps_guards.args[0] is False else ""):
+        model(torch.ones(3), it=torch.ones(4))
+
+    examples = ({"it's": torch.ones(2)},)
+    model = aoti.load(aoti.export(tmp_path / "keys.pt2", Model(Keys(), examples), threads=1))
+    assert model(*examples).tolist() == [2.0, 2.0]
+
+
 def test_products_in_cpp_refuse_an_empty_batch(tmp_path):
     module, x = nn.Linear(64, 32).eval(), torch.randn(4, 64)
     options = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
