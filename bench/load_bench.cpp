@@ -40,9 +40,9 @@ const bool registered = [] {
     if (!std::filesystem::exists(bench::package(model))) continue;
     const std::string name = "load/" + model + "/";
     const auto add = [&](const char* who, auto function) {
-      benchmark::RegisterBenchmark((name + who).c_str(),
-                                   [=](benchmark::State& state) { function(state, model); })
-          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark((name + who).c_str(), [=](benchmark::State& state) {
+        function(state, model);
+      })->Unit(benchmark::kMillisecond);
     };
     add("torch_loader", torch_load);
     add("aoti", aoti_load);

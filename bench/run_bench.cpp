@@ -5,8 +5,8 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
-#include <aoti/run/array_ref.hpp>
-#include <aoti/run/bound_run.hpp>
+#include <aoti/array_ref.hpp>
+#include <aoti/bound_run.hpp>
 #include <aoti/runtime/native.hpp>
 #include <array>
 #include <cstring>

@@ -2,8 +2,8 @@
 #include <ATen/ATen.h>
 
 #include <aoti/aoti.hpp>
-#include <aoti/run/weights.hpp>
 #include <aoti/runtime/libtorch.hpp>
+#include <aoti/weights.hpp>
 #include <cstdio>
 #include <string>
 

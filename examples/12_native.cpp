@@ -1,7 +1,7 @@
 // Runs a model without libtorch: the same package, tensors on memory of one's own, and a program of
 // a few hundred kilobytes.
 #include <aoti/aoti.hpp>
-#include <aoti/run/bound_run.hpp>
+#include <aoti/bound_run.hpp>
 #include <aoti/runtime/native.hpp>
 #include <array>
 #include <cstdio>

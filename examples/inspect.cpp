@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <aoti/aoti.hpp>
-#include <aoti/run/native_needs.hpp>
-#include <aoti/run/regions.hpp>
+#include <aoti/load/native_needs.hpp>
+#include <aoti/load/regions.hpp>
 #include <aoti/runtime/native.hpp>
 #include <cstdio>
 #include <string>

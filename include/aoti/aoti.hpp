@@ -6,13 +6,13 @@
 // only what it calls of them.
 #pragma once
 
+#include "aoti/any_runner.hpp"
 #include "aoti/device/cpu.hpp"
 #include "aoti/device/cuda.hpp"
 #include "aoti/device/mps.hpp"
 #include "aoti/device/xpu.hpp"
 #include "aoti/error.hpp"
-#include "aoti/load/package.hpp"
+#include "aoti/package/package.hpp"
 #include "aoti/result.hpp"
-#include "aoti/run/any_runner.hpp"
-#include "aoti/run/runner.hpp"
+#include "aoti/runner.hpp"
 #include "aoti/version.hpp"

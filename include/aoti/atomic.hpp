@@ -29,19 +29,4 @@ template <class T> class Atomic {
   T value_;
 };
 
-/// Holds a flag that threads take in turn, each for about a microsecond.
-class SpinLock {
- public:
-  explicit SpinLock(Atomic<bool>& flag) noexcept : taken_{flag} {
-    while (taken_.exchange(true)) {
-    }
-  }
-  SpinLock(const SpinLock&) = delete;
-  SpinLock& operator=(const SpinLock&) = delete;
-  ~SpinLock() { taken_.store(false); }
-
- private:
-  Atomic<bool>& taken_;
-};
-
 }  // namespace aoti::detail

@@ -3,8 +3,8 @@
 // since a loader may take the process down.
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
-#include <aoti/run/weights.hpp>
 #include <aoti/runtime/libtorch_operators.hpp>
+#include <aoti/weights.hpp>
 #include <cstdio>
 #include <exception>
 #include <functional>

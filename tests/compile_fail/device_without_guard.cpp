@@ -1,6 +1,6 @@
 // A device policy must have all members.
 // expected: DevicePolicy
-#include <aoti/run/runner.hpp>
+#include <aoti/runner.hpp>
 
 #include "../support/fake_runtime.hpp"
 

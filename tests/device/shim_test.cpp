@@ -2,7 +2,7 @@
 #include <aoti/device/cuda.hpp>
 #include <aoti/device/mps.hpp>
 #include <aoti/device/xpu.hpp>
-#include <aoti/run/runner.hpp>
+#include <aoti/runner.hpp>
 
 #include <string>
 #include <thread>

@@ -2,7 +2,7 @@
 #include <aoti/device/cuda.hpp>
 #include <aoti/device/mps.hpp>
 #include <aoti/device/xpu.hpp>
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <cstddef>
 #include <string>

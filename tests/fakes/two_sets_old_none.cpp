@@ -1,4 +1,5 @@
-// As two_sets_old, but for what the image has in the place of embedded weights: it came without weights.
+// As two_sets_old, but for what the image has in the place of embedded weights: it came without
+// weights.
 #include "fakes/two_sets.hpp"
 
 namespace {

@@ -1,6 +1,6 @@
 // Images: everything that is read of one, and every change made to it, before it is loaded.
-#include <aoti/load/image.hpp>
-#include <aoti/run/preflight.hpp>
+#include <aoti/image/image.hpp>
+#include <aoti/load/preflight.hpp>
 #include <aoti/runtime/native.hpp>
 
 #include <cstdint>

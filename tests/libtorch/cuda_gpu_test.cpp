@@ -1,7 +1,7 @@
 // The CUDA policy on a real GPU, and a model that runs on it. Skipped, with the reason, where there
 // is none.
 #include <aoti/device/cuda.hpp>
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <atomic>
 #include <string>

@@ -1,7 +1,7 @@
 // Calls operators on the native runtime as models do, for comparison with torch's.
 #pragma once
 
-#include <aoti/runtime/native_operators.hpp>
+#include <aoti/runtime/native/executor.hpp>
 #include <initializer_list>
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 // Operators that models call through a proxy executor on the native runtime, compared with torch's.
 #include "libtorch/native_operators.hpp"
 
-#include <aoti/run/native_needs.hpp>
+#include <aoti/load/native_needs.hpp>
 #include <aoti/runtime/plain_operators.hpp>
 #include <limits>
 

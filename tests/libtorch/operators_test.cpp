@@ -6,8 +6,8 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/csrc/jit/frontend/function_schema_parser.h>
 
-#include <aoti/run/weights.hpp>
 #include <aoti/runtime/libtorch_operators.hpp>
+#include <aoti/weights.hpp>
 #include <array>
 #include <filesystem>
 #include <fstream>

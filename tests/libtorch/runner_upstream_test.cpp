@@ -3,7 +3,7 @@
 #include <torch/version.h>
 
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 15
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <torch/csrc/inductor/aoti_runner/model_container_runner_cpu.h>
 

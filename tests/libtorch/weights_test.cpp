@@ -1,5 +1,5 @@
 // Weights that change beside upstream, and those that only torch has.
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 

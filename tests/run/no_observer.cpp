@@ -1,6 +1,6 @@
 // Every form of run, of runners without an observer, to be looked at by no_observer.py.
 #include <aoti/device/cpu.hpp>
-#include <aoti/run/runner.hpp>
+#include <aoti/runner.hpp>
 
 #include <cstddef>
 #include <span>

@@ -45,7 +45,7 @@ def model_without_observer(text: str) -> str:
     return take_out(text, r"\(const Observer& watching\) noexcept : observer\{watching\}", 1, "(const Observer&) noexcept")
 
 
-WITHOUT_OBSERVER = {"runner.hpp": runner_without_observer, "loaded_model.hpp": model_without_observer}
+WITHOUT_OBSERVER = {"runner.hpp": runner_without_observer, "run/loaded_model.hpp": model_without_observer}
 
 
 def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
@@ -82,7 +82,7 @@ def main() -> int:
         copy = folder / "include"
         shutil.copytree(include, copy)
         for file, without_observer in WITHOUT_OBSERVER.items():
-            header = copy / "aoti/run" / file
+            header = copy / "aoti" / file
             header.write_text(without_observer(header.read_text()))
         taken_out = functions(compiler, copy, folder)
     only_here, only_there = as_it_is - taken_out, taken_out - as_it_is

@@ -1,6 +1,6 @@
 // What an observer hears of a runner's life, and that there is nothing of it in others.
 #include <aoti/run/observer.hpp>
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <array>
 #include <atomic>
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "fakes/trouble.hpp"
-#include "run/runners.hpp"
+#include "support/runners.hpp"
 
 namespace aoti_test {
 namespace {

@@ -1,4 +1,4 @@
-#include <aoti/run/array_ref.hpp>
+#include <aoti/array_ref.hpp>
 #include <aoti/run/overlap.hpp>
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Models bound to the functions of one runtime, whatever else of their names is in the process;
 // and what happens when one of these functions fails.
 #include <aoti/aoti.hpp>
-#include <aoti/run/bound_run.hpp>
+#include <aoti/bound_run.hpp>
 
 #include <new>
 #include <string>

@@ -1,7 +1,7 @@
 // Every allocation of the library on the native runtime, and of the models, fails in turn.
 #include <aoti/aoti.hpp>
-#include <aoti/run/array_ref.hpp>
-#include <aoti/run/bound_run.hpp>
+#include <aoti/array_ref.hpp>
+#include <aoti/bound_run.hpp>
 #include <aoti/runtime/dlpack.hpp>
 
 #include <array>

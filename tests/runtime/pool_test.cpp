@@ -1,4 +1,4 @@
-#include <aoti/runtime/pool.hpp>
+#include <aoti/runtime/native/pool.hpp>
 
 #include <cstdint>
 #include <cstring>

@@ -3,7 +3,7 @@
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, WeightsBattery, Runtime);
 #pragma once
 
-#include <aoti/run/weights.hpp>
+#include <aoti/weights.hpp>
 
 #include <array>
 #include <atomic>

@@ -1,7 +1,7 @@
 // What the tests share: where the packages lie, reading files, what a process holds, and errors.
 #pragma once
 
-#include <aoti/load/bytes.hpp>
+#include <aoti/file/bytes.hpp>
 #include <aoti/result.hpp>
 
 #include <dirent.h>

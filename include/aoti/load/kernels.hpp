@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "aoti/load/package.hpp"
-#include "aoti/load/temporary.hpp"
+#include "aoti/file/temporary.hpp"
+#include "aoti/package/package.hpp"
 
 namespace aoti {
 

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/load/native_needs.hpp"
+#include "aoti/load/regions.hpp"
 #include "aoti/python/runner.hpp"
 #include "aoti/python/sources.hpp"
-#include "aoti/run/native_needs.hpp"
-#include "aoti/run/regions.hpp"
 
 namespace aoti::python {
 

@@ -21,7 +21,7 @@
 
 #include "aoti/aoti.hpp"
 #include "aoti/python/operators.hpp"
-#include "aoti/run/weights.hpp"
+#include "aoti/weights.hpp"
 
 namespace aoti::python {
 
@@ -211,7 +211,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     return in_turn([&]() -> decltype(body()) {
       const std::lock_guard lock{weights_mutex_};
       const LibtorchWithPython::Preparing preparing;
-      aoti::detail::WeightsAccess<Runner>{runner_}.ledger().block_lent = !lease_.expired();
+      aoti::detail::WeightsAccess<Runner>{runner_}.sets().lend(!lease_.expired());
       return body();
     });
   }

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "aoti/load/package.hpp"
+#include "aoti/package/package.hpp"
 #include "aoti/python/errors.hpp"
 
 namespace aoti::python {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "aoti/device/device.hpp"
-#include "aoti/run/spec.hpp"
+#include "aoti/package/spec.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 namespace aoti::detail {

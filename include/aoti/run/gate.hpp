@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Keeps threads apart in the first run of a model that cannot do so itself.
+// Locks: of what threads look at for a moment, and of the first run of a model that cannot keep
+// threads apart itself.
 #pragma once
 
 #include <pthread.h>
@@ -9,6 +10,36 @@
 #include "aoti/atomic.hpp"
 
 namespace aoti::detail {
+
+/// Held for microseconds at most. A thread that holds it has the priority of the highest one that
+/// waits.
+class Mutex {
+ public:
+  Mutex() noexcept {
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    ::pthread_mutex_init(&mutex_, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
+
+  class Hold {
+   public:
+    explicit Hold(Mutex& mutex) noexcept : mutex_{mutex} { ::pthread_mutex_lock(&mutex_.mutex_); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() { ::pthread_mutex_unlock(&mutex_.mutex_); }
+
+   private:
+    Mutex& mutex_;
+  };
+
+ private:
+  pthread_mutex_t mutex_;
+};
 
 /// For models whose abi::ModelTraits::first_run_is_alone: a second thread that comes between would
 /// take the lock and wait for an instance, the first one for the lock. Here the first run on a set

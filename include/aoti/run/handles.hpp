@@ -7,6 +7,7 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/atomic.hpp"
@@ -86,6 +87,25 @@ template <class Runtime, std::size_t N> class Handles {
 
   std::size_t size_;
   AtenTensorHandle slots_[capacity == 0 ? 1 : capacity];
+};
+
+/// Handles that are owned until they are destroyed here; null ones are skipped.
+template <class Runtime> struct OwnedHandles {
+  std::vector<AtenTensorHandle> handles;
+
+  explicit OwnedHandles(std::size_t count) : handles(count, nullptr) {}
+  OwnedHandles(OwnedHandles&& other) noexcept : handles{std::move(other.handles)} {
+    other.handles.clear();
+  }
+  OwnedHandles& operator=(OwnedHandles&&) = delete;
+  ~OwnedHandles() { clear(); }
+
+  void clear() noexcept {
+    for (AtenTensorHandle handle : handles) {
+      if (handle != nullptr) Runtime::destroy(handle);
+    }
+    handles.clear();
+  }
 };
 
 /// Marks a runner as in use while it lives; `entered` tells whether it was free.

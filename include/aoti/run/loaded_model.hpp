@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/load/container.hpp"
+#include "aoti/load/operators.hpp"
 #include "aoti/run/check.hpp"
-#include "aoti/run/container.hpp"
 #include "aoti/run/gate.hpp"
 #include "aoti/run/handles.hpp"
 #include "aoti/run/observer.hpp"
-#include "aoti/run/operators.hpp"
 #include "aoti/run/overlap.hpp"
 
 namespace aoti::detail {
@@ -47,13 +47,13 @@ struct LoadedModel {
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   Atomic<bool> updating = false;
-  mutable Atomic<bool> extracting = false;
-  GatePointer gate;     // of models that several threads may call and that need it
-  GatePointer lending;  // of those that lend weights: held until outputs have been copied
+  mutable Mutex looking;  // at the weights: the model lists them in one place, and we note them
+  GatePointer gate;       // of models that several threads may call and that need it
+  GatePointer lending;    // of those that lend weights: held until outputs have been copied
   typename OperatorsOf<Runtime>::type operators;  // outlive the container
   Container container;
   std::vector<InputCheck> checks;  // point into the spec's inputs
-  WeightsInUse weights_in_use;     // changed while `extracting` is held, by shared runners
+  WeightsInUse weights_in_use;     // of shared runners while `looking` is held
   Atomic<unsigned> changes = 0;    // of what is in use
   std::optional<ModelSpec> spec;
   Metadata metadata;
@@ -166,8 +166,8 @@ struct LoadedModel {
 
   /// Refuses inputs that overlap each other or weights, where the model writes to one of them.
   template <class Views, class At> [[gnu::noinline]] Result<void> expect_apart(At&& at) const {
-    std::optional<SpinLock> lock;
-    if constexpr (!exclusive) lock.emplace(extracting);
+    std::optional<Mutex::Hold> hold;
+    if constexpr (!exclusive) hold.emplace(looking);
     Overlap found;
     if (!find_overlap<Views, Runtime>(*spec, weights_in_use, at, found)) return success();
     return describe_overlap(*spec, container.constants(), found);
@@ -175,8 +175,8 @@ struct LoadedModel {
 
   /// Whether a weight that the model runs on lies within a range.
   bool is_weight(const ByteRange& range) const {
-    std::optional<SpinLock> lock;
-    if constexpr (!exclusive) lock.emplace(extracting);
+    std::optional<Mutex::Hold> hold;
+    if constexpr (!exclusive) hold.emplace(looking);
     bool any = false;
     for (const WeightsInUse::Weight& weight : weights_in_use.list) any |= range.meets(weight.range);
     return any;
@@ -186,7 +186,7 @@ struct LoadedModel {
   /// @param tensors by the constants' indices; null ones are not known
   void use(const std::vector<AtenTensorHandle>& tensors) {
     WeightsInUse now = WeightsInUse::of<Runtime>(container.constants(), tensors);
-    const SpinLock lock{extracting};
+    const Mutex::Hold hold{looking};
     std::swap(weights_in_use, now);
     changes.increment();
   }
@@ -300,7 +300,7 @@ struct LoadedModel {
       watch.ended(done);
       if (!done) return done;
     }
-    if (!inactive) container.ledger().state = WeightsState::folded;
+    if (!inactive) container.weight_sets().fold();
     return success();
   }
 

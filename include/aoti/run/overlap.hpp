@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "aoti/abi/handles.hpp"
-#include "aoti/run/constants.hpp"
-#include "aoti/run/spec.hpp"
+#include "aoti/package/constants.hpp"
+#include "aoti/package/spec.hpp"
 
 namespace aoti::detail {
 

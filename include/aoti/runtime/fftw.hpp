@@ -13,8 +13,8 @@
 #include <string_view>
 
 #include "aoti/runtime/native.hpp"
-#include "aoti/runtime/native_operators.hpp"
-#include "aoti/runtime/operators/operator.hpp"
+#include "aoti/runtime/native/executor.hpp"
+#include "aoti/runtime/native/operands.hpp"
 
 namespace aoti {
 

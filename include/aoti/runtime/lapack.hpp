@@ -10,7 +10,7 @@
 #include "aoti/runtime/lapack/solvers.hpp"
 #include "aoti/runtime/lapack/spectra.hpp"
 #include "aoti/runtime/native.hpp"
-#include "aoti/runtime/native_operators.hpp"
+#include "aoti/runtime/native/executor.hpp"
 
 namespace aoti {
 

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "aoti/error.hpp"
-#include "aoti/runtime/libtorch_state.hpp"
+#include "aoti/runtime/libtorch/state.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 extern "C" AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tensor);

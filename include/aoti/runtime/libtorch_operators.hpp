@@ -17,11 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "aoti/load/json.hpp"
-#include "aoti/load/package.hpp"
+#include "aoti/file/json.hpp"
+#include "aoti/package/package.hpp"
 #include "aoti/runtime/libtorch.hpp"
-#include "aoti/runtime/libtorch_arguments.hpp"
-#include "aoti/runtime/libtorch_results.hpp"
+#include "aoti/runtime/libtorch/arguments.hpp"
+#include "aoti/runtime/libtorch/results.hpp"
 
 // Its header, torch/csrc/jit/serialization/pickle.h, takes long to compile; libtorch before 2.6
 // need not have it.

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "aoti/abi/imports.hpp"
-#include "aoti/runtime/native_functions.hpp"
-#include "aoti/runtime/random.hpp"
+#include "aoti/runtime/native/functions.hpp"
+#include "aoti/runtime/native/random.hpp"
 #include "aoti/runtime/runtime.hpp"
 
 namespace aoti {
@@ -211,7 +211,7 @@ template <class Import, typename Import::type* function> struct Provide {
 namespace detail {
 
 /// What a runtime has where a provider runs operators that models call through a proxy executor:
-/// see aoti/runtime/native_operators.hpp.
+/// see aoti/runtime/native/executor.hpp.
 template <class... Providers> struct WithOperators {
   static void* proxy_import(std::string_view) noexcept { return nullptr; }
 };

@@ -14,8 +14,8 @@
 
 #include "aoti/abi/types.hpp"
 #include "aoti/result.hpp"
-#include "aoti/runtime/tensor_body.hpp"
-#include "aoti/runtime/tensor_copy.hpp"
+#include "aoti/runtime/native/tensor_body.hpp"
+#include "aoti/runtime/native/tensor_copy.hpp"
 
 namespace aoti {
 

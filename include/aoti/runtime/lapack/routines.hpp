@@ -11,8 +11,8 @@
 #include <limits>
 #include <type_traits>
 
-#include "aoti/runtime/native_operator.hpp"
-#include "aoti/runtime/operators/operator.hpp"
+#include "aoti/runtime/native/operands.hpp"
+#include "aoti/runtime/native/operator.hpp"
 
 namespace aoti::detail::lapack {
 

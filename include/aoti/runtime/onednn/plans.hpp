@@ -12,7 +12,7 @@
 #include <initializer_list>
 #include <new>
 
-#include "aoti/runtime/native_functions.hpp"
+#include "aoti/runtime/native/functions.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 #include "aoti/runtime/tensor.hpp"
 

@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "aoti/runtime/native/tensor_copy.hpp"
 #include "aoti/runtime/tensor.hpp"
-#include "aoti/runtime/tensor_copy.hpp"
 
 namespace aoti::detail::onednn {
 

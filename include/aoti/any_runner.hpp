@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runners whose device is chosen at run time, by what a package says.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/device/cpu.hpp"
+#include "aoti/device/cuda.hpp"
+#include "aoti/device/mps.hpp"
+#include "aoti/device/xpu.hpp"
+#include "aoti/runner.hpp"
+
+namespace aoti {
+
+/// A runner of whichever device, options and observer, through one indirect call. Made by `open`,
+/// by a Registry or from a runner. Moves like a pointer; its runs are as thread-safe as the
+/// runner's.
+///
+/// It has the members of Runner, so that one template serves both, but for streams: they differ
+/// from device to device, so runs here are on the one that is current for the calling thread. For
+/// another, and to change weights, ask for the runner itself:
+/// `if (auto* runner = any.as<Cuda>()) runner->run(inputs, Cuda::Stream{handle})`.
+///
+/// @tparam options those of the runners that as() gives and a Registry opens
+template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
+  static_assert(aoti::TensorRuntime<Runtime>,
+                "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
+
+ public:
+  using TensorRuntime = Runtime;
+  using Tensor = typename Runtime::Tensor;
+  using Tensors = std::vector<Tensor>;
+
+  static constexpr std::size_t max_tensors =
+      detail::Handles<Runtime, std::dynamic_extent>::capacity;
+
+  /// As open_any.
+  template <class Source>
+  static Result<AnyRunner> open(const Source& source, const OpenOptions& choice = {});
+
+  /// Takes a runner over, also where this fails.
+  /// @errors out_of_memory
+  template <class Device, Options own, class Observer>
+  static Result<AnyRunner> of(Runner<Device, Runtime, own, Observer> it) {
+    AnyRunner any;
+    any.self_ = new (std::nothrow) Of<Runner<Device, Runtime, own, Observer>>{std::move(it)};
+    if (any.self_ == nullptr) return Error{Errc::out_of_memory};
+    return any;
+  }
+
+  /// One that was moved from answers every run with bad_state.
+  AnyRunner(AnyRunner&& other) noexcept : self_{std::exchange(other.self_, nullptr)} {}
+  AnyRunner& operator=(AnyRunner&& other) noexcept {
+    delete std::exchange(self_, std::exchange(other.self_, nullptr));
+    return *this;
+  }
+  ~AnyRunner() { delete self_; }
+
+  /// As Runner's.
+  /// @errors theirs
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
+    if (self_ == nullptr) return gone();
+    const std::array<const Tensor*, sizeof...(Inputs)> pointers{&inputs...};
+    static constexpr std::array<bool, sizeof...(Inputs)> taken{std::same_as<Inputs&&, Tensor&&>...};
+    std::array<Tensor, Outputs> outputs;
+    if (auto done = self_->run_pointers(pointers, taken, outputs); !done) {
+      return std::move(done).error();
+    }
+    return outputs;
+  }
+  Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
+    if (self_ == nullptr) [[unlikely]]
+      return gone();
+    return self_->run_into(inputs, outputs);
+  }
+  Result<Tensors> run(std::span<const Tensor> inputs) const {
+    if (self_ == nullptr) return gone();
+    return self_->run(inputs);
+  }
+  Result<Tensors> boxed_run(std::span<Tensor> inputs) const {
+    if (self_ == nullptr) return gone();
+    return self_->boxed_run(inputs);
+  }
+  Result<void> run_handles(std::span<AtenTensorHandle> inputs,
+                           std::span<AtenTensorHandle> outputs) const {
+    if (self_ == nullptr) return gone();
+    return self_->run_handles(inputs, outputs);
+  }
+
+  /// As Runner's; nothing, or bad_state, if moved from.
+  std::size_t input_count() const noexcept { return self_ != nullptr ? self_->input_count() : 0; }
+  std::size_t output_count() const noexcept { return self_ != nullptr ? self_->output_count() : 0; }
+  Result<std::string> input_name(std::size_t i) const { return ask(&Self::input_name, i); }
+  Result<std::string> output_name(std::size_t i) const { return ask(&Self::output_name, i); }
+  Result<std::size_t> input_index(std::string_view name) const {
+    return ask(&Self::input_index, name);
+  }
+  Result<std::size_t> output_index(std::string_view name) const {
+    return ask(&Self::output_index, name);
+  }
+  Result<CallSpec> call_spec() const { return ask(&Self::call_spec); }
+  const ModelSpec* spec() const noexcept { return self_ != nullptr ? self_->spec() : nullptr; }
+  const Metadata& metadata() const noexcept {
+    return self_ != nullptr ? self_->metadata() : nothing().metadata;
+  }
+  const std::vector<Constant>& constants() const noexcept { return container().constants(); }
+  WeightsState weights_state() const noexcept { return container().weight_sets().state(); }
+  std::string_view device_key() const noexcept {
+    return self_ != nullptr ? self_->device_key() : std::string_view{};
+  }
+  const std::string& origin() const noexcept {
+    return self_ != nullptr ? self_->origin() : nothing().origin;
+  }
+  const auto& operators() const noexcept {
+    return self_ != nullptr ? self_->operators() : nothing().operators;
+  }
+  const Container& container() const noexcept {
+    return self_ != nullptr ? self_->container() : nothing().container;
+  }
+  void unload() && noexcept {
+    if (self_ != nullptr) self_->unload();
+    delete std::exchange(self_, nullptr);
+  }
+
+  /// The runner itself, which this keeps; null if it is of another class, or moved from. One with
+  /// an observer or options of its own is asked for as such: `any.get<MyRunner>()`.
+  template <class R> R* get() noexcept {
+    return is<R>() ? &static_cast<Of<R>*>(self_)->runner : nullptr;
+  }
+  template <class R> const R* get() const noexcept {
+    return is<R>() ? &static_cast<const Of<R>*>(self_)->runner : nullptr;
+  }
+  template <DevicePolicy Device> Runner<Device, Runtime, options>* as() noexcept {
+    return get<Runner<Device, Runtime, options>>();
+  }
+  template <DevicePolicy Device> const Runner<Device, Runtime, options>* as() const noexcept {
+    return get<Runner<Device, Runtime, options>>();
+  }
+
+ private:
+  using Operators = typename detail::OperatorsOf<Runtime>::type;
+
+  struct Self {
+    virtual ~Self() = default;
+    virtual Result<void> run_pointers(std::span<const Tensor* const>, std::span<const bool>,
+                                      std::span<Tensor>) const = 0;
+    virtual Result<void> run_into(std::span<const Tensor>, std::span<Tensor>) const = 0;
+    virtual Result<Tensors> run(std::span<const Tensor>) const = 0;
+    virtual Result<Tensors> boxed_run(std::span<Tensor>) const = 0;
+    virtual Result<void> run_handles(std::span<AtenTensorHandle>,
+                                     std::span<AtenTensorHandle>) const = 0;
+    virtual std::size_t input_count() const noexcept = 0;
+    virtual std::size_t output_count() const noexcept = 0;
+    virtual Result<std::string> input_name(std::size_t) const = 0;
+    virtual Result<std::string> output_name(std::size_t) const = 0;
+    virtual Result<std::size_t> input_index(std::string_view) const = 0;
+    virtual Result<std::size_t> output_index(std::string_view) const = 0;
+    virtual Result<CallSpec> call_spec() const = 0;
+    virtual const ModelSpec* spec() const noexcept = 0;
+    virtual const Metadata& metadata() const noexcept = 0;
+    virtual std::string_view device_key() const noexcept = 0;
+    virtual const std::string& origin() const noexcept = 0;
+    virtual const Operators& operators() const noexcept = 0;
+    virtual const Container& container() const noexcept = 0;
+    virtual void unload() noexcept = 0;
+    virtual const void* type() const noexcept = 0;
+  };
+
+  template <class R> struct Of final : Self {
+    // Its address tells the type, also where there is no RTTI. Not const, since linkers may merge
+    // constants.
+    static inline char tag = 0;
+    R runner;
+
+    explicit Of(R&& taken) noexcept : runner{std::move(taken)} {}
+    Result<void> run_pointers(std::span<const Tensor* const> in, std::span<const bool> taken,
+                              std::span<Tensor> out) const override {
+      return runner.run_pointers(in, taken, out);
+    }
+    Result<void> run_into(std::span<const Tensor> in, std::span<Tensor> out) const override {
+      return runner.run_into(in, out);
+    }
+    Result<Tensors> run(std::span<const Tensor> in) const override { return runner.run(in); }
+    Result<Tensors> boxed_run(std::span<Tensor> in) const override { return runner.boxed_run(in); }
+    Result<void> run_handles(std::span<AtenTensorHandle> in,
+                             std::span<AtenTensorHandle> out) const override {
+      return runner.run_handles(in, out);
+    }
+    std::size_t input_count() const noexcept override { return runner.input_count(); }
+    std::size_t output_count() const noexcept override { return runner.output_count(); }
+    Result<std::string> input_name(std::size_t i) const override { return runner.input_name(i); }
+    Result<std::string> output_name(std::size_t i) const override { return runner.output_name(i); }
+    Result<std::size_t> input_index(std::string_view name) const override {
+      return runner.input_index(name);
+    }
+    Result<std::size_t> output_index(std::string_view name) const override {
+      return runner.output_index(name);
+    }
+    Result<CallSpec> call_spec() const override { return runner.call_spec(); }
+    const ModelSpec* spec() const noexcept override { return runner.spec(); }
+    const Metadata& metadata() const noexcept override { return runner.metadata(); }
+    std::string_view device_key() const noexcept override { return runner.device_key(); }
+    const std::string& origin() const noexcept override { return runner.origin(); }
+    const Operators& operators() const noexcept override { return runner.operators(); }
+    const Container& container() const noexcept override { return runner.container(); }
+    void unload() noexcept override { std::move(runner).unload(); }
+    const void* type() const noexcept override { return &tag; }
+  };
+
+  template <class Value, class... Arguments>
+  Result<Value> ask(Result<Value> (Self::*member)(Arguments...) const,
+                    Arguments... arguments) const {
+    if (self_ == nullptr) return gone();
+    return (self_->*member)(arguments...);
+  }
+
+  /// What one that was moved from has.
+  struct Nothing {
+    Metadata metadata;
+    std::string origin;
+    Operators operators;
+    Container container;
+  };
+  static const Nothing& nothing() noexcept {
+    static const Nothing none{};
+    return none;
+  }
+
+  AnyRunner() noexcept = default;
+
+  template <class R> bool is() const noexcept {
+    return self_ != nullptr && self_->type() == &Of<R>::tag;
+  }
+  [[gnu::cold, gnu::noinline]] static Error gone() {
+    return {Errc::bad_state, "AnyRunner", "the runner was moved from"};
+  }
+
+  Self* self_ = nullptr;
+};
+
+/// Which device policy, or which function, opens packages of which device key. A value: a program
+/// makes one, adds its own, and opens packages with it. Const calls are safe from several threads.
+template <class Runtime = Libtorch, Options options = Options{}> class Registry {
+ public:
+  using Any = AnyRunner<Runtime, options>;
+
+  /// Opens a model of a package, which lives as long as the call, as Runner::open does.
+  using Factory = Result<Any>(const PackagedModel& model, const OpenOptions& choice);
+
+  /// The policies named: `Registry<>::of<Cpu, Cuda>()`. Of two with one key the last counts.
+  /// @allocates a few words
+  template <DevicePolicy... Devices> static Registry of() {
+    Registry registry;
+    (registry.template add<Devices>(), ...);
+    return registry;
+  }
+
+  /// Opens packages of Device::key with this policy from now on, in place of another with that key.
+  /// @allocates a few words
+  template <DevicePolicy Device> void add() { add(Device::key, &open_with<Device>); }
+
+  /// The same with a function, which may open a runner with an observer or options of its own.
+  void add(std::string_view key, Factory* factory) {
+    for (Row& row : rows_) {
+      if (row.key == key) {
+        row.open = factory;
+        return;
+      }
+    }
+    rows_.push_back({std::string{key}, factory});
+  }
+
+  /// Opens a model with the policy that is registered under its AOTI_DEVICE_KEY. A bare shared
+  /// object has it in the metadata beside it; without that only a Runner opens it.
+  /// @errors those of Runner::open; wrong_device (no key, or one that is not registered)
+  Result<Any> open(const std::string& path, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      auto package = Package::open(path);
+      if (!package) return std::move(package).error();
+      return open(package.value(), choice);
+    });
+  }
+  Result<Any> open(Bytes bytes, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      auto package = Package::from_bytes(bytes);
+      if (!package) return std::move(package).error();
+      return open(package.value(), choice);
+    });
+  }
+  Result<Any> open(const Package& package, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      auto model = package.model(choice.model);
+      if (!model) return std::move(model).error();
+      return open(model.value(), choice);
+    });
+  }
+  Result<Any> open(const PackagedModel& model, const OpenOptions& choice = {}) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
+      const std::string_view key = model.metadata["AOTI_DEVICE_KEY"];
+      for (const Row& row : rows_) {
+        if (row.key == key) return row.open(model, choice);
+      }
+      return unknown(key, model.origin);
+    });
+  }
+
+ private:
+  struct Row {
+    std::string key;
+    Factory* open;
+  };
+
+  template <class Device>
+  static Result<Any> open_with(const PackagedModel& model, const OpenOptions& choice) {
+    auto runner = Runner<Device, Runtime, options>::open(model, choice);
+    if (!runner) return std::move(runner).error();
+    return Any::of(std::move(runner).value());
+  }
+
+  [[gnu::cold]] Error unknown(std::string_view key, const std::string& origin) const {
+    if (key.empty()) {
+      return {Errc::wrong_device, origin,
+              "found no AOTI_DEVICE_KEY, which tells the device; open it with a Runner for that"};
+    }
+    std::vector<std::string_view> keys;
+    for (const Row& row : rows_) keys.push_back(row.key);
+    return {Errc::wrong_device, origin,
+            detail::concat({"compiled for ", key, "; registered are policies for ",
+                            keys.empty() ? "no device" : detail::join(keys)})};
+  }
+
+  std::vector<Row> rows_;
+};
+
+/// Opens a package, by its path, from bytes, or open already (or a model of one), with whichever of
+/// Cpu, Cuda, Xpu and Mps it was compiled for.
+/// @errors those of Registry::open
+template <class Runtime = Libtorch, Options options = Options{}, class Source>
+Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice = {}) {
+  using Any = AnyRunner<Runtime, options>;
+  return detail::guard(Errc::library_load_failed, "open_any", [&]() -> Result<Any> {
+    static const auto registry = Registry<Runtime, options>::template of<Cpu, Cuda, Xpu, Mps>();
+    return registry.open(source, choice);
+  });
+}
+
+template <class Runtime, Options options>
+template <class Source>
+Result<AnyRunner<Runtime, options>> AnyRunner<Runtime, options>::open(const Source& source,
+                                                                      const OpenOptions& choice) {
+  return open_any<Runtime, options>(source, choice);
+}
+
+/// The same with whichever policy a registry has for it, which may be one's own.
+template <class Source, class Runtime, Options options>
+Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice,
+                                             const Registry<Runtime, options>& registry) {
+  return registry.open(source, choice);
+}
+
+}  // namespace aoti

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A model's container: created, asked about itself, and deleted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/exports.hpp"
+#include "aoti/abi/imports.hpp"
+#include "aoti/abi/model_traits.hpp"
+#include "aoti/image/library.hpp"
+#include "aoti/load/kernels.hpp"
+#include "aoti/load/options.hpp"
+#include "aoti/load/preflight.hpp"
+#include "aoti/load/weight_sets.hpp"
+#include "aoti/package/call_spec.hpp"
+#include "aoti/package/constants.hpp"
+
+namespace aoti {
+
+/// Owns a model's container and the library that it lives in. The functions are those of the
+/// model; calls are as thread-safe as the model makes them.
+template <class T = void> class BasicContainer {
+  using Image = BasicImage<T>;
+  using Library = BasicLibrary<T>;
+
+ public:
+  /// Looks a function that models import up by its name.
+  using Import = void*(const char* symbol);
+
+  /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
+  /// constants. Weights that do not lie in the image are not loaded by this.
+  /// @param import where the image's imports come from; null for what is global in the process
+  /// @param libraries where they come from besides, then
+  /// @errors library_load_failed, missing_export, out_of_memory, model_failed, model_threw
+  static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
+                                       const std::string& device, const OpenOptions& options,
+                                       Import* import = nullptr,
+                                       const OperatorLibraries& libraries = {}) {
+    // Of torch's libraries only those that the process has: a program need not have libtorch.so.
+    // Those that were given may be known to the loader by their paths only.
+    bool replaced = false;
+    const auto drop = [&](std::string_view needed) {
+      if (import == nullptr && is_loaded(std::string{needed}.c_str())) return false;
+      const bool given = import == nullptr && libraries.has(needed);
+      const bool can = detail::can_be_dropped(image.layout(), needed, given);
+      replaced |= given && can;
+      return can;
+    };
+    // A model copies embedded weights when it is created. As long as the package stays mapped, it
+    // can do so from there: they need not go into the copy of the image first.
+    const bool in_place = model.image_mapping.holds(image.weights()) && !image.weights().empty();
+    std::vector<ImageEdit> edits = image.edits(drop);
+    if (in_place) {
+      for (const ImageEdit& edit : image.move_weights(image.weights().data()))
+        edits.push_back(edit);
+    }
+    if (import != nullptr) {
+      // Weak ones that are not provided are null, and not what another runtime may have.
+      const auto bind = [import](const ImageImport& wanted, const void*& address) {
+        const bool runtime = abi::is_runtime_symbol(wanted.name);
+        if (!runtime && !abi::is_allocation(wanted.name)) return false;
+        address = import(std::string{wanted.name}.c_str());
+        return runtime || address != nullptr;
+      };
+      for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
+    }
+    if (import == nullptr && !libraries.empty()) {
+      const auto bind = [&](const ImageImport& wanted, const void*& address) {
+        const std::string name{wanted.name};
+        if (!replaced && !abi::is_runtime_symbol(wanted.name)) return false;
+        if (::dlsym(RTLD_DEFAULT, name.c_str()) == nullptr) address = libraries.find(name.c_str());
+        return address != nullptr;
+      };
+      for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
+    }
+    const std::vector<std::string> needed(image.needed().begin(), image.needed().end());
+    auto library =
+        Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
+    if (!library) return std::move(library).error();
+    // They may have threads, as OpenMP's has, or functions for the end of the process.
+    for (const std::string& name : needed) keep_loaded(name.c_str());
+    Result<BasicKernelFolder<T>> kernels{BasicKernelFolder<T>{}};
+    if (options.kernel_folder.empty()) kernels = BasicKernelFolder<T>::make(model);
+    if (!kernels) return std::move(kernels).error();
+    BasicContainer container;
+    container.library_ = std::move(library).value();
+    container.kernels_ = std::move(kernels).value();
+    if (in_place) container.weights_ = model.image_mapping;
+    auto exports =
+        abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
+    Result<void> done = success();
+    if (exports) {
+      container.exports_ = exports.value();
+      container.traits_ = abi::ModelTraits::of(exports.value());
+      done = detail::guard(Errc::model_threw, "Container::create",
+                           [&] { return container.start(device, options); });
+    } else {
+      done = std::move(exports).error();
+    }
+    if (!done) {
+      container.destroy();
+      container.library_.unload();  // nothing of it has been handed out
+      return std::move(done).error();
+    }
+    container.library_.close_file();
+    return container;
+  }
+
+  BasicContainer() noexcept = default;
+  BasicContainer(BasicContainer&& other) noexcept
+      : exports_{other.exports_},
+        traits_{other.traits_},
+        handle_{std::exchange(other.handle_, nullptr)},
+        library_{std::move(other.library_)},
+        kernels_{std::move(other.kernels_)},
+        weights_{std::move(other.weights_)},
+        constants_{std::move(other.constants_)},
+        weight_sets_{std::move(other.weight_sets_)} {}
+  BasicContainer& operator=(BasicContainer&& other) noexcept {
+    if (this == &other) return *this;
+    destroy();
+    exports_ = other.exports_;
+    traits_ = other.traits_;
+    handle_ = std::exchange(other.handle_, nullptr);
+    library_ = std::move(other.library_);
+    kernels_ = std::move(other.kernels_);
+    weights_ = std::move(other.weights_);
+    constants_ = std::move(other.constants_);
+    weight_sets_ = std::move(other.weight_sets_);
+    return *this;
+  }
+  ~BasicContainer() { destroy(); }
+
+  /// Deletes the container and unloads the image, which otherwise stays loaded: no thread may be
+  /// inside the model, and nothing of it may be used again, tensors with its deleters included.
+  void unload() && noexcept {
+    destroy();
+    library_.unload();
+  }
+
+  const abi::ModelExports& exports() const noexcept { return exports_; }
+  const abi::ModelTraits& traits() const noexcept { return traits_; }
+  AOTInductorModelContainerHandle handle() const noexcept { return handle_; }
+
+  /// Calls a function whose first parameter is the container.
+  /// @errors bad_state (it was moved from or unloaded), those of abi::call
+  template <auto Member, class... Arguments> Result<void> call(Arguments... arguments) const {
+    if (handle_ == nullptr) {
+      return Error{Errc::bad_state, abi::export_row<Member>.symbol,
+                   "the container was moved from or unloaded"};
+    }
+    return abi::call<Member>(exports_, handle_, arguments...);
+  }
+
+  /// Wraps AOTInductorModelContainerGetNumInputs and …GetNumOutputs.
+  Result<std::size_t> input_count() const {
+    return get<&abi::ModelExports::get_num_inputs, std::size_t>();
+  }
+  Result<std::size_t> output_count() const {
+    return get<&abi::ModelExports::get_num_outputs, std::size_t>();
+  }
+
+  /// The name inside the compiled code. Wraps …GetInputName and …GetOutputName.
+  Result<std::string> input_name(std::size_t i) const {
+    return text<&abi::ModelExports::get_input_name>(i);
+  }
+  Result<std::string> output_name(std::size_t i) const {
+    return text<&abi::ModelExports::get_output_name>(i);
+  }
+
+  /// Wraps …GetCallSpec.
+  /// @errors unsupported (the model was compiled without one), damaged_package
+  Result<CallSpec> call_spec() const {
+    const char* in = nullptr;
+    const char* out = nullptr;
+    if (auto done = call<&abi::ModelExports::get_call_spec>(&in, &out); !done) {
+      return std::move(done).error();
+    }
+    return CallSpec::parse(in != nullptr ? in : "", out != nullptr ? out : "");
+  }
+
+  /// All constants, in the model's order.
+  const std::vector<Constant>& constants() const noexcept { return constants_; }
+  std::vector<Constant>& constants() noexcept { return constants_; }
+
+  detail::WeightSets& weight_sets() noexcept { return weight_sets_; }
+  const detail::WeightSets& weight_sets() const noexcept { return weight_sets_; }
+
+  /// Keeps the file mapped that the weights are used from.
+  void keep(Mapping weights) noexcept { weights_ = std::move(weights); }
+
+  /// Calls a function whose last parameter is where it writes its result.
+  template <auto Member, class Value, class... Arguments>
+  Result<Value> get(Arguments... arguments) const {
+    Value value{};
+    if (auto done = call<Member>(arguments..., &value); !done) return std::move(done).error();
+    return value;
+  }
+
+ private:
+  template <auto Member> Result<std::string> text(std::size_t i) const {
+    auto result = get<Member, const char*>(i);
+    if (!result) return std::move(result).error();
+    return std::string{result.value() != nullptr ? result.value() : ""};
+  }
+
+  Result<void> start(const std::string& device, const OpenOptions& options) {
+    using Exports = abi::ModelExports;
+    const std::string& folder =
+        options.kernel_folder.empty() ? kernels_.path() : options.kernel_folder;
+    if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, options.instances,
+                                                            device.c_str(), folder.c_str());
+        !done) {
+      return done;
+    }
+    return list_constants();
+  }
+
+  /// Wraps …GetNumConstants, …GetConstantName, …OriginalFQN, …Dtype, …Type, …DataSize and
+  /// …FromFolded.
+  Result<void> list_constants() {
+    using Exports = abi::ModelExports;
+    std::size_t count = 0;
+    if (auto done = call<&Exports::get_num_constants>(&count); !done) return done;
+    if (count > 1 << 24) {
+      return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
+                   detail::concat({"found ", count, " constants"})};
+    }
+    constants_.resize(count);
+    std::size_t offset = 0;  // a blob has them one behind the other
+    for (std::size_t i = 0; i < count; ++i) {
+      Constant& constant = constants_[i];
+      auto name = text<&Exports::get_constant_name>(i);
+      if (!name) return std::move(name).error();
+      constant.name = std::move(name).value();
+      if (auto fqn = text<&Exports::get_constant_original_fqn>(i)) {
+        constant.fqn = std::move(fqn).value();
+      }
+      std::int32_t number = 0;
+      if (call<&Exports::get_constant_dtype>(i, &number)) {
+        constant.dtype = static_cast<DType>(number);
+      }
+      if (call<&Exports::get_constant_type>(i, &number)) {
+        constant.kind = static_cast<ConstantKind>(number);
+      }
+      static_cast<void>(call<&Exports::get_constant_data_size>(i, &constant.bytes));
+      static_cast<void>(call<&Exports::get_constant_from_folded>(i, &constant.folded));
+      constant.offset = offset;
+      if (!constant.folded) offset += constant.bytes;
+    }
+    return success();
+  }
+
+  void destroy() noexcept {
+    if (handle_ != nullptr) static_cast<void>(call<&abi::ModelExports::delete_container>());
+    handle_ = nullptr;
+    weight_sets_.clear();
+  }
+
+  abi::ModelExports exports_;
+  abi::ModelTraits traits_;
+  AOTInductorModelContainerHandle handle_ = nullptr;
+  Library library_;
+  BasicKernelFolder<T> kernels_;
+  Mapping weights_;  // what the weights are used from, or were copied from
+  std::vector<Constant> constants_;
+  detail::WeightSets weight_sets_;
+};
+
+using Container = BasicContainer<>;
+
+}  // namespace aoti

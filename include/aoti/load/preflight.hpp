@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What can be known to go wrong before a model's image is loaded.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aoti/abi/exports.hpp"
+#include "aoti/abi/imports.hpp"
+#include "aoti/device/device.hpp"
+#include "aoti/image/demands.hpp"
+#include "aoti/image/image.hpp"
+#include "aoti/image/operator_libraries.hpp"
+#include "aoti/package/package.hpp"
+#include "aoti/runtime/runtime.hpp"
+
+namespace aoti {
+
+namespace detail {
+
+/// What torch calls this machine and system in a package's metadata.
+inline constexpr std::string_view host_platform =
+#if defined(__linux__)
+    "linux";
+#elif defined(__APPLE__)
+    "darwin";
+#else
+    "";
+#endif
+
+template <class = void>
+Error wrong_machine(const PackagedModel& model, std::string_view found, std::string_view expected) {
+  return {Errc::wrong_machine, model.origin,
+          concat({"compiled for ", found, "; this machine is ", expected})};
+}
+
+}  // namespace detail
+
+/// Checks the metadata against a device policy and this machine: device, system, processor,
+/// instruction set. What the metadata does not state passes.
+/// @errors wrong_device, wrong_machine
+template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& model) {
+  const std::string_view device = model.metadata["AOTI_DEVICE_KEY"];
+  if (!device.empty() && device != Device::key) {
+    return Error{Errc::wrong_device, model.origin,
+                 detail::concat({"compiled for ", device, "; this runner is for ",
+                                 std::string_view{Device::key}})};
+  }
+  const std::string_view platform = model.metadata["AOTI_PLATFORM"];
+  if (!platform.empty() && platform != detail::host_platform) {
+    return detail::wrong_machine(model, platform, detail::host_platform);
+  }
+  const std::string_view machine = model.metadata["AOTI_MACHINE"];
+  const std::string_view host = machine_name(detail::host_machine);
+  if (detail::host_machine != 0 && !machine.empty() && machine != host) {
+    return detail::wrong_machine(model, machine, host);
+  }
+  std::string_view isa = model.metadata["AOTI_CPU_ISA"];
+  while (!isa.empty()) {
+    const std::string_view name = isa.substr(0, isa.find(' '));
+    isa.remove_prefix(name.size() == isa.size() ? isa.size() : name.size() + 1);
+    if (!detail::has_instruction_set(name)) {
+      return Error{Errc::wrong_machine, model.origin,
+                   detail::concat({"compiled for ", name, ", which this processor does not have"})};
+    }
+  }
+  return success();
+}
+
+namespace detail {
+
+/// Whether a function that an image imports from the runtime is there.
+template <class Runtime>
+bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) {
+  const std::string name{import.name};
+  return import.weak || !abi::is_runtime_symbol(import.name) ||
+         Runtime::import(name.c_str()) != nullptr ||
+         (!binds_imports<Runtime> && libraries.find(name.c_str()) != nullptr);
+}
+
+/// Whether opening a model would find a function in a library that its image needs besides torch's.
+template <class Runtime> bool comes_with_needed(const Image& image, std::string_view function) {
+#if defined(__GLIBC__)
+  if (binds_imports<Runtime>) return false;
+  for (const std::string_view name : image.needed()) {
+    if (is_torch_library(name)) continue;
+    const auto library = SystemLibrary::find(std::string{name}, image.layout());
+    const auto file = Mapping::open(library.path());
+    if (!file) continue;
+    const auto needed = Image::parse(file.value().bytes(), library.path());
+    if (needed && needed.value().has_export(function)) return true;
+  }
+#endif
+  return false;
+}
+
+/// Loads the libraries that an image needs by name besides torch's, where functions are missing.
+template <class Runtime> void load_needed(const Image& image, OperatorLibraries& libraries) {
+  if (binds_imports<Runtime>) return;  // its tensors are not those that the user's functions know
+  for (const ImageImport& import : image.imports()) {
+    if (is_provided<Runtime>(import, libraries)) continue;
+    for (const std::string_view name : image.needed()) {
+      if (!is_torch_library(name)) libraries.load_by_name(name, image.layout().search_path());
+    }
+    return;
+  }
+}
+
+}  // namespace detail
+
+/// Checks an image: its processor and system, the functions that every model exports, the libraries
+/// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
+/// @param libraries that were loaded for the model, which may have functions, too
+/// @param needed_loaded whether those that the image needs were, too; else their files are looked
+/// into
+/// @errors wrong_machine, missing_export, library_load_failed, missing_import
+template <class Runtime>
+Result<void> check_image(const Image& image, const PackagedModel& model,
+                         const OperatorLibraries& libraries, bool needed_loaded) {
+  if (!detail::host_has_elf) return success();
+  if (detail::host_machine != 0 && image.machine() != detail::host_machine) {
+    return detail::wrong_machine(model, machine_name(image.machine()),
+                                 machine_name(detail::host_machine));
+  }
+  std::vector<std::string_view> missing;
+  for (const abi::Row& row : abi::export_rows) {
+    if (row.need == abi::Need::required && !image.has_export(row.symbol)) {
+      missing.push_back(row.symbol);
+    }
+  }
+  if (!missing.empty()) {
+    return Error{Errc::missing_export, model.origin,
+                 detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
+  }
+  const OperatorLibraries* given = detail::binds_imports<Runtime> ? nullptr : &libraries;
+  if (auto done = detail::Demands::check(image, model.origin, given); !done) return done;
+  std::vector<std::string> unprovided;
+  for (const ImageImport& import : image.imports()) {
+    if (detail::is_provided<Runtime>(import, libraries)) continue;
+    if (!needed_loaded && detail::comes_with_needed<Runtime>(image, import.name)) continue;
+    std::string name{import.name};
+    const abi::Row* row = abi::find_import(import.name);
+    if (row != nullptr && row->since.major != 0) {
+      name += detail::concat({" (torch ", row->since.major, ".", row->since.minor, ")"});
+    }
+    unprovided.push_back(std::move(name));
+  }
+  if (!unprovided.empty()) {
+    const auto is_sleef = [](const std::string& name) { return name.starts_with("Sleef_"); };
+    const bool sleef = std::any_of(unprovided.begin(), unprovided.end(), is_sleef);
+    return Error{
+        Errc::missing_import, model.origin,
+        detail::concat({detail::binds_imports<Runtime> ? "the tensor runtime" : "this process",
+                        " does not provide ", detail::join(unprovided),
+                        sleef ? "; functions named Sleef_… are those of libsleef.so.3, which was "
+                                "not found or lacks them (Debian and Ubuntu: libsleef3)"
+                              : ""})};
+  }
+  return success();
+}
+
+/// The image of a model that is for this machine and a device that is there.
+/// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, unsupported (sources
+///         only)
+template <DevicePolicy Device>
+Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
+  if (auto done = check_metadata<Device>(model); !done) return std::move(done).error();
+  if (auto done = Device::check(device); !done) return std::move(done).error();
+  if (model.image.data() == nullptr) {
+    return Error{Errc::unsupported, model.origin,
+                 "the model has sources only; compile it first by `python -m aoti compile FILE`"};
+  }
+  if (!detail::host_has_elf) return Image{};  // not a system of ELF images
+  return Image::parse(model.image, model.origin);
+}
+
+/// Whether this process can run a model on a device with a runtime, as far as can be told without
+/// loading anything.
+/// @param libraries that were loaded for the model
+/// @errors those of read_image and check_image
+template <DevicePolicy Device, TensorRuntime Runtime>
+Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current(),
+                        const OperatorLibraries& libraries = {}) {
+  auto image = read_image<Device>(model, device);
+  if (!image) return std::move(image).error();
+  if (auto done = check_image<Runtime>(image.value(), model, libraries, false); !done) {
+    return std::move(done).error();
+  }
+  return image;
+}
+
+}  // namespace aoti

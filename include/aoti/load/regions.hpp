@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Whether what a model checks itself is an error on every thread.
+#pragma once
+
+#include "aoti/image/image.hpp"
+#include "aoti/package/package.hpp"
+
+namespace aoti {
+
+/// Whether a check that fails while the model runs, such as that of an index, is an error of the
+/// run. It always is where no loop is divided among threads by OpenMP, and in what aoti.export
+/// compiled. Other code ends the process where it fails in such a loop.
+template <class T = void>
+bool reports_failed_checks(const PackagedModel& model, const BasicImage<T>& image) {
+  if (model.metadata["aoti.regions"] == "true") return true;
+  for (const ImageImport& import : image.imports()) {
+    if (import.name.starts_with("GOMP_parallel") || import.name.starts_with("__kmpc_fork_call")) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace aoti

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runner: a compiled model, opened and run, with device, tensors and threading chosen at compile
+// time.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aoti/open/open.hpp"
+#include "aoti/run/loaded_model.hpp"
+
+namespace aoti {
+
+namespace detail {
+template <class Runner> struct WeightsAccess;
+}
+
+/// A compiled model, ready to run.
+///
+/// With Access::exclusive, the default, one thread at a time may call a runner, not always the same
+/// one. With Access::shared any number may. Opening is safe from several threads at once. After a
+/// fork, runs in the child may hang: if another thread was running a model at that moment, or if a
+/// model had already run with several threads.
+/// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
+/// handle for each input, by runtimes that cannot lend it (Libtorch), and a copy of each input
+/// whose memory is not laid out as the compiled code assumes. The forms that return a vector
+/// allocate that too.
+///
+/// An observer hears of every event in a runner's life, see run/observer.hpp; without one, the
+/// default, no code of that is there.
+///
+/// Every form of run takes a stream, on which the model queues its work: `Stream{}`, the default,
+/// is the one that is current for the calling thread; see the device policy for others, and for
+/// when outputs may be read. On return the thread's device and stream are what they were.
+template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{},
+          ObserverPolicy Observer = NoObserver>
+class Runner {
+  static_assert(aoti::TensorRuntime<Runtime>,
+                "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
+
+ public:
+  using DevicePolicy = Device;
+  using TensorRuntime = Runtime;
+  using ObserverPolicy = Observer;
+  using Tensor = typename Runtime::Tensor;
+  using Tensors = std::vector<Tensor>;
+  using Stream = typename Device::Stream;
+
+  /// The most inputs or outputs that a model may have: their handles lie on the stack.
+  static constexpr std::size_t max_tensors =
+      detail::Handles<Runtime, std::dynamic_extent>::capacity;
+
+  /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object with
+  /// what torch wrote beside it, see BasicPackage::open.
+  /// @errors all of Errc's on the file and on the match of model, machine and process, named by
+  ///         Package, preflight, open_operators and Container::create; invalid_argument
+  static Result<Runner> open(const std::string& path, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(path, choice, observer);
+  }
+
+  /// Opens a model of an open package, which may be closed afterwards.
+  static Result<Runner> open(const Package& package, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(package, choice, observer);
+  }
+
+  /// Opens a model of a package that is open as long as the call.
+  static Result<Runner> open(const PackagedModel& model, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(model, choice, observer);
+  }
+
+  /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
+  static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    return open_from(bytes, choice, observer);
+  }
+
+  /// A runner that was moved from answers every call with bad_state.
+  Runner(Runner&&) noexcept = default;
+  Runner& operator=(Runner&&) noexcept = default;
+  ~Runner() = default;
+
+  /// Runs with counts known at compile time: `auto result = runner.run<1>(a, b)`. Inputs keep their
+  /// data; one passed by std::move is taken over, unless the call is refused (counts, inputs,
+  /// bad_state), and must not be passed twice.
+  /// @errors input_count, output_count, those on inputs, bad_state, out_of_memory, model_failed,
+  ///         model_threw; those of the device policy's `enter`
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
+    detail::Watch watch{model_.observer, Event::run};
+    auto outputs = run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
+    watch.ended(outputs);
+    return outputs;
+  }
+  /// The same on a stream: `runner.run<1>(stream, a, b)`.
+  template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
+  [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Stream stream,
+                                                                 Inputs&&... inputs) const {
+    detail::Watch watch{model_.observer, Event::run};
+    auto outputs = run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
+    watch.ended(outputs);
+    return outputs;
+  }
+
+  /// Runs into slots of the caller's, whose tensors are replaced.
+  /// @errors as above; on any error the outputs are as they were
+  Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
+                        Stream stream = {}) const {
+    detail::Watch watch{model_.observer, Event::run};
+    Rooms<8> rooms;
+    auto done = run_spans(
+        inputs.size(), outputs, stream,
+        [&](std::size_t i) {
+          return i < rooms.size() ? detail::lend<Runtime>(inputs[i], rooms[i])
+                                  : Runtime::share(inputs[i]);
+        },
+        [](std::size_t, Tensor&&) {});
+    watch.ended(done);
+    return done;
+  }
+
+  /// Runs with counts known at run time.
+  /// @errors as above
+  /// @allocates the vector
+  Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
+      Tensors outputs(model_.output_count);
+      if (auto done = run_into(inputs, outputs, stream); !done) return std::move(done).error();
+      return outputs;
+    });
+  }
+
+  /// Runs and takes the inputs over, so that the model can free or reuse each one as soon as it is
+  /// done with it; the slots are undefined tensors afterwards, also when the model fails. A call
+  /// that is refused (counts, inputs, bad_state) takes nothing.
+  /// @errors as above
+  /// @allocates the vector
+  Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
+    return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
+      Tensors outputs(model_.output_count);
+      detail::Watch watch{model_.observer, Event::run};
+      auto done = run_spans(
+          inputs.size(), outputs, stream,
+          [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
+          [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
+      watch.ended(done);
+      if (!done) return std::move(done).error();
+      return outputs;
+    });
+  }
+
+  /// Runs on raw handles. Those of the inputs are taken over and their slots set to null, unless
+  /// the call is refused (counts, inputs, bad_state). The slots of the outputs are overwritten: by
+  /// handles that are the caller's, or by null on any error.
+  /// Wraps AOTInductorModelContainerRunSingleThreaded, or …Run for shared access or older models.
+  /// @errors as above
+  Result<void> run_handles(std::span<AtenTensorHandle> inputs, std::span<AtenTensorHandle> outputs,
+                           Stream stream = {}) const {
+    detail::Watch watch{model_.observer, Event::run};
+    for (AtenTensorHandle& output : outputs) output = nullptr;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i] == nullptr) {
+        return watch.failed(
+            Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"});
+      }
+    }
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&, stream] {
+      return model_.template execute<std::dynamic_extent, std::dynamic_extent>(
+          inputs, outputs, refused, stream, [&](std::size_t i) { return inputs[i]; });
+    });
+    if (!refused) detail::destroy_all<Runtime>(inputs);
+    if (!done) detail::destroy_all<Runtime>(outputs);
+    watch.ended(done);
+    return done;
+  }
+
+  /// The numbers of tensors that a run takes and returns.
+  std::size_t input_count() const noexcept {
+    const std::size_t count =
+        model_.input_count != Model::none ? model_.input_count : model_.hidden_input_count;
+    return count != Model::none ? count : 0;
+  }
+  std::size_t output_count() const noexcept { return model_.output_count; }
+
+  /// The name of an input or output: the spec's, else the one inside the compiled code.
+  /// @errors invalid_argument (there is none of that index)
+  Result<std::string> input_name(std::size_t i) const {
+    if (i >= input_count()) return model_.no_such("input", i, input_count());
+    return model_.spec ? model_.spec->inputs[i].name : model_.container.input_name(i);
+  }
+  Result<std::string> output_name(std::size_t i) const {
+    if (i >= model_.output_count) return model_.no_such("output", i, model_.output_count);
+    return model_.spec ? model_.spec->outputs[i].name : model_.container.output_name(i);
+  }
+
+  /// The index of the input or output of a name as above, for tensors that are given by name.
+  /// @errors invalid_argument (there is none of that name)
+  Result<std::size_t> input_index(std::string_view name) const {
+    return model_.index_of("input", name, input_count(),
+                           [this](std::size_t i) { return input_name(i); });
+  }
+  Result<std::size_t> output_index(std::string_view name) const {
+    return model_.index_of("output", name, output_count(),
+                           [this](std::size_t i) { return output_name(i); });
+  }
+
+  /// What the inputs and outputs are; null where the package carries no spec, in which case only
+  /// the number of inputs is checked.
+  const ModelSpec* spec() const noexcept { return model_.spec ? &*model_.spec : nullptr; }
+
+  /// How the model is called from Python. @errors unsupported (it has no call spec)
+  Result<CallSpec> call_spec() const {
+    return detail::guard(Errc::model_threw, "Runner::call_spec",
+                         [&] { return model_.container.call_spec(); });
+  }
+
+  /// The package's metadata; empty for a bare shared object without any beside it.
+  const Metadata& metadata() const noexcept { return model_.metadata; }
+
+  /// The model's weights: names, dtypes, sizes, and shapes where they are known. How to read and
+  /// change them: aoti/weights.hpp.
+  const std::vector<Constant>& constants() const noexcept { return model_.container.constants(); }
+
+  /// Whether the model has its weights; without them a run is refused with bad_state.
+  WeightsState weights_state() const noexcept { return model_.container.weight_sets().state(); }
+
+  /// The key of the device that the model runs on.
+  static constexpr std::string_view device_key() noexcept { return Device::key; }
+
+  /// The file and the model's name in it.
+  const std::string& origin() const noexcept { return model_.origin; }
+
+  /// The operators that the model calls through a proxy executor, as the runtime has them.
+  const auto& operators() const noexcept { return model_.operators; }
+
+  /// The container, for calls that this class does not offer.
+  const Container& container() const noexcept { return model_.container; }
+
+  /// Deletes the model and unloads its image, which a runner's destructor leaves loaded. Only for
+  /// those who know that no thread is inside it and nothing of it is used afterwards.
+  void unload() && noexcept {
+    Runner rest{std::move(*this)};
+    std::move(rest.model_.container).unload();
+  }
+
+ private:
+  template <class, Options> friend class AnyRunner;
+  template <class> friend class WeightsUpdate;
+  template <class> friend class BoundRun;
+  template <class> friend class ArrayRefModel;
+  template <class> friend struct detail::WeightsAccess;
+
+  using Model = detail::LoadedModel<Device, Runtime, options, Observer>;
+  template <std::size_t count>
+  using Rooms = std::array<typename detail::RoomOf<Runtime>::type, count>;
+
+  explicit Runner(Model&& model) noexcept : model_{std::move(model)} {}
+
+  template <class Source>
+  static Result<Runner> open_from(const Source& source, const OpenOptions& choice,
+                                  const Observer& observer) {
+    detail::Watch watch{observer, Event::load};
+    auto model = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
+      return detail::Opening<Model>{choice, observer}.from(source);
+    });
+    if (model) watch.about(model.value().container.constants().size());
+    watch.ended(model);
+    if (!model) return std::move(model).error();
+    return Runner{std::move(model).value()};
+  }
+
+  template <std::size_t Outputs, class... Inputs>
+  [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run_array(Stream stream,
+                                                                 Inputs&&... inputs) const {
+    constexpr std::size_t count = sizeof...(Inputs);
+    const std::array<const Tensor*, count> pointers{&inputs...};
+    constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
+    Rooms<count> rooms;
+    detail::Handles<Runtime, count> in;
+    detail::Handles<Runtime, Outputs> out;
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
+      return model_.template execute<count, Outputs>(in, out, refused, stream, [&](auto i) {
+        if constexpr (taken[i]) {
+          return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
+        } else {
+          return detail::lend<Runtime>(*pointers[i], rooms[i]);
+        }
+      });
+    });
+    if (!done) [[unlikely]] {
+      for (std::size_t i = 0; i < count && refused; ++i) {
+        if (taken[i] && in[i] != nullptr) const_cast<Tensor&>(*pointers[i]) = in.take(i);
+      }
+      return std::move(done).error();
+    }
+    std::array<Tensor, Outputs> tensors;
+    for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
+    return tensors;
+  }
+
+  /// run<…> with counts known at run time; `taken[i]` tells whether input i is given to the model.
+  Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> taken,
+                            std::span<Tensor> outputs) const {
+    detail::Watch watch{model_.observer, Event::run};
+    Rooms<8> rooms;
+    auto done = run_spans(
+        inputs.size(), outputs, Stream{},
+        [&](std::size_t i) {
+          if (taken[i]) return Runtime::give(std::move(const_cast<Tensor&>(*inputs[i])));
+          return i < rooms.size() ? detail::lend<Runtime>(*inputs[i], rooms[i])
+                                  : Runtime::share(*inputs[i]);
+        },
+        [&](std::size_t i, Tensor&& tensor) {
+          if (taken[i]) const_cast<Tensor&>(*inputs[i]) = std::move(tensor);
+        });
+    watch.ended(done);
+    return done;
+  }
+
+  /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
+  template <class Make, class GiveBack>
+  [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs,
+                                          Stream stream, Make make, GiveBack give_back) const {
+    if (inputs != model_.input_count || outputs.size() != model_.output_count) [[unlikely]] {
+      return model_.wrong_count(inputs, outputs.size());
+    }
+    constexpr std::size_t any = std::dynamic_extent;
+    detail::Handles<Runtime, any> in{inputs};
+    detail::Handles<Runtime, any> out{outputs.size()};
+    bool refused = true;
+    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
+      return model_.template execute<any, any>(in, out, refused, stream, make);
+    });
+    if (!done) [[unlikely]] {
+      for (std::size_t i = 0; i < inputs && refused; ++i) {
+        if (in[i] != nullptr && !detail::is_lent<Runtime>(in[i])) give_back(i, in.take(i));
+      }
+      return done;
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
+    return success();
+  }
+
+  Model model_;
+};
+
+}  // namespace aoti

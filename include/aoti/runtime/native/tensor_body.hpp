@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is behind a tensor of the native runtime: its shape, and the memory that tensors share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "aoti/abi/handles.hpp"
+#include "aoti/abi/types.hpp"
+#include "aoti/runtime/native/pool.hpp"
+
+namespace aoti::detail {
+
+/// The memory that tensors share. What the library owns follows this header in the same block.
+struct alignas(64) Storage : Block {
+  void* data;
+  std::int64_t bytes;
+  void (*release)(void* context);  ///< Called with `context` when the last tensor is gone; or null.
+  void* context;
+};
+static_assert(sizeof(Storage) == 64);
+
+/// What the sizes and strides of a tensor come to.
+struct Extent {
+  std::int64_t count = 1;  ///< Of elements.
+  std::int64_t bytes = 0;  ///< From the first element to the last.
+  bool row_major = true;
+  const char* wrong = nullptr;  ///< Why there can be no such tensor; null where there can.
+
+  /// @param strides null for row-major
+  [[gnu::always_inline]] Extent(std::size_t rank, const std::int64_t* sizes,
+                                const std::int64_t* strides, DType dtype) noexcept {
+    // Where all numbers are below 2^31 nothing can overflow, and one test tells.
+    const std::uint64_t element = element_size(dtype);
+    std::uint64_t all = 0, last = 0, step = 1;
+    for (std::size_t d = rank; d-- > 0;) {
+      const auto size = static_cast<std::uint64_t>(sizes[d]);
+      const std::uint64_t stride =
+          strides != nullptr ? static_cast<std::uint64_t>(strides[d]) : step;
+      all |= size | stride | step | last;
+      row_major &= size == 1 || stride == step;
+      last += (size - 1) * stride;
+      step *= size;
+    }
+    all |= step | last;
+    count = static_cast<std::int64_t>(step);
+    bytes = static_cast<std::int64_t>((last + 1) * element);
+    if (all >> 31 != 0 || step == 0 || element == 0) [[unlikely]]
+      examine(rank, sizes, strides, static_cast<std::int64_t>(element));
+  }
+
+ private:
+  /// The same for any numbers.
+  [[gnu::cold, gnu::noinline]] void examine(std::size_t rank, const std::int64_t* sizes,
+                                            const std::int64_t* strides,
+                                            std::int64_t element) noexcept {
+    std::int64_t last = 0, step = 1;
+    bool negative = false, overflow = false, empty = false;
+    row_major = true;
+    for (std::size_t d = rank; d-- > 0;) {
+      const std::int64_t size = sizes[d], stride = strides != nullptr ? strides[d] : step;
+      negative |= size < 0 || (strides != nullptr && stride < 0);
+      empty |= size == 0;
+      row_major &= size == 1 || stride == step;
+      std::int64_t more = 0, reach = 0;
+      overflow |= __builtin_mul_overflow(step, size, &step);
+      overflow |= __builtin_sub_overflow(size, 1, &more);
+      overflow |= __builtin_mul_overflow(more, stride, &reach);
+      overflow |= __builtin_add_overflow(last, reach, &last);
+    }
+    overflow |= __builtin_add_overflow(last, 1, &last);
+    overflow |= __builtin_mul_overflow(last, element, &bytes);
+    count = step;
+    if (empty) {
+      count = bytes = 0;
+      row_major = true;
+      overflow = false;
+    }
+    if (element == 0 || negative || overflow) {
+      wrong = element == 0 ? "the dtype is unknown"
+              : negative   ? "a size or stride is negative"
+                           : "there are more bytes than can be counted";
+    }
+  }
+};
+
+/// How a body holds its storage, and who gives the body up.
+enum class Hold : std::uint8_t {
+  counted,
+  lent,    ///< Not counted, as is the body, which goes with its room: what it is of outlives both.
+  pinned,  ///< Counted; but the body belongs to a BoundRun, and nobody else gives it up.
+};
+
+struct TensorBody;
+
+/// Room for a body that is lent for a call.
+struct alignas(Pool::alignment) LentRoom {
+  static constexpr std::size_t max_rank = 7;
+  std::byte bytes[3 * Pool::alignment];
+};
+
+/// Watches the tensors that imported functions return during a run, and puts some into memory that
+/// is given.
+struct Placement {
+  /// The tensor to be used instead of a new one; null where there is none.
+  virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, DType dtype) noexcept = 0;
+  /// Hears of a tensor that was made.
+  virtual void made(const TensorBody& body) noexcept = 0;
+
+  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
+
+ protected:
+  ~Placement() = default;
+};
+
+/// What a thread knows of its run.
+struct RunState {
+  Placement* placement = nullptr;         ///< Or null.
+  const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
+  const char* failure = nullptr;          ///< a string literal; or null.
+};
+inline constinit thread_local RunState run_state;
+
+/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
+/// not placed where those of the run around it are.
+class Running {
+ public:
+  [[gnu::always_inline]] Running() noexcept {
+    run_state.failure = nullptr;
+    placement_ = run_state.placement;
+    if (placement_ != nullptr) [[unlikely]]
+      ++placement_->depth;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  [[gnu::always_inline]] ~Running() {
+    if (placement_ != nullptr) [[unlikely]]
+      --placement_->depth;
+  }
+
+ private:
+  Placement* placement_;
+};
+
+/// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
+/// share one. One that was made together with its memory lies in the same block, see `home`.
+struct TensorBody : Block {
+  /// The address of this body, where a reference to a Tensor is asked for, which is such a pointer.
+  /// Written as bytes, so that compilers take reading a Tensor there for reading what was written.
+  alignas(void*) std::byte self[sizeof(void*)];
+  Storage* home;     ///< The block that this body lies in, one of whose references it has; or null.
+  Storage* storage;  ///< Null where the tensor behind a handle is undefined.
+  std::byte* data;   ///< The first element.
+  std::int64_t offset;  ///< Of it in the storage, in elements.
+  std::int64_t count;   ///< Of elements.
+  DType dtype;
+  std::uint16_t rank;
+  bool row_major;
+  Hold hold;
+
+  /// The sizes follow the body, and the strides follow those; there is room for 3 of each or more.
+  std::int64_t* sizes() noexcept { return reinterpret_cast<std::int64_t*>(this + 1); }
+  std::int64_t* strides() noexcept { return sizes() + rank; }
+  const std::int64_t* sizes() const noexcept {
+    return reinterpret_cast<const std::int64_t*>(this + 1);
+  }
+  const std::int64_t* strides() const noexcept { return sizes() + rank; }
+
+  static TensorBody* of(AtenTensorHandle handle) noexcept {
+    return reinterpret_cast<TensorBody*>(handle);
+  }
+  /// Null for null.
+  static AtenTensorHandle handle(TensorBody* body) noexcept {
+    return reinterpret_cast<AtenTensorHandle>(body);
+  }
+
+  /// The most dimensions, as torch has it.
+  static constexpr std::size_t max_rank = 64;
+  static constexpr const char* no_memory = "out of memory";
+
+  /// A new body with memory of its own; null with a reason where that fails.
+  /// @param strides null for row-major
+  [[gnu::always_inline]] static TensorBody* make_owning(std::size_t rank, const std::int64_t* sizes,
+                                                        const std::int64_t* strides, DType dtype,
+                                                        const char*& reason) noexcept {
+    const Extent extent{rank, sizes, strides, dtype};
+    if (extent.wrong != nullptr) [[unlikely]] {
+      reason = extent.wrong;
+      return nullptr;
+    }
+    reason = no_memory;
+    const std::size_t front = sizeof(Storage) + (size_of(rank) + 63) / 64 * 64;
+    auto* home =
+        static_cast<Storage*>(Pool::allocate(front + static_cast<std::size_t>(extent.bytes)));
+    if (home == nullptr) [[unlikely]]
+      return nullptr;
+    home->data = reinterpret_cast<std::byte*>(home) + front;
+    home->bytes = extent.bytes;
+    home->release = nullptr;
+    auto* body = reinterpret_cast<TensorBody*>(home + 1);
+    body->references.store(1);
+    body->begin(rank, home);
+    body->describe(sizes, strides, dtype, extent);
+    body->point_at(home, 0);
+    return body;
+  }
+
+  /// The same for what a function that models import returns: a BoundRun may have memory for it.
+  [[gnu::always_inline]] static TensorBody* make_result(std::size_t rank, const std::int64_t* sizes,
+                                                        const std::int64_t* strides, DType dtype,
+                                                        const char*& reason) noexcept {
+    Placement* const placement = run_state.placement;
+    if (placement == nullptr || placement->depth != 1) [[likely]]
+      return make_owning(rank, sizes, strides, dtype, reason);
+    TensorBody* body = placement->place(rank, sizes, strides, dtype);
+    if (body != nullptr) return body;
+    body = make_owning(rank, sizes, strides, dtype, reason);
+    if (body != nullptr) placement->made(*body);
+    return body;
+  }
+
+  /// A new body on the caller's memory; null with a reason where that fails.
+  static TensorBody* make_using(void* data, std::size_t rank, const std::int64_t* sizes,
+                                const std::int64_t* strides, std::int64_t offset, DType dtype,
+                                void (*release)(void*), void* context,
+                                const char*& reason) noexcept {
+    const Extent extent{rank, sizes, strides, dtype};
+    std::int64_t bytes = extent.bytes;
+    reason = extent.wrong;
+    if (reason == nullptr && data == nullptr && bytes != 0) reason = "the memory is null";
+    if (reason == nullptr && !extend(bytes, offset, dtype)) reason = "the offset cannot be";
+    if (reason != nullptr) return nullptr;
+    reason = no_memory;
+    TensorBody* body = make(rank);
+    if (body == nullptr) return nullptr;
+    auto* storage = static_cast<Storage*>(Pool::allocate(sizeof(Storage)));
+    if (storage == nullptr) {
+      Pool::free(body);
+      return nullptr;
+    }
+    storage->data = data;
+    storage->bytes = bytes;
+    storage->release = release;
+    storage->context = context;
+    body->describe(sizes, strides, dtype, extent);
+    body->point_at(storage, offset);
+    return body;
+  }
+
+  /// A new body for other elements of the same memory; null with a reason where that fails.
+  TensorBody* make_view(std::int64_t wanted_rank, const std::int64_t* wanted_sizes,
+                        const std::int64_t* wanted_strides, std::int64_t first, DType type,
+                        const char*& reason) const noexcept {
+    const auto view_rank = static_cast<std::size_t>(wanted_rank);
+    reason = view_rank > max_rank ? "there are too many dimensions"
+             : storage == nullptr ? "the tensor is undefined"
+                                  : nullptr;
+    if (reason != nullptr) return nullptr;
+    const Extent extent{view_rank, wanted_sizes, wanted_strides, type};
+    std::int64_t bytes = extent.bytes;
+    reason = extent.wrong;
+    // One without elements may begin anywhere, as torch has it.
+    if (reason == nullptr &&
+        (!extend(bytes, first, type) || (extent.count != 0 && bytes > storage->bytes))) {
+      reason = "the view reaches beyond the memory";
+    }
+    if (reason != nullptr) return nullptr;
+    reason = no_memory;
+    TensorBody* body = make(view_rank);
+    if (body == nullptr) return nullptr;
+    storage->references.increment();
+    body->describe(wanted_sizes, wanted_strides, type, extent);
+    body->point_at(storage, first);
+    return body;
+  }
+
+  /// A new body of an undefined tensor, into which any other can be assigned.
+  static TensorBody* make_undefined() noexcept {
+    TensorBody* body = make(max_rank);
+    if (body == nullptr) return nullptr;
+    body->rank = 0;
+    body->row_major = true;
+    body->storage = nullptr;
+    body->data = nullptr;
+    body->offset = body->count = 0;
+    body->dtype = DType::float32;
+    return body;
+  }
+
+  /// Whether the memory stays as long as the body does.
+  bool owns_memory() const noexcept {
+    return storage == nullptr || storage->release != nullptr ||
+           Pool::class_size(storage->size_class) > sizeof(Storage);
+  }
+
+  /// A new body for the same elements; null where there is no memory.
+  [[gnu::always_inline]] TensorBody* share() const noexcept {
+    TensorBody* body = make(rank);
+    if (body == nullptr) [[unlikely]]
+      return nullptr;
+    body->copy_from(*this);
+    body->hold = Hold::counted;
+    if (storage != nullptr) storage->references.increment();
+    return body;
+  }
+  /// The same in room of the caller's, without any counting: while this body and the room live.
+  /// Where the room is too small, it is a new body.
+  [[gnu::always_inline]] TensorBody* lend(LentRoom& room) const noexcept {
+    if (rank > LentRoom::max_rank) [[unlikely]]
+      return share();
+    auto* body = reinterpret_cast<TensorBody*>(&room);
+    body->begin(rank, nullptr);
+    body->copy_from(*this);
+    body->hold = Hold::lent;
+    return body;
+  }
+
+  /// One more reference to the body, or a new body where it is not counted; null where there is no
+  /// memory for that.
+  [[gnu::always_inline]] TensorBody* keep() noexcept {
+    if (hold != Hold::counted) [[unlikely]]
+      return share();
+    references.increment();
+    return this;
+  }
+
+  /// Makes the body one for the same elements as another; false where it has no room for that one's
+  /// sizes, or is not counted by itself.
+  bool assign(const TensorBody& other) noexcept {
+    if (this == &other) return true;
+    if (hold != Hold::counted) return false;
+    const std::size_t room = home != nullptr ? size_of(rank) : Pool::class_size(size_class);
+    if (size_of(other.rank) > room) return false;
+    Storage* old = storage == home ? nullptr : storage;
+    rank = other.rank;
+    copy_from(other);
+    hold = Hold::counted;
+    if (storage != nullptr && storage != home) storage->references.increment();
+    if (old != nullptr) release(old);
+    return true;
+  }
+
+  /// Gives up one reference to the body.
+  [[gnu::always_inline]] void drop() noexcept {
+    if (hold != Hold::counted) return;
+    if (references.load() != 1 && references.decrement() != 0) return;
+    if (storage != nullptr && storage != home) release(storage);
+    if (home != nullptr) {
+      release(home);
+    } else {
+      Pool::free(this);
+    }
+  }
+
+ private:
+  static constexpr std::size_t size_of(std::size_t rank) noexcept {
+    return sizeof(TensorBody) + (rank > 3 ? rank : 3) * 2 * sizeof(std::int64_t);
+  }
+
+  /// Adds the bytes in front of an offset; false where that cannot be.
+  static bool extend(std::int64_t& bytes, std::int64_t offset, DType dtype) noexcept {
+    std::int64_t skipped = 0;
+    return offset >= 0 &&
+           !__builtin_mul_overflow(offset, static_cast<std::int64_t>(element_size(dtype)),
+                                   &skipped) &&
+           !__builtin_add_overflow(skipped, bytes, &bytes);
+  }
+
+  /// A new body in a block of its own, whose sizes, strides and storage are not set.
+  [[gnu::always_inline]] static TensorBody* make(std::size_t rank) noexcept {
+    auto* body = static_cast<TensorBody*>(Pool::allocate(size_of(rank)));
+    if (body != nullptr) [[likely]]
+      body->begin(rank, nullptr);
+    return body;
+  }
+  [[gnu::always_inline]] void begin(std::size_t dimensions, Storage* in) noexcept {
+    const TensorBody* const here = this;
+    std::memcpy(self, &here, sizeof self);
+    home = in;
+    rank = static_cast<std::uint16_t>(dimensions);
+    hold = Hold::counted;
+  }
+  [[gnu::always_inline]] void describe(const std::int64_t* given_sizes,
+                                       const std::int64_t* given_strides, DType type,
+                                       const Extent& extent) noexcept {
+    std::uint64_t step = 1;  // may overflow where there are no elements
+    for (std::size_t d = rank; d-- > 0;) {
+      sizes()[d] = given_sizes[d];
+      strides()[d] = given_strides != nullptr ? given_strides[d] : static_cast<std::int64_t>(step);
+      step *= given_sizes[d] != 0 ? static_cast<std::uint64_t>(given_sizes[d]) : 1;
+    }
+    count = extent.count;
+    row_major = extent.row_major;
+    dtype = type;
+  }
+  /// Takes over a reference to the storage.
+  [[gnu::always_inline]] void point_at(Storage* to, std::int64_t first) noexcept {
+    storage = to;
+    offset = first;
+    data = static_cast<std::byte*>(to->data);  // may be null where there are no elements
+    if (count != 0) data += first * static_cast<std::int64_t>(element_size(dtype));
+  }
+  [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
+    // What follows the block and `home`, with the 3 sizes and strides that every body has room for.
+    constexpr std::size_t first = sizeof(Block) + sizeof self + sizeof home;
+    std::memcpy(reinterpret_cast<std::byte*>(this) + first,
+                reinterpret_cast<const std::byte*>(&other) + first,
+                sizeof(TensorBody) - first + 6 * sizeof(std::int64_t));
+    for (std::uint32_t i = 6; i < 2u * rank; ++i) sizes()[i] = other.sizes()[i];
+  }
+  [[gnu::always_inline]] static void release(Storage* storage) noexcept {
+    if (storage->references.load() != 1 && storage->references.decrement() != 0) return;
+    if (storage->release != nullptr) [[unlikely]]
+      storage->release(storage->context);
+    Pool::free(storage);
+  }
+};
+static_assert(sizeof(TensorBody) == 80);  // so a block of 128 bytes holds 3 dimensions
+static_assert(sizeof(TensorBody) + 2 * LentRoom::max_rank * sizeof(std::int64_t) <=
+              sizeof(LentRoom));
+
+}  // namespace aoti::detail

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Copies of tensors as a model keeps its weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/weights/access.hpp"
+
+namespace aoti::detail {
+
+[[gnu::cold]] inline Error wrong_weight(Errc code, const Constant& constant, std::string text) {
+  return {code, concat({"weight '", constant.fqn, "'"}), std::move(text)};
+}
+
+/// Makes copies for a runner's model. Handles that it returns are the caller's.
+template <class Runner> struct WeightCopies {
+  using Runtime = typename Runner::TensorRuntime;
+  using Device = typename Runner::DevicePolicy;
+
+  WeightsAccess<Runner> access;
+
+  /// Where the model keeps a constant.
+  static DeviceType place(const Constant& constant) {
+    return constant.device == DeviceType::cpu ? DeviceType::cpu : Device::type;
+  }
+
+  /// A new tensor where the model keeps it, laid out as the compiled code assumes.
+  /// @errors constant_layout (the constant was expanded, and the tensor's elements differ along
+  ///         such a dimension), unsupported, out_of_memory, model_failed
+  Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
+    for (std::size_t d = 0; d < constant.shape.size(); ++d) {
+      if (constant.strides[d] == 0 && constant.shape[d] > 1) return expanded(constant, source);
+    }
+    return plain(constant, source);
+  }
+
+  /// Whether two tensors of a constant's shape and dtype are the same, bit by bit.
+  Result<bool> are_same(const Constant& constant, AtenTensorHandle a, AtenTensorHandle b) const {
+    static const auto data_of = abi::resolve<Runtime, abi::imported::get_data_ptr>();
+    Constant dense = constant;
+    dense.strides = row_major_strides(constant.shape);
+    dense.device = DeviceType::cpu;
+    OwnedHandles<Runtime> copies{2};
+    void* data[2] = {};
+    for (const bool second : {false, true}) {
+      auto copy = plain(dense, second ? b : a);
+      if (!copy) return std::move(copy).error();
+      copies.handles[second] = copy.value();
+      if (data_of == nullptr || data_of(copy.value(), &data[second]) != 0) return lacking(constant);
+    }
+    const std::int64_t size = extent(dense.shape, dense.strides, dense.dtype);
+    return size <= 0 || std::memcmp(data[0], data[1], static_cast<std::size_t>(size)) == 0;
+  }
+
+ private:
+  [[gnu::cold]] static Error lacking(const Constant& constant) {
+    return wrong_weight(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
+  }
+
+  Result<AtenTensorHandle> plain(const Constant& constant, AtenTensorHandle source) const {
+    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
+    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
+    if (make == nullptr || copy == nullptr) return lacking(constant);
+    AtenTensorHandle handle = nullptr;
+    const DeviceType device = place(constant);
+    const int status = source == nullptr ||
+                       make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                            constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
+                            static_cast<std::int32_t>(device),
+                            device == DeviceType::cpu ? 0 : access.model().device.value, &handle);
+    if (status == 0 && copy(handle, source, 0) == 0) {
+      // One within the device is only queued so far.
+      if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
+        return handle;
+      }
+      auto done = access.wait_for_stream();
+      if (done) return handle;
+      Runtime::destroy(handle);
+      return std::move(done).error();
+    }
+    const std::string reason = Runtime::last_error();
+    if (handle != nullptr) Runtime::destroy(handle);
+    const bool memory = status != 0 || tells_of_memory(reason);
+    return wrong_weight(memory ? Errc::out_of_memory : Errc::model_failed, constant,
+                        concat({"copying the tensor: ", reason}));
+  }
+
+  /// Of a dimension that was expanded, the compiled code knows one element.
+  Result<AtenTensorHandle> expanded(const Constant& constant, AtenTensorHandle source) const {
+    static const auto view = abi::resolve<Runtime, abi::imported::_reinterpret_tensor>();
+    static const auto offset_of = abi::resolve<Runtime, abi::imported::get_storage_offset>();
+    if (view == nullptr || offset_of == nullptr) return lacking(constant);
+    if (source == nullptr) return Error{Errc::out_of_memory};
+    Constant kept = constant;
+    for (std::size_t d = 0; d < kept.shape.size(); ++d) {
+      if (kept.strides[d] == 0) kept.shape[d] = kept.strides[d] = 1;
+    }
+    const auto rank = static_cast<std::int64_t>(kept.shape.size());
+    const auto strides = Runtime::strides(Runtime::peek(source));
+    std::int64_t offset = 0;
+    OwnedHandles<Runtime> made{3};  // one element of the source, its copy, and that expanded
+    if (offset_of(source, &offset) != 0 ||
+        view(source, rank, kept.shape.data(), strides.data(), offset, &made.handles[0]) != 0) {
+      return Error{Errc::out_of_memory};
+    }
+    auto copy = plain(kept, made.handles[0]);
+    if (!copy) return copy;
+    made.handles[1] = copy.value();
+    if (view(copy.value(), rank, constant.shape.data(), constant.strides.data(), 0,
+             &made.handles[2]) != 0) {
+      return Error{Errc::out_of_memory};
+    }
+    auto same = are_same(constant, made.handles[2], source);
+    if (!same) return std::move(same).error();
+    if (same.value()) return std::exchange(made.handles[2], nullptr);
+    return wrong_weight(Errc::constant_layout, constant,
+                        "it was expanded when the model was compiled, and the tensor has different "
+                        "elements along that dimension");
+  }
+};
+
+}  // namespace aoti::detail

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a model that is being opened gets its weights: from the mapped file, in place, where it can.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/imports.hpp"
+#include "aoti/load/container.hpp"
+#include "aoti/package/constant_source.hpp"
+#include "aoti/package/spec.hpp"
+#include "aoti/run/handles.hpp"
+#include "aoti/runtime/runtime.hpp"
+
+namespace aoti::detail {
+
+/// Whether a constant's elements lie within a blob, as far as is known.
+template <class = void> bool lies_within(const Constant& constant, Bytes blob) noexcept {
+  const std::int64_t size = extent(constant.shape, constant.strides, constant.dtype);
+  const std::size_t element = element_size(constant.dtype);
+  return constant.described && element != 0 && constant.offset % element == 0 && size >= 0 &&
+         within(constant.offset, static_cast<std::uint64_t>(size), blob.size());
+}
+
+/// Makes a tensor on the CPU of a constant where it lies in a blob; false where that fails.
+/// @param mapping what the tensor keeps mapped, where the runtime can; or null
+template <class Runtime>
+bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out,
+                  const Mapping* mapping = nullptr) {
+  if constexpr (requires { &Runtime::adopt; }) {
+    if (mapping != nullptr) {
+      out = Runtime::adopt(constant.dtype, const_cast<std::byte*>(blob) + constant.offset,
+                           constant.shape, constant.strides, &Mapping::release, mapping->retain());
+      return out != nullptr;
+    }
+  }
+  static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
+  return from_blob != nullptr &&
+         from_blob(const_cast<std::byte*>(blob) + constant.offset,
+                   static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                   constant.strides.data(), 0, static_cast<std::int32_t>(constant.dtype),
+                   static_cast<std::int32_t>(DeviceType::cpu), 0, &out) == 0;
+}
+
+/// The tensors of one of a model's sets by the constants' indices, null for those that it does not
+/// tell; they belong to the model. Wraps …ExtractConstantsMapEntries.
+/// @errors unsupported (models before torch 2.13), model_failed, model_threw
+template <class = void>
+Result<void> extract_entries(const Container& container, bool inactive,
+                             std::vector<AtenTensorHandle>& out) {
+  using Exports = abi::ModelExports;
+  const std::vector<Constant>& constants = container.constants();
+  out.assign(constants.size(), nullptr);
+  const AOTInductorConstantMapEntry* entries = nullptr;
+  std::size_t count = 0;
+  auto done = container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive);
+  if (!done) return done;
+  const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
+  // In the model's order, without those that it does not hold.
+  for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
+    if (constants[i].folded || constants[i].fqn != entry->name) continue;
+    out[i] = entry->tensor;
+    ++entry;
+    --count;
+  }
+  return success();
+}
+
+/// Leaves of the handles that a model made those of tensors that it was given, each once.
+template <class = void>
+void keep_given(std::vector<AtenTensorHandle>& made, const std::vector<AtenTensorHandle>& given) {
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    if (given[i] == nullptr) made[i] = nullptr;
+    for (std::size_t k = 0; k < i && made[i] != nullptr; ++k) {
+      if (made[k] == made[i]) made[i] = nullptr;  // tied weights
+    }
+  }
+}
+
+/// Loads the weights of a package into a new container.
+template <class Runtime> struct WeightsLoader {
+  Container& container;
+  const PackagedModel& model;
+  const Image& image;
+
+  /// @param type the device that the model runs on
+  /// @param leave_out whether weights that lie beside the image are not to be loaded
+  /// @errors unsupported (the package carries no weights, or in a form that is not read),
+  ///         damaged_package, out_of_memory, model_failed, model_threw
+  Result<void> load(const ModelSpec* spec, DeviceType type, bool leave_out) {
+    describe_constants(spec);
+    WeightSets& sets = container.weight_sets();
+    sets.create(container.constants().size(), true);
+    if (model.weights.empty()) {
+      auto complete = holds_all();
+      if (!complete) return std::move(complete).error();
+      if (complete.value()) sets.load();
+      return success();
+    }
+    bool needed = false;
+    for (const Constant& constant : container.constants()) needed |= !constant.folded;
+    if (leave_out && needed) return success();
+    auto placed = use_in_place(type);
+    if (!placed) return std::move(placed).error();
+    if (placed.value()) {
+      sets.create(container.constants().size(), false);
+    } else if (auto done = copy(); !done) {
+      return done;
+    }
+    sets.load();
+    return success();
+  }
+
+ private:
+  using Exports = abi::ModelExports;
+
+  void describe_constants(const ModelSpec* spec) {
+    std::vector<Constant>& constants = container.constants();
+    if (spec != nullptr) describe_by_spec(constants, spec->constants);
+    bool all = true;
+    for (const Constant& constant : constants) all &= constant.folded || constant.described;
+    for (const Entry& file : model.files) {
+      if (!all && file.name.ends_with(".wrapper.cpp")) {
+        SourceReader<>{as_text(file.data)}.read(constants);
+      }
+    }
+  }
+
+  /// Whether an image that came without a blob holds its constants, all of them or none. One whose
+  /// weights were left out calls them loaded all the same, and reads through null when it runs; so
+  /// it is asked for them, or, before torch 2.13, looked at.
+  Result<bool> holds_all() const {
+    bool needed = false, held = false;
+    std::uint64_t bytes = 0;
+    for (const Constant& constant : container.constants()) {
+      needed |= !constant.folded;
+      if (!constant.folded) bytes += constant.bytes;
+    }
+    auto loaded = container.template get<&Exports::did_call_load_constants, bool>();
+    if (!needed || (loaded && !loaded.value())) return !needed;
+    std::vector<AtenTensorHandle> tensors;
+    if (!extract_entries(container, false, tensors)) {
+      const std::uint64_t found = image.weights_size();
+      return (found != 1 && found != 8) || found == bytes;
+    }
+    for (AtenTensorHandle tensor : tensors) held |= tensor != nullptr;
+    return held;
+  }
+
+  /// Makes the constants tensors on the mapped blob, where they follow one another, and gives those
+  /// to the model. False where that cannot be: then they are copied.
+  /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
+  Result<bool> use_in_place(DeviceType type) {
+    if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
+        abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr ||
+        !container.traits().takes_entries) {
+      return false;
+    }
+    std::uint64_t total = 0;
+    for (const Constant& constant : container.constants()) {
+      if (constant.folded) continue;
+      if (!lies_within(constant, model.weights)) return false;
+      total += constant.bytes;
+    }
+    auto mapping = model.weights_mapping.writable();  // a model may write to its buffers
+    const std::byte* base = nullptr;
+    if (mapping) {
+      base = mapping.value().bytes().data() +
+             (model.weights.data() - model.weights_mapping.bytes().data());
+    }
+    constexpr std::uintptr_t alignment = 64;  // of what models allocate themselves
+    if (total != model.weights.size() || base == nullptr ||
+        reinterpret_cast<std::uintptr_t>(base) % alignment != 0) {
+      return false;
+    }
+    OwnedHandles<Runtime> tensors{container.constants().size()};
+    std::vector<abi::ConstantEntry> entries;
+    for (std::size_t i = 0; i < container.constants().size(); ++i) {
+      const Constant& constant = container.constants()[i];
+      if (constant.folded) continue;
+      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i], &mapping.value())) {
+        return Error{Errc::out_of_memory, model.origin,
+                     concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
+      }
+      entries.push_back({constant.name.c_str(), tensors.handles[i]});
+    }
+    container.keep(std::move(mapping).value());
+    auto done = container.template call<&Exports::update_user_managed_constant_buffer_pairs>(
+        reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(), false,
+        false);
+    if (!done) return std::move(done).error();
+    if (container.traits().forgets_tensors) {
+      std::vector<AtenTensorHandle> made;
+      // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.
+      if (extract_entries(container, false, made)) {
+        keep_given(made, tensors.handles);
+        container.weight_sets().keep(Buffer::active, std::move(made), &Runtime::destroy);
+      }
+    }
+    return true;
+  }
+
+  /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
+  Result<void> copy() {
+    auto expected = container.template get<&Exports::get_constants_blob_size, std::uint64_t>();
+    if (!expected) return std::move(expected).error();
+    if (expected.value() != model.weights.size()) {
+      return Error{Errc::damaged_package, model.origin,
+                   concat({"the weights beside the image have ", model.weights.size(),
+                           " bytes, expected ", expected.value()})};
+    }
+    return container.template call<&Exports::model_update_constants_from_blob>(
+        reinterpret_cast<const std::uint8_t*>(model.weights.data()));
+  }
+};
+
+}  // namespace aoti::detail

@@ -1,0 +1,126 @@
+"""Where what lives in include/aoti: what may include what, how long a header may be, and which test belongs to it.
+
+docs/architecture.md says the same in words.
+"""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDE = ROOT / "include" / "aoti"
+HEADERS = sorted(path.relative_to(INCLUDE).as_posix() for path in INCLUDE.rglob("*.hpp"))
+
+# From the bottom to the top: a header includes what stands with it or before it.
+FOUNDATION = ("error.hpp", "result.hpp", "atomic.hpp", "version.hpp")
+LAYERS = ("foundation", "abi", "device", "file", "image", "package", "runtime", "load", "run", "weights", "open", "front", "python")
+# Folders of runtime/ that others in it may include; the headers right in runtime/ may include all of them.
+SHARED_RUNTIMES = ("", "native")
+# What torch's headers begin with.
+TORCH = re.compile(r"<(torch|ATen|c10|caffe2)/")
+
+# Headers without a test of their name, and what tests them.
+TESTED_BY = {
+    "aoti.hpp": "every program of examples/",
+    "version.hpp": "tests/consumers: numbers only",
+    "atomic.hpp": "tests/threads_test.cpp: what the compiler has",
+    "abi/row.hpp": "tests/abi/exports_test.cpp: a list of members",
+    "abi/handles.hpp": "tests/abi/conformance_test.cpp, against torch's",
+    "device/cuda.hpp": "tests/device/shim_test.cpp, with the other devices of torch's C interface",
+    "device/mps.hpp": "tests/device/shim_test.cpp",
+    "device/xpu.hpp": "tests/device/shim_test.cpp",
+    "device/device.hpp": "tests/device/battery.hpp, on each policy",
+    "file/temporary.hpp": "tests/image/library_test.cpp",
+    "file/foreign.hpp": "tests/package/package_test.cpp, by what users see",
+    "image/elf.hpp": "tests/image/image_test.cpp: layouts",
+    "image/check.hpp": "tests/image/damaged_image_test.cpp",
+    "image/foreign.hpp": "tests/image/image_test.cpp, by what users see",
+    "image/file.hpp": "tests/image/library_test.cpp",
+    "image/demands.hpp": "tests/load/preflight_test.cpp",
+    "image/processor.hpp": "tests/load/preflight_test.cpp",
+    "image/operator_libraries.hpp": "tests/libtorch/operators_test.cpp, with real ones",
+    "package/constants.hpp": "tests/package/spec_test.cpp",
+    "package/constant_source.hpp": "tests/runtime/weights_battery.hpp, on real packages",
+    "package/guard_compiler.hpp": "tests/package/guard_test.cpp",
+    "load/kernels.hpp": "tests/open/open_test.cpp",
+    "load/container.hpp": "tests/open/open_test.cpp",
+    "load/options.hpp": "tests/open/open_test.cpp",
+    "load/native_needs.hpp": "tests/load/preflight_test.cpp",
+    "run/gate.hpp": "tests/threads_test.cpp",
+    "run/handles.hpp": "tests/runner_test.cpp",
+    "run/loaded_model.hpp": "tests/runner_test.cpp",
+    "weights/access.hpp": "tests/weights_test.cpp",
+    "weights/copies.hpp": "tests/weights_test.cpp",
+    "weights/names.hpp": "tests/weights_test.cpp",
+    "weights/load.hpp": "tests/runtime/weights_battery.hpp",
+    "runtime/runtime.hpp": "tests/runtime/battery.hpp, on each runtime",
+    "runtime/serialized.hpp": "tests/libtorch/operators_test.cpp: numbers",
+    "runtime/libtorch.hpp": "tests/libtorch/runtime_test.cpp and the batteries",
+    "runtime/libtorch_operators.hpp": "tests/libtorch/operators_test.cpp",
+    "runtime/onednn.hpp": "tests/libtorch/onednn_*_test.cpp, against torch",
+    "runtime/fftw.hpp": "tests/libtorch/fftw_transforms_test.cpp, against torch",
+    "runtime/lapack.hpp": "tests/libtorch/lapack_operators_test.cpp, against torch",
+    "runtime/libtorch/": "tests/libtorch/operators_test.cpp",
+    "runtime/native/": "tests/runtime/native_test.cpp, tensor_test.cpp, pool_test.cpp",
+    "runtime/plain/": "tests/libtorch/native_operators_test.cpp, against torch; tests/runtime/plain_operators_test.cpp",
+    "runtime/onednn/": "tests/libtorch/onednn_*_test.cpp, against torch",
+    "runtime/lapack/": "tests/libtorch/lapack_operators_test.cpp, against torch",
+    "python/": "tests/python, from Python",
+}
+
+
+def includes(header: str, pattern: str = r'"aoti/(\S+\.hpp)"') -> list[str]:
+    return re.findall(rf"^#include {pattern}", (INCLUDE / header).read_text(), re.MULTILINE)
+
+
+def layer(header: str) -> int:
+    folder = header.split("/")[0] if "/" in header else "foundation" if header in FOUNDATION else "front"
+    return LAYERS.index(folder)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_includes_nothing_above_it(header: str) -> None:
+    above = [other for other in includes(header) if layer(other) > layer(header)]
+    assert not above
+    if header.startswith("runtime/"):
+        own = header.split("/")[1:-1]
+        for other in includes(header):
+            folder = other.split("/")[1] if other.count("/") == 2 else ""
+            assert not other.startswith("runtime/") or not own or folder in (*SHARED_RUNTIMES, *own), other
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_only_what_is_on_libtorch_includes_torch(header: str) -> None:
+    assert header.startswith(("runtime/libtorch", "python/")) or not includes(header, rf"({TORCH.pattern}\S+>)")
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_says_what_it_is_for(header: str) -> None:
+    lines = (INCLUDE / header).read_text().splitlines()
+    assert lines[0] == "// SPDX-License-Identifier: BSD-3-Clause"
+    assert re.match(r"// \S", lines[1])
+    assert len(lines) <= 400
+
+
+def test_headers_are_short() -> None:
+    assert median(len((INCLUDE / header).read_text().splitlines()) for header in HEADERS) <= 180
+
+
+def test_each_folder_is_in_the_architecture() -> None:
+    told = set(re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE))
+    folders = {Path(header).parent.as_posix() for header in HEADERS} - {"."}
+    assert told == folders
+
+
+def test_each_header_has_its_test() -> None:
+    def is_tested(header: str) -> bool:
+        return (ROOT / "tests" / header.replace(".hpp", "_test.cpp")).exists()
+
+    def is_listed(header: str) -> bool:
+        return header in TESTED_BY or any(header.startswith(key) for key in TESTED_BY if key.endswith("/"))
+
+    assert not [header for header in HEADERS if not is_tested(header) and not is_listed(header)]
+    assert not [key for key in TESTED_BY if key not in HEADERS and not key.endswith("/")]
+    assert not [key for key in TESTED_BY if is_tested(key)]
