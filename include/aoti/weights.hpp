@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,7 +11,8 @@
 #include <vector>
 
 #include "aoti/runner.hpp"
-#include "aoti/weights/copies.hpp"
+#include "aoti/weights/access.hpp"
+#include "aoti/weights/fit.hpp"
 #include "aoti/weights/names.hpp"
 
 namespace aoti {
@@ -45,7 +45,8 @@ template <class Runner> class WeightsUpdate {
         update.runner_ = nullptr;
         return detail::WeightsAccess<Runner>{runner}.updating();
       }
-      if (auto done = update.learn_shapes(); !done) return std::move(done).error();
+      auto done = update.fit().learn_shapes(update.expected_, update.current_);
+      if (!done) return std::move(done).error();
       return update;
     });
   }
@@ -69,7 +70,7 @@ template <class Runner> class WeightsUpdate {
   /// @allocates the copy
   Result<void> set(std::string_view name, const Tensor& tensor) {
     return put("WeightsUpdate::set", name, tensor,
-               [&](const Constant& constant) { return copy_of(constant, tensor); });
+               [&](const Constant& constant) { return fit().copy_of(constant, tensor); });
   }
 
   /// Sets a weight to a tensor itself, without a copy. Its storage is kept alive through the
@@ -80,7 +81,7 @@ template <class Runner> class WeightsUpdate {
   ///         Constant::device), unsupported (before torch 2.8)
   Result<void> share(std::string_view name, const Tensor& tensor) {
     return put("WeightsUpdate::share", name, tensor,
-               [&](const Constant& constant) { return shared_handle(constant, tensor); });
+               [&](const Constant& constant) { return fit().shared_handle(constant, tensor); });
   }
 
   /// Sets all weights to copies from a blob as packages hold it, in which each lies where
@@ -152,7 +153,6 @@ template <class Runner> class WeightsUpdate {
 
  private:
   using Access = detail::WeightsAccess<Runner>;
-  using Device = typename Runner::DevicePolicy;
 
   explicit WeightsUpdate(Runner& runner)
       : runner_{&runner},
@@ -162,9 +162,8 @@ template <class Runner> class WeightsUpdate {
         expected_{} {}
 
   Access access() const { return Access{*runner_}; }
-  detail::WeightCopies<Runner> copies() const { return {access()}; }
+  detail::WeightFit<Runner> fit() const { return {{access()}}; }
   auto& model() const { return runner_->model_; }
-  const std::vector<Constant>& constants() const { return runner_->constants(); }
 
   void end() noexcept {
     tensors_.clear();
@@ -175,37 +174,12 @@ template <class Runner> class WeightsUpdate {
   [[gnu::cold]] static Error ended() {
     return {Errc::bad_state, "WeightsUpdate", "the update was ended or moved from"};
   }
-  [[gnu::cold]] static Error wrong(Errc code, const Constant& constant, std::string text) {
-    return detail::wrong_weight(code, constant, std::move(text));
-  }
 
   static bool is_needed(const Constant& constant) {
     return !constant.folded && constant.kind != ConstantKind::buffer &&
            constant.kind != ConstantKind::tensor &&
            !(constant.kind == ConstantKind::parameter && constant.described &&
              detail::extent(constant.shape, constant.strides, constant.dtype) == 0);
-  }
-  /// Completes what is known of shapes and devices by the tensors that the model holds.
-  Result<void> learn_shapes() {
-    expected_ = constants();
-    if (runner_->weights_state() == WeightsState::none) {
-      current_.assign(expected_.size(), nullptr);
-      return success();
-    }
-    if (auto done = access().extract(Buffer::active, current_); !done) {
-      if (done.error().code() != Errc::unsupported) return done;
-      current_.assign(expected_.size(), nullptr);
-    }
-    for (std::size_t i = 0; i < expected_.size(); ++i) {
-      Constant& constant = expected_[i];
-      if (current_[i] == nullptr) continue;
-      const Tensor& tensor = Runtime::peek(current_[i]);
-      if (!constant.device) constant.device = Runtime::device(tensor);
-      if (constant.described || !Runtime::is_strided(tensor)) continue;
-      const auto sizes = Runtime::sizes(tensor), strides = Runtime::strides(tensor);
-      detail::describe(constant, {sizes.begin(), sizes.end()}, {strides.begin(), strides.end()});
-    }
-    return success();
   }
 
   /// `make(constant)` makes the handle for each constant of that name: tied weights share an FQN.
@@ -222,7 +196,7 @@ template <class Runner> class WeightsUpdate {
           const Constant& constant = expected_[i];
           if (constant.folded || !is_named(constant, name)) continue;
           known = true;
-          if (auto done = check(constant, tensor); !done) return done;
+          if (auto done = fit().check(constant, tensor); !done) return done;
           auto handle = make(constant);
           if (!handle) return std::move(handle).error();
           made.handles[i] = handle.value();
@@ -249,124 +223,14 @@ template <class Runner> class WeightsUpdate {
     if (before == nullptr || !names_[i] || *names_[i] == name || expected_[i].aliases.empty()) {
       return success();
     }
-    auto same = copies().are_same(expected_[i], before, tensor);
-    if (!same) return std::move(same).error();
-    if (same.value()) return success();
-    return wrong(Errc::constant_conflict, expected_[i],
-                 detail::concat({"it is one weight with ", detail::join(expected_[i].aliases),
-                                 ", and was set to other values under another of these names; "
-                                 "export the module with both untied"}));
-  }
-
-  Result<void> check(const Constant& constant, const Tensor& tensor) const {
-    if (!Runtime::is_defined(tensor)) {
-      return wrong(Errc::undefined_tensor, constant, "the tensor is undefined");
-    }
-    if (!Runtime::is_strided(tensor)) {
-      return wrong(
-          Errc::constant_layout, constant,
-          detail::describe_layout<Runtime>(tensor, "found a tensor that is not a strided one"));
-    }
-    if (Runtime::dtype(tensor) != constant.dtype) {
-      return wrong(Errc::constant_dtype, constant,
-                   detail::concat({"found ", to_string(Runtime::dtype(tensor)), ", expected ",
-                                   to_string(constant.dtype)}));
-    }
-    const DeviceType device = Runtime::device(tensor);
-    if (device != Device::type && device != DeviceType::cpu) {
-      constexpr bool on_cpu = Device::type == DeviceType::cpu;
-      return wrong(Errc::constant_device, constant,
-                   detail::concat({"found a tensor on ", to_string(device), ", expected one on ",
-                                   to_string(Device::type), on_cpu ? "" : " or cpu"}));
-    }
-    if (!constant.described) {
-      return wrong(Errc::unsupported, constant,
-                   "neither the model nor its package tells the shape, so it cannot be checked");
-    }
-    const auto sizes = Runtime::sizes(tensor);
-    bool same = sizes.size() == constant.shape.size();
-    for (std::size_t d = 0; same && d < sizes.size(); ++d) same = sizes[d] == constant.shape[d];
-    if (same) return success();
-    return wrong(Errc::constant_shape, constant,
-                 detail::concat({"found the shape [", detail::join(sizes), "], expected [",
-                                 detail::join(constant.shape), "]"}));
-  }
-
-  /// A new tensor where the model keeps it, laid out as the compiled code assumes.
-  Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
-    detail::OwnedHandles<Runtime> source{1};
-    if constexpr (requires { Runtime::detached(tensor); }) {
-      source.handles[0] = Runtime::give(Runtime::detached(tensor));
-    } else {
-      source.handles[0] = Runtime::share(tensor);
-    }
-    return copies().copied(constant, source.handles[0]);
-  }
-
-  Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
-    if (!model().container.traits().keeps_tensors) {
-      return wrong(Errc::unsupported, constant, "models before torch 2.8 copy what they are given");
-    }
-    if (Runtime::device(tensor) != copies().place(constant)) {
-      return wrong(Errc::constant_device, constant,
-                   detail::concat({"found a tensor on ", to_string(Runtime::device(tensor)),
-                                   ", expected one on ", to_string(copies().place(constant))}));
-    }
-    if constexpr (detail::knows_index<Device, Runtime>) {
-      if (detail::is_elsewhere<Device, Runtime>(tensor, model().device)) {
-        return wrong(Errc::constant_device, constant,
-                     detail::describe_elsewhere<Device, Runtime>(tensor, model().device));
-      }
-    }
-    const auto strides = Runtime::strides(tensor);
-    for (std::size_t d = 0; d < strides.size(); ++d) {
-      if (constant.shape[d] <= 1 || strides[d] == constant.strides[d]) continue;
-      return wrong(Errc::constant_layout, constant,
-                   detail::concat({"found the strides [", detail::join(strides), "], expected [",
-                                   detail::join(constant.strides), "]; set() copies"}));
-    }
-    AtenTensorHandle handle = nullptr;
-    if constexpr (requires { Runtime::writable(tensor); }) {
-      handle = Runtime::give(Runtime::writable(tensor));
-    } else {
-      handle = Runtime::share(tensor);
-    }
-    if (handle == nullptr) return Error{Errc::out_of_memory};
-    return handle;
+    return fit().expect_one_value(expected_[i], before, tensor);
   }
 
   Result<void> put_blob(Bytes blob) {
     if (runner_ == nullptr) return ended();
     [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
-    if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
-      return Error{Errc::unsupported, runner_->origin(), "the tensor runtime cannot read a blob"};
-    }
-    if (!model().container.traits().tells_sizes) {
-      return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
-    }
-    std::size_t size = 0;
-    for (const Constant& constant : expected_) {
-      if (constant.folded) continue;
-      size += constant.bytes;
-    }
-    if (size != blob.size()) {
-      return Error{Errc::invalid_argument, runner_->origin(),
-                   detail::concat({"found a blob of ", blob.size(), " bytes, expected ", size})};
-    }
     detail::OwnedHandles<Runtime> made{expected_.size()};
-    for (std::size_t i = 0; i < expected_.size(); ++i) {
-      const Constant& constant = expected_[i];
-      if (constant.folded) continue;
-      if (!detail::lies_within(constant, blob)) {
-        return wrong(Errc::unsupported, constant,
-                     "neither the model nor its package tells where in a blob it lies");
-      }
-      detail::OwnedHandles<Runtime> view{1};
-      static_cast<void>(detail::view_in_blob<Runtime>(constant, blob.data(), view.handles[0]));
-      auto copy = copies().copied(constant, view.handles[0]);
-      if (!copy) return std::move(copy).error();
-      made.handles[i] = copy.value();
-    }
+    if (auto done = fit().copy_all(blob, expected_, made.handles); !done) return done;
     std::swap(tensors_.handles, made.handles);
     names_.assign(names_.size(), std::nullopt);
     return success();
@@ -389,25 +253,6 @@ template <class Runner> class WeightsUpdate {
     return done;
   }
 
-  Result<void> expect_derived() const {
-    bool others = false;
-    std::vector<std::string_view> missing;
-    for (std::size_t i = 0; i < expected_.size(); ++i) {
-      const bool set = tensors_.handles[i] != nullptr;
-      others |= set && !expected_[i].derived;
-      if (!set && expected_[i].derived) missing.push_back(expected_[i].fqn);
-    }
-    if (!others || missing.empty()) return success();
-    std::string text =
-        detail::concat({"the model was compiled with copies of weights, which must be set with the "
-                        "others; there is no tensor for ",
-                        detail::join(missing)});
-    if (const ModelSpec* spec = runner_->spec(); spec != nullptr && !spec->fixed.empty()) {
-      text += detail::concat({"; these do not follow: ", detail::join(spec->fixed)});
-    }
-    return Error{Errc::missing_constants, runner_->origin(), std::move(text)};
-  }
-
   Result<void> swap() {
     return access().observed(Event::swap, [&] { return access().swap(); });
   }
@@ -415,7 +260,7 @@ template <class Runner> class WeightsUpdate {
   /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else
   /// those in use.
   Result<void> write(AOTInductorStreamHandle stream) {
-    if (auto done = expect_derived(); !done) return done;
+    if (auto done = fit().expect_derived(expected_, tensors_.handles); !done) return done;
     detail::WeightSets& sets = access().sets();
     std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
     if (sets.is_staged()) {
@@ -441,7 +286,7 @@ template <class Runner> class WeightsUpdate {
       return Error{Errc::missing_constants, runner_->origin(),
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
-    if (auto done = expect_apart(all); !done) return done;
+    if (auto done = fit().expect_apart(expected_, all, tensors_.handles); !done) return done;
     if (auto done = access().settle(); !done) return done;
     sets.begin(std::move(in_block));
     if (auto done = fill_inactive(all, stream); !done) {
@@ -450,19 +295,6 @@ template <class Runner> class WeightsUpdate {
     }
     sets.stage();
     return success();
-  }
-
-  /// Refuses shared weights in the memory of others, where the model writes to one of them.
-  Result<void> expect_apart(const std::vector<AtenTensorHandle>& all) const {
-    if (!model().writes) return success();
-    std::pair<std::size_t, std::size_t> found;
-    const auto weights = detail::WeightsInUse::of<Runtime>(expected_, all);
-    if (!detail::find_overlap<Runtime>(weights, tensors_.handles, found)) return success();
-    return wrong(
-        Errc::constant_layout, expected_[found.first],
-        detail::concat({"found memory that is also that of weight '", expected_[found.second].fqn,
-                        "', expected memory of its own, since the model writes to it; "
-                        "set() copies"}));
   }
 
   Result<void> fill_inactive(const std::vector<AtenTensorHandle>& all,

@@ -35,7 +35,9 @@ TESTED_BY = {
     "file/temporary.hpp": "tests/image/library_test.cpp",
     "file/foreign.hpp": "tests/package/package_test.cpp, by what users see",
     "image/elf.hpp": "tests/image/image_test.cpp: layouts",
+    "image/contents.hpp": "tests/image/image_test.cpp",
     "image/check.hpp": "tests/image/damaged_image_test.cpp",
+    "image/check_symbols.hpp": "tests/image/damaged_image_test.cpp",
     "image/foreign.hpp": "tests/image/image_test.cpp, by what users see",
     "image/file.hpp": "tests/image/library_test.cpp",
     "image/demands.hpp": "tests/load/preflight_test.cpp",
@@ -53,9 +55,9 @@ TESTED_BY = {
     "run/loaded_model.hpp": "tests/runner_test.cpp",
     "weights/access.hpp": "tests/weights_test.cpp",
     "weights/copies.hpp": "tests/weights_test.cpp",
+    "weights/fit.hpp": "tests/weights_test.cpp",
     "weights/names.hpp": "tests/weights_test.cpp",
     "weights/load.hpp": "tests/runtime/weights_battery.hpp",
-    "runtime/runtime.hpp": "tests/runtime/battery.hpp, on each runtime",
     "runtime/serialized.hpp": "tests/libtorch/operators_test.cpp: numbers",
     "runtime/libtorch.hpp": "tests/libtorch/runtime_test.cpp and the batteries",
     "runtime/libtorch_operators.hpp": "tests/libtorch/operators_test.cpp",
@@ -116,11 +118,10 @@ def test_each_folder_is_in_the_architecture() -> None:
 
 def test_each_header_has_its_test() -> None:
     def is_tested(header: str) -> bool:
-        return (ROOT / "tests" / header.replace(".hpp", "_test.cpp")).exists()
+        return (ROOT / "tests" / header.replace(".hpp", "_test.cpp")).is_file()
 
     def is_listed(header: str) -> bool:
         return header in TESTED_BY or any(header.startswith(key) for key in TESTED_BY if key.endswith("/"))
 
     assert not [header for header in HEADERS if not is_tested(header) and not is_listed(header)]
-    assert not [key for key in TESTED_BY if key not in HEADERS and not key.endswith("/")]
-    assert not [key for key in TESTED_BY if is_tested(key)]
+    assert not [key for key in TESTED_BY if is_tested(key) or not any(header.startswith(key) for header in HEADERS)]

@@ -3,11 +3,11 @@
 // would otherwise end the process while it is loaded.
 #pragma once
 
-#include <cstddef>
+#include <bit>
 #include <cstdint>
-#include <string_view>
 
 #include "aoti/file/bytes.hpp"
+#include "aoti/image/check_symbols.hpp"
 #include "aoti/image/elf.hpp"
 
 namespace aoti::detail {
@@ -20,11 +20,12 @@ template <class = void> class ElfCheck {
   /// @param symbols the number of dynamic symbols
   static const char* find_damage(const ElfLayout& elf, std::uint64_t symbols) noexcept {
     const ElfCheck check{elf, symbols};
+    const ElfSymbolsCheck<> tables{elf, symbols};
     if (!check.segments()) return "has segments that contradict one another";
     if (!check.dynamic_section()) return "has a dynamic section that contradicts itself";
-    if (!check.hash_table()) return "has a damaged table of names";
-    if (!check.symbol_values()) return "has a symbol outside of its memory";
-    if (!check.versions()) return "has a damaged table of versions";
+    if (!tables.hash_table()) return "has a damaged table of names";
+    if (!tables.symbol_values()) return "has a symbol outside of its memory";
+    if (!tables.versions()) return "has a damaged table of versions";
     if (!check.start_and_end()) return "has functions for its start or end outside of its code";
     if (check.changes_code()) return "was compiled without -fPIC: its code has relocations";
     std::uint64_t called = 0;
@@ -50,10 +51,6 @@ template <class = void> class ElfCheck {
         symbols_{symbols},
         init_{elf.tag(elf_init_array), elf.tag(elf_init_array_size)},
         fini_{elf.tag(elf_fini_array), elf.tag(elf_fini_array_size)} {}
-
-  static constexpr bool is_power_of_two(std::uint64_t n) noexcept {
-    return n != 0 && (n & (n - 1)) == 0;
-  }
 
   bool is_code(std::uint64_t address) const noexcept {
     return elf_.has(address, 1, elf_executable);
@@ -96,7 +93,7 @@ template <class = void> class ElfCheck {
       constexpr std::uint64_t most = 1 << 26, page = 4096;
       if (segment.type == elf_thread_local &&
           (segment.memory_size < segment.file_size || segment.memory_size > most ||
-           segment.align > page || (segment.align != 0 && !is_power_of_two(segment.align)))) {
+           segment.align > page || (segment.align != 0 && !std::has_single_bit(segment.align)))) {
         return false;
       }
     }
@@ -165,63 +162,6 @@ template <class = void> class ElfCheck {
     return good && ends;
   }
 
-  bool hash_table() const noexcept {
-    if (const std::uint64_t address = elf_.tag(elf_gnu_hash)) {
-      const Bytes all = elf_.at(address);
-      std::uint32_t header[4] = {};  // buckets, first defined symbol, bloom words, shift
-      if (!read(all, 0, header) || header[0] == 0 || !is_power_of_two(header[2]) ||
-          header[3] >= 32 || header[1] > symbols_) {
-        return false;
-      }
-      const std::uint64_t buckets_at = sizeof header + std::uint64_t{header[2]} * 8;
-      const std::uint64_t chains_at = buckets_at + std::uint64_t{header[0]} * 4;
-      if (!within(chains_at, (symbols_ - header[1]) * 4, all.size())) return false;
-      std::uint32_t value = 0;
-      for (std::uint64_t i = 0; i < header[0]; ++i) {
-        if (!read(all, buckets_at + i * 4, value)) return false;
-        if (value != 0 && (value < header[1] || value >= symbols_)) return false;
-      }
-    }
-    if (const std::uint64_t address = elf_.tag(elf_hash)) {
-      const Bytes all = elf_.at(address);
-      std::uint32_t header[2] = {};  // buckets, chains
-      if (!read(all, 0, header) || header[0] == 0 || header[1] != symbols_) return false;
-      std::uint64_t steps = 0;  // a chain that leads back to itself would be followed for ever
-      for (std::uint64_t i = 0; i < header[0]; ++i) {
-        std::uint32_t symbol = 0;
-        if (!read(all, sizeof header + i * 4, symbol)) return false;
-        while (symbol != 0) {
-          if (symbol >= symbols_ || ++steps > symbols_ ||
-              !read(all, sizeof header + (header[0] + std::uint64_t{symbol}) * 4, symbol)) {
-            return false;
-          }
-        }
-      }
-    }
-    return true;
-  }
-
-  bool symbol_values() const noexcept {
-    std::uint64_t thread_local_size = 0;
-    for (const ElfSegment& segment : elf_.others) {
-      if (segment.type == elf_thread_local) thread_local_size = segment.memory_size;
-    }
-    const Bytes table = elf_.at(elf_.tag(elf_symbols));
-    const std::uint64_t strings = elf_.tag(elf_strings_size);
-    for (std::uint64_t i = 0; i < symbols_; ++i) {
-      ElfSymbol symbol{};
-      if (!read(table, i * sizeof symbol, symbol) || symbol.name >= strings) return false;
-      if (symbol.section == elf_undefined || symbol.section == elf_absolute) continue;
-      const unsigned char kind = symbol.info & 0xf;
-      const bool is_function = kind == elf_function || kind == elf_indirect;
-      const bool good = kind == elf_tls_symbol ? symbol.value <= thread_local_size
-                        : is_function          ? is_code(symbol.value)
-                                               : is_memory_or_its_end(symbol.value);
-      if (!good) return false;
-    }
-    return true;
-  }
-
   bool changes_code() const noexcept {
     bool changes = false;
     elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
@@ -234,58 +174,6 @@ template <class = void> class ElfCheck {
 
   bool is_memory_or_its_end(std::uint64_t address) const noexcept {
     return elf_.has(address, 0, 0);
-  }
-
-  bool versions() const noexcept {
-    std::uint32_t last = 1;  // the highest index; 0 and 1 stand for no version
-    const std::uint64_t defined = elf_.tag(elf_defined_versions);
-    const std::uint64_t needed = elf_.tag(elf_needed_versions);
-    if (defined == 0 && needed == 0 && elf_.tag(elf_version_symbols) == 0) return true;
-    const bool good =
-        (defined == 0 || chain<ElfDefinedVersion, ElfDefinedVersionName>(elf_.at(defined), last)) &&
-        (needed == 0 || chain<ElfNeededVersion, ElfNeededVersionName>(elf_.at(needed), last));
-    if (!good) return false;
-    const Bytes of_symbols = elf_.at(elf_.tag(elf_version_symbols));
-    for (std::uint64_t i = 0; i < symbols_; ++i) {
-      std::uint16_t index = 0;
-      if (!read(of_symbols, i * sizeof index, index) || (index & 0x7fffu) > last) return false;
-    }
-    return true;
-  }
-
-  /// Follows a chain of chains, whose links only lead forward.
-  template <class Outer, class Inner> bool chain(Bytes all, std::uint32_t& last) const noexcept {
-    const std::uint64_t strings = elf_.tag(elf_strings_size);
-    const auto note = [&](std::uint16_t index) {
-      if ((index & 0x7fffu) > last) last = index & 0x7fffu;
-    };
-    for (std::uint64_t at = 0;;) {
-      Outer outer{};
-      if (!read(all, at, outer) || outer.version != 1) return false;
-      if constexpr (requires { outer.index; }) note(outer.index);
-      if constexpr (requires { outer.file; }) {
-        if (!is_needed(outer.file)) return false;
-      }
-      for (std::uint64_t inner_at = at + outer.first;;) {
-        Inner inner{};
-        if (!read(all, inner_at, inner) || inner.name >= strings) return false;
-        if constexpr (requires { inner.index; }) note(inner.index);
-        if (inner.next == 0) break;
-        inner_at += inner.next;
-      }
-      if (outer.next == 0) return true;
-      at += outer.next;
-    }
-  }
-
-  /// Whether a name is that of a library which the image asks for: loaders count on it.
-  bool is_needed(std::uint32_t name) const noexcept {
-    const std::string_view text = elf_.text(name);
-    bool found = false;
-    elf_.visit([&](const ElfDynamic& item, std::uint64_t) {
-      found |= item.tag == elf_needed && elf_.text(item.value) == text;
-    });
-    return found && !text.empty();
   }
 
   bool start_and_end() const noexcept {

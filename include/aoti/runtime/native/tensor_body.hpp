@@ -8,7 +8,9 @@
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/types.hpp"
+#include "aoti/runtime/native/extent.hpp"
 #include "aoti/runtime/native/pool.hpp"
+#include "aoti/runtime/native/run_state.hpp"
 
 namespace aoti::detail {
 
@@ -21,70 +23,6 @@ struct alignas(64) Storage : Block {
 };
 static_assert(sizeof(Storage) == 64);
 
-/// What the sizes and strides of a tensor come to.
-struct Extent {
-  std::int64_t count = 1;  ///< Of elements.
-  std::int64_t bytes = 0;  ///< From the first element to the last.
-  bool row_major = true;
-  const char* wrong = nullptr;  ///< Why there can be no such tensor; null where there can.
-
-  /// @param strides null for row-major
-  [[gnu::always_inline]] Extent(std::size_t rank, const std::int64_t* sizes,
-                                const std::int64_t* strides, DType dtype) noexcept {
-    // Where all numbers are below 2^31 nothing can overflow, and one test tells.
-    const std::uint64_t element = element_size(dtype);
-    std::uint64_t all = 0, last = 0, step = 1;
-    for (std::size_t d = rank; d-- > 0;) {
-      const auto size = static_cast<std::uint64_t>(sizes[d]);
-      const std::uint64_t stride =
-          strides != nullptr ? static_cast<std::uint64_t>(strides[d]) : step;
-      all |= size | stride | step | last;
-      row_major &= size == 1 || stride == step;
-      last += (size - 1) * stride;
-      step *= size;
-    }
-    all |= step | last;
-    count = static_cast<std::int64_t>(step);
-    bytes = static_cast<std::int64_t>((last + 1) * element);
-    if (all >> 31 != 0 || step == 0 || element == 0) [[unlikely]]
-      examine(rank, sizes, strides, static_cast<std::int64_t>(element));
-  }
-
- private:
-  /// The same for any numbers.
-  [[gnu::cold, gnu::noinline]] void examine(std::size_t rank, const std::int64_t* sizes,
-                                            const std::int64_t* strides,
-                                            std::int64_t element) noexcept {
-    std::int64_t last = 0, step = 1;
-    bool negative = false, overflow = false, empty = false;
-    row_major = true;
-    for (std::size_t d = rank; d-- > 0;) {
-      const std::int64_t size = sizes[d], stride = strides != nullptr ? strides[d] : step;
-      negative |= size < 0 || (strides != nullptr && stride < 0);
-      empty |= size == 0;
-      row_major &= size == 1 || stride == step;
-      std::int64_t more = 0, reach = 0;
-      overflow |= __builtin_mul_overflow(step, size, &step);
-      overflow |= __builtin_sub_overflow(size, 1, &more);
-      overflow |= __builtin_mul_overflow(more, stride, &reach);
-      overflow |= __builtin_add_overflow(last, reach, &last);
-    }
-    overflow |= __builtin_add_overflow(last, 1, &last);
-    overflow |= __builtin_mul_overflow(last, element, &bytes);
-    count = step;
-    if (empty) {
-      count = bytes = 0;
-      row_major = true;
-      overflow = false;
-    }
-    if (element == 0 || negative || overflow) {
-      wrong = element == 0 ? "the dtype is unknown"
-              : negative   ? "a size or stride is negative"
-                           : "there are more bytes than can be counted";
-    }
-  }
-};
-
 /// How a body holds its storage, and who gives the body up.
 enum class Hold : std::uint8_t {
   counted,
@@ -92,56 +30,10 @@ enum class Hold : std::uint8_t {
   pinned,  ///< Counted; but the body belongs to a BoundRun, and nobody else gives it up.
 };
 
-struct TensorBody;
-
 /// Room for a body that is lent for a call.
 struct alignas(Pool::alignment) LentRoom {
   static constexpr std::size_t max_rank = 7;
   std::byte bytes[3 * Pool::alignment];
-};
-
-/// Watches the tensors that imported functions return during a run, and puts some into memory that
-/// is given.
-struct Placement {
-  /// The tensor to be used instead of a new one; null where there is none.
-  virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
-                            const std::int64_t* strides, DType dtype) noexcept = 0;
-  /// Hears of a tensor that was made.
-  virtual void made(const TensorBody& body) noexcept = 0;
-
-  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
-
- protected:
-  ~Placement() = default;
-};
-
-/// What a thread knows of its run.
-struct RunState {
-  Placement* placement = nullptr;         ///< Or null.
-  const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
-  const char* failure = nullptr;          ///< a string literal; or null.
-};
-inline constinit thread_local RunState run_state;
-
-/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
-/// not placed where those of the run around it are.
-class Running {
- public:
-  [[gnu::always_inline]] Running() noexcept {
-    run_state.failure = nullptr;
-    placement_ = run_state.placement;
-    if (placement_ != nullptr) [[unlikely]]
-      ++placement_->depth;
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-  [[gnu::always_inline]] ~Running() {
-    if (placement_ != nullptr) [[unlikely]]
-      --placement_->depth;
-  }
-
- private:
-  Placement* placement_;
 };
 
 /// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may

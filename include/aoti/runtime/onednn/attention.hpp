@@ -8,9 +8,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <limits>
+#include <utility>
 
+#include "aoti/runtime/onednn/attention_rows.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
@@ -85,25 +85,11 @@ struct Attention {
   }
 
  private:
-  struct Call {
-    const Body *query, *key, *value, *mask;
-    bool causal;
-    double scale = 0;
-    Body *out = nullptr, *logsumexp = nullptr;
-
-    std::int64_t keys() const noexcept { return key->sizes()[2]; }
-    std::int64_t heads() const noexcept { return query->sizes()[1]; }
-  };
-  /// Some batches and some queries of each, with their scores.
-  struct Block {
-    std::int64_t first_batch, batches, first_query, queries;
-    std::int64_t keys;         ///< The first ones, beyond which its queries may not look.
-    float* scores;             ///< [batches, heads, queries, keys]
-    std::int32_t* references;  ///< For each row a key by which its sum is found; -1 for none.
-  };
+  using Rows = AttentionRows;
+  using Call = Rows::Call;
+  using Block = Rows::Block;
 
   static constexpr std::int64_t target_bytes = 2 << 20;
-  static constexpr float nothing = -std::numeric_limits<float>::infinity();
 
   static const char* refused(const Body& q, const Body& k, const Body& v, const Body* mask,
                              double dropout) noexcept {
@@ -158,21 +144,21 @@ struct Attention {
       const double* const query = at(q, index);
       const Body* mask = call.mask;
       const double* added =
-          mask != nullptr ? mask_row<double>(*mask, index[0], index[1], index[2]) : nullptr;
+          mask != nullptr ? Rows::mask_row<double>(*mask, index[0], index[1], index[2]) : nullptr;
       const std::int64_t seen = call.causal ? std::min(index[2] + 1, keys) : keys;
       std::int64_t place[] = {index[0], index[1] / shared, 0};
-      double most = nothing, sum = 0;
+      double most = Rows::nothing, sum = 0;
       for (std::int64_t& key = place[2]; key < seen; ++key) {
         const double* const other = at(k, place);
         double score = 0;
         for (std::int64_t c = 0; c < size; ++c) score += query[c] * other[c];
         score *= call.scale;
-        if (mask != nullptr) score += added[key * mask_step(*mask)];
+        if (mask != nullptr) score += added[key * Rows::mask_step(*mask)];
         shares[key] = score;
         if (!(score <= most)) most = score;
       }
       for (std::int64_t key = 0; key < seen; ++key) {
-        sum += shares[key] = most == nothing ? 0 : std::exp(shares[key] - most);
+        sum += shares[key] = most == Rows::nothing ? 0 : std::exp(shares[key] - most);
       }
       double* const result = at(out, index);
       const std::int64_t step = out.strides()[3];
@@ -271,7 +257,7 @@ struct Attention {
     reason = plan->run(Plans::stream(), {from(q, block.first_query), from(k, 0), block.scores});
     if (reason != nullptr) return reason;
 
-    prepare_rows(call, block);
+    Rows::prepare_rows(call, block);
 
     plan = part(1, [&](Plan& made) {
       Shape table;
@@ -290,7 +276,7 @@ struct Attention {
     reason = plan->run(Plans::stream(), {block.scores});
     if (reason != nullptr) return reason;
 
-    finish_rows(call, block);
+    Rows::finish_rows(call, block);
 
     plan = part(2, [&](Plan& made) {
       Attributes attributes;
@@ -326,120 +312,6 @@ struct Attention {
     if (status != dnnl_success) return status;
     return dnnl_primitive_desc_create(description, &operation, attributes, engine(), nullptr);
 #endif
-  }
-
-  /// Calls `each(row, batch, head, query, scores)` for each row of scores.
-  template <class Each>
-  static void for_rows(const Call& call, const Block& block, Each each) noexcept {
-    std::int64_t row = 0;
-    for (std::int64_t b = block.first_batch; b < block.first_batch + block.batches; ++b) {
-      for (std::int64_t h = 0; h < call.heads(); ++h) {
-        for (std::int64_t q = block.first_query; q < block.first_query + block.queries; ++q) {
-          each(row, b, h, q, block.scores + row * block.keys);
-          ++row;
-        }
-      }
-    }
-  }
-
-  /// From one key's element of the mask to the next one's.
-  static std::int64_t mask_step(const Body& mask) noexcept {
-    return mask.sizes()[mask.rank - 1] != 1 ? mask.strides()[mask.rank - 1] : 0;
-  }
-  template <class T>
-  static const T* mask_row(const Body& mask, std::int64_t batch, std::int64_t head,
-                           std::int64_t query) noexcept {
-    const std::int64_t index[] = {batch, head, query};
-    const std::int64_t *sizes = mask.sizes(), *strides = mask.strides();
-    const std::uint32_t added = 4 - mask.rank;
-    std::int64_t offset = 0;
-    for (std::uint32_t d = 0; d + 1 < mask.rank; ++d) {
-      if (sizes[d] != 1) offset += index[d + added] * strides[d];
-    }
-    return reinterpret_cast<const T*>(mask.data) + offset;
-  }
-
-  static void add(float* to, const float* from, std::int64_t step, std::int64_t count) noexcept {
-    typedef float Lanes __attribute__((vector_size(32)));
-    constexpr std::int64_t width = 8;
-    std::int64_t i = 0;
-    if (step == 1) {
-      for (; i + width <= count; i += width) {
-        Lanes a, b;
-        std::memcpy(&a, to + i, sizeof a);
-        std::memcpy(&b, from + i, sizeof b);
-        a += b;
-        std::memcpy(to + i, &a, sizeof a);
-      }
-    }
-    for (; i < count; ++i) to[i] += from[i * step];
-  }
-
-  /// Adds the mask, and keeps of each row one score, from which finish_rows() finds the sum: the
-  /// first that is not masked.
-  static void prepare_rows(const Call& call, const Block& block) noexcept {
-    const std::int64_t keys = block.keys;
-    const Body* mask = call.mask;
-    const std::int64_t step = mask != nullptr ? mask_step(*mask) : 0;
-    for_rows(call, block,
-             [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* scores) {
-               if (mask != nullptr) add(scores, mask_row<float>(*mask, b, h, q), step, keys);
-               if (call.causal && q + 1 < keys) std::fill(scores + q + 1, scores + keys, nothing);
-               const float *const begin = scores, *const end = scores + keys;
-               const float* first = std::find_if(begin, end, [](float x) { return !(x < -1e30f); });
-               if (first == end)
-                 first = std::find_if(begin, end, [](float x) { return x != nothing; });
-               block.references[row] =
-                   first == end ? -1
-                                : static_cast<std::int32_t>(std::min<std::int64_t>(
-                                      first - begin, std::numeric_limits<std::int32_t>::max()));
-               sum_of(call, b, h, q) = first == end ? 0 : *first;
-             });
-  }
-
-  /// Each row holds its softmax now, p = exp(score - logsumexp).
-  static void finish_rows(const Call& call, const Block& block) noexcept {
-    const std::int64_t keys = block.keys;
-    for_rows(
-        call, block,
-        [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* shares) {
-          float& sum = sum_of(call, b, h, q);
-          std::int64_t key = block.references[row];
-          if (key < 0) {
-            std::fill(shares, shares + keys, 0.0f);
-            return;
-          }
-          if (shares[key] < 1e-30f) {  // too small to divide by: the largest, whose score is gone
-            key = std::max_element(shares, shares + keys) - shares;
-            sum = score(call, b, h, q, key);
-          }
-          sum -= std::log(shares[key]);
-        });
-  }
-
-  static float score(const Call& call, std::int64_t b, std::int64_t h, std::int64_t q,
-                     std::int64_t key) noexcept {
-    const Body &a = *call.query, &c = *call.key;
-    const std::int64_t shared = call.heads() / c.sizes()[1];
-    const auto row = [](const Body& tensor, std::int64_t i, std::int64_t j, std::int64_t k) {
-      const std::int64_t* strides = tensor.strides();
-      return reinterpret_cast<const float*>(tensor.data) + i * strides[0] + j * strides[1] +
-             k * strides[2];
-    };
-    const float *left = row(a, b, h, q), *right = row(c, b, h / shared, key);
-    double sum = 0;
-    for (std::int64_t i = 0; i < a.sizes()[3]; ++i) sum += double{left[i]} * double{right[i]};
-    sum *= call.scale;
-    if (const Body* mask = call.mask) {
-      sum += double{mask_row<float>(*mask, b, h, q)[key * mask_step(*mask)]};
-    }
-    return static_cast<float>(sum);
-  }
-
-  static float& sum_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t q) noexcept {
-    const std::int64_t* strides = call.logsumexp->strides();
-    return reinterpret_cast<float*>(
-        call.logsumexp->data)[b * strides[0] + h * strides[1] + q * strides[2]];
   }
 };
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a thread of the native runtime knows of the model that it runs: why it failed, and where its
+// results are placed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "aoti/abi/types.hpp"
+
+namespace aoti::detail {
+
+struct TensorBody;
+
+/// Watches the tensors that imported functions return during a run, and puts some into memory that
+/// is given.
+struct Placement {
+  /// The tensor to be used instead of a new one; null where there is none.
+  virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
+                            const std::int64_t* strides, DType dtype) noexcept = 0;
+  /// Hears of a tensor that was made.
+  virtual void made(const TensorBody& body) noexcept = 0;
+
+  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
+
+ protected:
+  ~Placement() = default;
+};
+
+/// What a thread knows of its run.
+struct RunState {
+  Placement* placement = nullptr;         ///< Or null.
+  const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
+  const char* failure = nullptr;          ///< a string literal; or null.
+};
+inline constinit thread_local RunState run_state;
+
+/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
+/// not placed where those of the run around it are.
+class Running {
+ public:
+  [[gnu::always_inline]] Running() noexcept {
+    run_state.failure = nullptr;
+    placement_ = run_state.placement;
+    if (placement_ != nullptr) [[unlikely]]
+      ++placement_->depth;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  [[gnu::always_inline]] ~Running() {
+    if (placement_ != nullptr) [[unlikely]]
+      --placement_->depth;
+  }
+
+ private:
+  Placement* placement_;
+};
+
+}  // namespace aoti::detail
