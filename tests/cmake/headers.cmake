@@ -7,7 +7,7 @@ file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEP
      "${PROJECT_SOURCE_DIR}/include/aoti/*.hpp")
 list(FILTER headers EXCLUDE REGEX "^aoti/python/")
 set(torch_headers ${headers})
-list(FILTER torch_headers INCLUDE REGEX "^aoti/runtime/libtorch")
+list(FILTER torch_headers INCLUDE REGEX "^aoti/(runtime/libtorch|drop_in)")
 list(REMOVE_ITEM headers ${torch_headers})
 foreach(other IN ITEMS onednn fftw lapack)
   set(${other}_headers ${headers})

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -52,5 +53,21 @@ concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& str
   { D::native(guard) } -> std::same_as<AOTInductorStreamHandle>;
   { D::synchronize(index) } -> std::same_as<Result<void>>;
 };
+
+/// The index in "", "cuda" or "cuda:1", of a device with that key. @errors invalid_argument
+template <class = void>
+Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view text) {
+  std::string_view rest = text;
+  if (rest.starts_with(key)) rest.remove_prefix(key.size());
+  if (rest.empty()) return DeviceIndex::current();
+  int index = rest.front() == ':' && rest.size() > 1 && rest.size() < text.size() ? 0 : -1;
+  for (std::size_t i = 1; i < rest.size() && index >= 0; ++i) {
+    const bool digit = rest[i] >= '0' && rest[i] <= '9' && index < 1'000'000;
+    index = digit ? 10 * index + (rest[i] - '0') : -1;
+  }
+  if (index >= 0) return DeviceIndex{index};
+  return Error{Errc::invalid_argument, "device_str",
+               detail::concat({"found '", text, "', expected '", key, "' or '", key, ":0'"})};
+}
 
 }  // namespace aoti

@@ -3,11 +3,9 @@
 // capsules, read or refused.
 #pragma once
 
-#include <charconv>
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include "aoti/python/program.hpp"
 #include "aoti/python/tensors.hpp"
@@ -82,23 +80,6 @@ inline void expect_one(bool single_threaded, bool is_one, const char* name) {
               aoti::detail::concat({"it is for one runner; ", name, " is another number"})});
 }
 
-/// "", "cuda" or "cuda:1".
-inline DeviceIndex device_of(std::string_view key, const std::string& text) {
-  std::string_view rest = text;
-  if (rest.starts_with(key)) rest.remove_prefix(key.size());
-  if (rest.empty()) return DeviceIndex::current();
-  int index = -1;
-  if (rest.front() == ':' && rest.size() > 1) {
-    const auto [end, failed] = std::from_chars(rest.data() + 1, rest.data() + rest.size(), index);
-    if (failed != std::errc{} || end != rest.data() + rest.size()) index = -1;
-  }
-  if (index < 0 || rest.size() == text.size()) {
-    raise(
-        Error{Errc::invalid_argument, "device_str",
-              aoti::detail::concat({"found '", text, "', expected '", key, "' or '", key, ":0'"})});
-  }
-  return {index};
-}
 inline DeviceIndex device_of(int index) {
   if (index < -1) {
     raise(Error{Errc::invalid_argument, "device_index",

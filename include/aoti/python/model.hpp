@@ -153,7 +153,7 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
     const PackagedModel model = value_or_raise(package.model(name));
     py::object refused = py::str("there is no policy for its device");
     const auto check = [&]<class Device>() {
-      if (device_key(model) != Device::key) return;
+      if (aoti::detail::device_key(model) != Device::key) return;
       refused = py::none();
       auto fit = preflight<Device, LibtorchWithOperators>(model);
       if (!fit) refused = text_of(fit.error().message());
@@ -214,7 +214,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
       if (!device_key.empty()) {
         auto found = package.model(choice.model);
         if (!found) return std::move(found).error();
-        const std::string_view compiled_for = python::device_key(found.value());
+        const std::string_view compiled_for = aoti::detail::device_key(found.value());
         if (compiled_for != device_key) {
           return Error{
               Errc::invalid_argument, found.value().origin,

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "aoti/aoti.hpp"
+#include "aoti/package/device_key.hpp"
 #include "aoti/python/operators.hpp"
 #include "aoti/weights.hpp"
 
@@ -254,27 +255,13 @@ Result<std::unique_ptr<Program>> open_program_on(const Source& source, const Ope
              : ProgramOf<Device, Access::shared>::open(source, choice);
 }
 
-/// The key of the device that a model was compiled for: as its package tells, or, of a bare image
-/// with nothing beside it, as the libraries that it needs do.
-inline std::string_view device_key(const PackagedModel& model) {
-  if (const auto key = model.metadata["AOTI_DEVICE_KEY"]; !key.empty()) return key;
-  if (!model.name.empty()) return {};
-  auto image = Image::parse(model.image, model.origin);
-  if (!image) return {};
-  for (const std::string_view library : image.value().needed()) {
-    if (library.find("cuda") != library.npos || library.find("hip") != library.npos) return "cuda";
-    if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) return "xpu";
-  }
-  return "cpu";
-}
-
 /// Opens a package with the policy for the device that it was compiled for.
 /// @errors as above; wrong_device (none of the policies has its key)
 template <DevicePolicy... Devices>
 Result<std::unique_ptr<Program>> open_program(const Package& package, const OpenOptions& choice) {
   auto model = package.model(choice.model);
   if (!model) return std::move(model).error();
-  const std::string_view key = device_key(model.value());
+  const std::string_view key = aoti::detail::device_key(model.value());
   std::optional<Result<std::unique_ptr<Program>>> opened;
   const auto open_on = [&]<class Device>() {
     if (!opened && key == Device::key) opened = open_program_on<Device>(package, choice);

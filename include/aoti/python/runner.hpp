@@ -48,8 +48,10 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
   const auto open = [](const std::string& path, int count, const std::string& device,
                        const std::string& kernels,
                        PackagedWeights weights = PackagedWeights::optional) {
+    auto index = parse_device_index(Device::key, device);
+    if (!index) raise(std::move(index).error());
     const OpenOptions choice{.instances = detail::instances_of(count),
-                             .device = detail::device_of(Device::key, device),
+                             .device = index.value(),
                              .weights = weights,
                              .kernel_folder = kernels};
     Self self;

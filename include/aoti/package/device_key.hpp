@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which kind of device a model was compiled for.
+#pragma once
+
+#include <string_view>
+
+#include "aoti/image/image.hpp"
+#include "aoti/package/package.hpp"
+
+namespace aoti::detail {
+
+/// As its package tells, or, of a bare image with nothing beside it, as the libraries that it needs
+/// do; empty where neither does.
+template <class = void> std::string_view device_key(const PackagedModel& model) {
+  if (const auto key = model.metadata["AOTI_DEVICE_KEY"]; !key.empty()) return key;
+  if (!model.name.empty()) return {};
+  auto image = Image::parse(model.image, model.origin);
+  if (!image) return {};
+  for (const std::string_view library : image.value().needed()) {
+    if (library.find("cuda") != library.npos || library.find("hip") != library.npos) return "cuda";
+    if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) return "xpu";
+  }
+  return "cpu";
+}
+
+}  // namespace aoti::detail
