@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The runner of a model on whichever device, as torch's classes in C++ have it. Users include
+// aoti/drop_in.hpp.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "aoti/aoti.hpp"
+#include "aoti/runtime/libtorch_operators.hpp"
+#include "aoti/weights.hpp"
+
+namespace aoti::drop_in {
+
+using TensorConstantMap = std::unordered_map<std::string, at::Tensor*>;
+
+/// What everything here throws: a std::runtime_error, as torch's functions do where a model fails,
+/// with a code and a sentence. Where arguments are wrong, torch's throw a c10::Error.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const aoti::Error& error)
+      : std::runtime_error{error.message()}, code_{error.code()} {}
+  Errc code() const noexcept { return code_; }
+
+ private:
+  Errc code_;
+};
+
+namespace detail {
+
+using Tensors = std::vector<at::Tensor>;
+using TensorMap = std::unordered_map<std::string, at::Tensor>;
+
+template <class T> T value_of(Result<T> result) {
+  if (!result) throw Error{result.error()};
+  if constexpr (!std::same_as<T, void>) return std::move(result).value();
+}
+
+/// How weights are changed.
+struct Update {
+  bool inactive, full, share;
+};
+
+}  // namespace detail
+
+/// A model on some device. Any number of threads may run it, `num_models` of them at once; with
+/// `run_single_threaded`, which is faster, one at a time.
+class AOTIModelContainerRunner {
+ public:
+  AOTIModelContainerRunner(const AOTIModelContainerRunner&) = delete;
+  AOTIModelContainerRunner& operator=(const AOTIModelContainerRunner&) = delete;
+  virtual ~AOTIModelContainerRunner() = default;
+
+  /// Runs on the stream whose handle is given, or on the one that is current for the thread.
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs,
+                              void* stream_handle = nullptr) {
+    return detail::value_of(run_on(inputs, stream_handle));
+  }
+  /// The same, and frees each input as soon as the model is done with it.
+  std::vector<at::Tensor> boxed_run(std::vector<at::Tensor>&& inputs,
+                                    void* stream_handle = nullptr) {
+    return detail::value_of(boxed_run_on(inputs, stream_handle));
+  }
+
+  std::unordered_map<std::string, std::string> getConstantNamesToOriginalFQNs() const {
+    std::unordered_map<std::string, std::string> names;
+    for (const Constant& constant : constants()) names.emplace(constant.name, constant.fqn);
+    return names;
+  }
+  std::unordered_map<std::string, std::int32_t> getConstantNamesToDtypes() const {
+    std::unordered_map<std::string, std::int32_t> dtypes;
+    for (const Constant& constant : constants()) {
+      dtypes.emplace(constant.name, static_cast<std::int32_t>(constant.dtype));
+    }
+    return dtypes;
+  }
+
+  /// Tensors in the model's memory, valid until that set is replaced or the model is gone; none
+  /// where there is no second set.
+  std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
+    return detail::value_of(extract(use_inactive ? Buffer::inactive : Buffer::active));
+  }
+
+  /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
+  /// none where this throws.
+  /// @param validate_full_updates whether all parameters must be among them
+  /// @param user_managed whether the model uses the tensors themselves, without a copy
+  void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
+                              bool use_inactive, bool validate_full_updates,
+                              bool user_managed = false) {
+    detail::value_of(update(tensor_map, {use_inactive, validate_full_updates, user_managed}));
+  }
+  void update_constant_buffer(const TensorConstantMap& const_map, bool use_inactive,
+                              bool validate_full_updates, bool user_managed = false) {
+    detail::TensorMap tensors = named(const_map);
+    update_constant_buffer(tensors, use_inactive, validate_full_updates, user_managed);
+  }
+  /// The same of tensors on the CPU, which are copied to the device in any case.
+  void update_constant_buffer_from_cpu(std::unordered_map<std::string, at::Tensor>& tensor_map,
+                                       bool use_inactive, bool validate_full_updates) {
+    update_constant_buffer(tensor_map, use_inactive, validate_full_updates);
+  }
+  void update_constant_buffer_from_cpu(const TensorConstantMap& const_map, bool use_inactive,
+                                       bool validate_full_updates) {
+    update_constant_buffer(const_map, use_inactive, validate_full_updates);
+  }
+  void update_inactive_constant_buffer(const TensorConstantMap& const_map) {
+    update_constant_buffer(const_map, true, true);
+  }
+  /// All weights, from a file as they lie beside a model's image.
+  void update_constant_buffer_from_blob(const std::string& weights_path) {
+    detail::value_of(update_from(weights_path));
+    given_constants_ = false;
+  }
+
+  void run_const_fold(bool use_inactive, AOTInductorStreamHandle stream_handle = nullptr) {
+    detail::value_of(fold(use_inactive ? Buffer::inactive : Buffer::active, stream_handle));
+  }
+  /// Throws where there is no second set of weights.
+  void swap_constant_buffer() { detail::value_of(swap()); }
+  void free_inactive_constant_buffer() { detail::value_of(free_inactive()); }
+
+  /// Whether the model has weights, and can run; false where it was made with constants.
+  bool did_call_load_constants() const {
+    return !given_constants_ && container().weight_sets().state() != WeightsState::none;
+  }
+  void set_use_stream_affinity(bool use_stream_affinity) {
+    detail::value_of(
+        container().call<&abi::ModelExports::set_use_stream_affinity>(use_stream_affinity));
+  }
+
+  std::vector<std::string> get_call_spec() {
+    const char* in = nullptr;
+    const char* out = nullptr;
+    detail::value_of(container().call<&abi::ModelExports::get_call_spec>(&in, &out));
+    return {in != nullptr ? in : "", out != nullptr ? out : ""};
+  }
+  virtual std::unordered_map<std::string, c10::IValue> get_custom_objs() const = 0;
+
+ protected:
+  AOTIModelContainerRunner() = default;
+
+  virtual const Container& container() const noexcept = 0;
+  virtual Result<detail::Tensors> run_on(std::span<const at::Tensor> inputs,
+                                         void* stream) const = 0;
+  virtual Result<detail::Tensors> boxed_run_on(std::span<at::Tensor> inputs,
+                                               void* stream) const = 0;
+  virtual Result<detail::TensorMap> extract(Buffer buffer) const = 0;
+  virtual Result<void> update(const detail::TensorMap& tensors, detail::Update how) = 0;
+  virtual Result<void> update_from(const std::string& blob) = 0;
+  virtual Result<void> fold(Buffer buffer, void* stream) = 0;
+  virtual Result<void> swap() = 0;
+  virtual Result<void> free_inactive() = 0;
+
+  bool given_constants_ = false;
+
+ private:
+  const std::vector<Constant>& constants() const noexcept { return container().constants(); }
+
+  static detail::TensorMap named(const TensorConstantMap& map) {
+    detail::TensorMap tensors;
+    for (const auto& [name, tensor] : map) {
+      if (tensor != nullptr) tensors.emplace(name, *tensor);
+    }
+    return tensors;
+  }
+};
+
+namespace detail {
+
+/// The runner of one device, with exclusive or with shared access.
+template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner {
+ public:
+  /// @param source a path, or an open package
+  template <class Source> RunnerOn(const Source& source, OpenOptions choice, bool single_threaded) {
+    if (single_threaded && choice.instances != 1) {
+      throw Error{{Errc::invalid_argument, "run_single_threaded",
+                   "it is for one model; num_models is another number"}};
+    }
+    if (single_threaded) {
+      runner_.template emplace<Exclusive>(value_of(Exclusive::open(source, choice)));
+    } else {
+      runner_.template emplace<Shared>(value_of(Shared::open(source, choice)));
+    }
+  }
+  /// One that runs on the caller's weights, without a copy.
+  RunnerOn(const std::string& path, OpenOptions choice, const TensorMap& constants)
+      : RunnerOn{path, without_weights(std::move(choice)), false} {
+    value_of(update(constants, {.inactive = false, .full = false, .share = true}));
+    given_constants_ = true;
+  }
+
+  std::unordered_map<std::string, c10::IValue> get_custom_objs() const override {
+    return on([](const auto& runner) {
+      const auto& objects = runner.operators().objects();
+      return std::unordered_map<std::string, c10::IValue>{objects.begin(), objects.end()};
+    });
+  }
+
+ protected:
+  const Container& container() const noexcept override {
+    return *on([](const auto& runner) { return &runner.container(); });
+  }
+  Result<Tensors> run_on(std::span<const at::Tensor> inputs, void* stream) const override {
+    return on([&](const auto& runner) { return runner.run(inputs, stream_of(stream)); });
+  }
+  Result<Tensors> boxed_run_on(std::span<at::Tensor> inputs, void* stream) const override {
+    return on([&](const auto& runner) { return runner.boxed_run(inputs, stream_of(stream)); });
+  }
+  Result<TensorMap> extract(Buffer buffer) const override {
+    return on([&](auto& runner) -> Result<TensorMap> {
+      auto found = aoti::weights(runner, buffer);
+      TensorMap tensors;
+      if (!found && (buffer == Buffer::active || found.error().code() != Errc::bad_state)) {
+        return std::move(found).error();
+      }
+      if (!found) return tensors;
+      for (auto& [name, tensor] : found.value()) tensors.emplace(name, std::move(tensor));
+      return tensors;
+    });
+  }
+  Result<void> update(const TensorMap& tensors, Update how) override {
+    return on([&](auto& runner) -> Result<void> {
+      auto update = update_weights(runner);
+      if (!update) return std::move(update).error();
+      for (const auto& [name, tensor] : tensors) {
+        auto done =
+            how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
+        if (!done) return done;
+      }
+      if (how.full) {
+        if (auto done = update.value().expect_all(); !done) return done;
+      }
+      return how.inactive ? update.value().stage() : update.value().commit();
+    });
+  }
+  Result<void> update_from(const std::string& blob) override {
+    return on([&](auto& runner) -> Result<void> {
+      auto update = update_weights(runner);
+      if (!update) return std::move(update).error();
+      if (auto done = update.value().set_blob(blob); !done) return done;
+      return update.value().commit();
+    });
+  }
+  Result<void> fold(Buffer buffer, void* stream) override {
+    return on([&](auto& runner) { return fold_weights(runner, buffer, stream_of(stream)); });
+  }
+  Result<void> swap() override {
+    return on([](auto& runner) { return swap_weights(runner); });
+  }
+  Result<void> free_inactive() override {
+    return on([](auto& runner) { return free_inactive_weights(runner); });
+  }
+
+ private:
+  template <Access access>
+  using RunnerOf = Runner<Device, LibtorchWithOperators, Options{.access = access}>;
+  using Exclusive = RunnerOf<Access::exclusive>;
+  using Shared = RunnerOf<Access::shared>;
+
+  static OpenOptions without_weights(OpenOptions choice) {
+    choice.weights = PackagedWeights::ignored;
+    return choice;
+  }
+
+  static typename Device::Stream stream_of(void* handle) {
+    if constexpr (std::constructible_from<typename Device::Stream, void*>) {
+      if (handle != nullptr) return typename Device::Stream{handle};
+    }
+    return {};
+  }
+
+  template <class Body> auto on(Body&& body) const {
+    if (auto* runner = std::get_if<Exclusive>(&runner_)) return body(*runner);
+    return body(*std::get_if<Shared>(&runner_));
+  }
+
+  mutable std::variant<std::monostate, Exclusive, Shared> runner_;
+};
+
+template <DevicePolicy Device>
+OpenOptions options_for(std::size_t num_models, const std::string& device_str,
+                        const std::string& kernel_folder) {
+  return {.instances = num_models,
+          .device = value_of(parse_device_index(Device::key, device_str)),
+          .weights = PackagedWeights::optional,
+          .kernel_folder = kernel_folder};
+}
+
+/// On devices whose kernels lie in a folder.
+template <DevicePolicy Device> class GpuRunner : public RunnerOn<Device> {
+ public:
+  explicit GpuRunner(const std::string& model_so_path, std::size_t num_models = 1,
+                     const std::string& device_str = std::string{Device::key},
+                     const std::string& cubin_dir = "", bool run_single_threaded = false)
+      : RunnerOn<Device>{model_so_path, options_for<Device>(num_models, device_str, cubin_dir),
+                         run_single_threaded} {}
+  GpuRunner(const std::string& model_so_path, std::size_t num_models, const std::string& device_str,
+            const std::string& cubin_dir, std::unordered_map<std::string, at::Tensor>& constants)
+      : RunnerOn<Device>{model_so_path, options_for<Device>(num_models, device_str, cubin_dir),
+                         constants} {}
+};
+
+}  // namespace detail
+
+}  // namespace aoti::drop_in
