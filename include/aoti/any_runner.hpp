@@ -18,7 +18,7 @@
 #include "aoti/device/xpu.hpp"
 #include "aoti/runner.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A runner of whichever device, options and observer, through one indirect call. Made by `open`,
 /// by a Registry or from a runner. Moves like a pointer; its runs are as thread-safe as the
@@ -367,4 +367,4 @@ Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOpt
   return registry.open(source, choice);
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

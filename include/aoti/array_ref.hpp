@@ -17,7 +17,7 @@
 #include "aoti/runtime/native.hpp"
 #include "aoti/weights/access.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Describes memory that someone else owns; of at most 8 dimensions. It is torch's
 /// AOTInductorArrayRefTensor.
@@ -312,4 +312,4 @@ template <class Runtime = Native> class ArrayRefModel {
   Runner runner_;
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -3,7 +3,9 @@
 // tenth of what the library takes to compile.
 #pragma once
 
-namespace aoti::detail {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
 
 /// A number, flag or pointer that threads share.
 template <class T> class Atomic {
@@ -29,4 +31,4 @@ template <class T> class Atomic {
   T value_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

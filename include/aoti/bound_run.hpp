@@ -13,7 +13,7 @@
 #include "aoti/runner.hpp"
 #include "aoti/runtime/tensor.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A runner with the tensors that it reads and those that it writes: what changes from run to run
 /// is what is in their memory.
@@ -383,4 +383,4 @@ template <class Runner> class BoundRun {
   unsigned weights_ = 0;  // how often the model had changed them
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -19,7 +19,7 @@
 #include "aoti/drop_in_runner.hpp"
 #include "aoti/package/device_key.hpp"
 
-namespace aoti::drop_in {
+namespace aoti::inline AOTI_ABI::drop_in {
 
 class AOTIModelContainerRunnerCpu : public detail::RunnerOn<Cpu> {
  public:
@@ -150,4 +150,4 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
 
 using AOTIModelPackageLoader = BasicPackageLoader<Cpu, Cuda, Xpu, Mps>;
 
-}  // namespace aoti::drop_in
+}  // namespace aoti::inline AOTI_ABI::drop_in

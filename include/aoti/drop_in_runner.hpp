@@ -23,7 +23,7 @@
 #include "aoti/runtime/libtorch_operators.hpp"
 #include "aoti/weights.hpp"
 
-namespace aoti::drop_in {
+namespace aoti::inline AOTI_ABI::drop_in {
 
 using TensorConstantMap = std::unordered_map<std::string, at::Tensor*>;
 
@@ -316,4 +316,4 @@ template <DevicePolicy Device> class GpuRunner : public RunnerOn<Device> {
 
 }  // namespace detail
 
-}  // namespace aoti::drop_in
+}  // namespace aoti::inline AOTI_ABI::drop_in

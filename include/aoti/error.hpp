@@ -9,7 +9,9 @@
 #include <string_view>
 #include <utility>
 
-namespace aoti {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI {
 
 /// Why an operation failed. The codes are stable; the texts are for people.
 enum class Errc : std::uint8_t {
@@ -221,4 +223,4 @@ template <class Range> [[gnu::cold]] std::string join(const Range& range) {
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

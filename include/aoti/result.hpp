@@ -11,7 +11,7 @@
 
 #include "aoti/error.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// What every fallible function returns. `if (!result)` tests it, `value()` and `error()` look in.
 /// Asking for what is not there, the value of a failed result or the error of a good one, is a
@@ -74,4 +74,4 @@ template <class Body>
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -17,7 +17,7 @@
 #include "aoti/open/open.hpp"
 #include "aoti/run/loaded_model.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 template <class Runner> struct WeightsAccess;
@@ -356,4 +356,4 @@ class Runner {
   Model model_;
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

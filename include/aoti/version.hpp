@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The library's version.
+// The library's version, and the namespace that keeps versions apart.
 #pragma once
 
 #define AOTI_VERSION_MAJOR 0
@@ -8,14 +8,42 @@
 
 #define AOTI_DOTTED_(a, b, c) #a "." #b "." #c
 #define AOTI_DOTTED(a, b, c) AOTI_DOTTED_(a, b, c)
+#define AOTI_ABI_JOIN_(a, b, c, d, e) v##a##_##b##_##c##d##e
+#define AOTI_ABI_JOIN(a, b, c, d, e) AOTI_ABI_JOIN_(a, b, c, d, e)
 
-namespace aoti {
+// All that is in aoti lies in an inline namespace of the version and of what changes how types lie
+// in memory: two plugins of one process that were compiled with different ones share nothing of the
+// library, where they would share its variables and functions by the linker's rules.
+#if defined(__SANITIZE_ADDRESS__)
+#define AOTI_ABI_SANITIZER _asan
+#elif defined(__SANITIZE_THREAD__)
+#define AOTI_ABI_SANITIZER _tsan
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define AOTI_ABI_SANITIZER _asan
+#elif __has_feature(thread_sanitizer)
+#define AOTI_ABI_SANITIZER _tsan
+#endif
+#endif
+#ifndef AOTI_ABI_SANITIZER
+#define AOTI_ABI_SANITIZER
+#endif
+#if defined(__cpp_exceptions)
+#define AOTI_ABI_EXCEPTIONS
+#else
+#define AOTI_ABI_EXCEPTIONS _noexcept
+#endif
+#define AOTI_ABI                                                                                \
+  AOTI_ABI_JOIN(AOTI_VERSION_MAJOR, AOTI_VERSION_MINOR, AOTI_VERSION_PATCH, AOTI_ABI_SANITIZER, \
+                AOTI_ABI_EXCEPTIONS)
+
+namespace aoti::inline AOTI_ABI {
 
 /// The version as "major.minor.patch". CMake takes the package's version from this file.
 inline constexpr const char* version =
     AOTI_DOTTED(AOTI_VERSION_MAJOR, AOTI_VERSION_MINOR, AOTI_VERSION_PATCH);
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI
 
 #undef AOTI_DOTTED
 #undef AOTI_DOTTED_

@@ -15,7 +15,7 @@
 #include "aoti/weights/fit.hpp"
 #include "aoti/weights/names.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A change of a runner's weights that happens as a whole or not at all. Tensors are checked when
 /// they are set and held here; the model sees them when commit() or stage() is called. Whatever
@@ -318,4 +318,4 @@ template <class Runner> Result<WeightsUpdate<Runner>> update_weights(Runner& run
   return WeightsUpdate<Runner>::begin(runner);
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

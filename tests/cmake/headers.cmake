@@ -1,7 +1,7 @@
 # Each header compiles alone and twice, all of them link when two files include them, and none leaks a macro.
 
 # The macros that are part of the interface.
-set(public_macros "AOTI_VERSION_(MAJOR|MINOR|PATCH)")
+set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|EXCEPTIONS))")
 
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/include/aoti/*.hpp")

@@ -4,6 +4,14 @@
 
 #include <cstdio>
 
+// What a plugin that hides nothing has in common with others.
+extern "C" {
+__attribute__((visibility("default"))) const char* version_of_plugin() { return aoti::version; }
+__attribute__((visibility("default"))) const void* variable_of_plugin() {
+  return &aoti::detail::run_state;
+}
+}
+
 /// The sum's last element; negative where something failed.
 extern "C" __attribute__((visibility("default"))) float sum_in_plugin(const char* package) {
   const auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(package);

@@ -27,5 +27,24 @@ TEST(Plugin, RunsAModelOfItsOwn) {
   }
 }
 
+// What the linker makes one of in a process, as it may with plugins that hide nothing, is of one
+// version of the library.
+TEST(Plugin, OfAnotherVersionSharesNothing) {
+  const aoti::Tensor kept = RuntimeCase<aoti::Native>::make<float>({1}, {1});
+  for (const std::string name : {"same", "other"}) {
+    const std::string path = AOTI_TEST_PLUGINS_DIR "/libplugin_" + name + ".so";
+    void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    ASSERT_NE(plugin, nullptr) << ::dlerror();
+    const auto version = reinterpret_cast<const char* (*)()>(::dlsym(plugin, "version_of_plugin"));
+    const auto variable =
+        reinterpret_cast<const void* (*)()>(::dlsym(plugin, "variable_of_plugin"));
+    const auto sum = reinterpret_cast<float (*)(const char*)>(::dlsym(plugin, "sum_in_plugin"));
+    ASSERT_TRUE(version != nullptr && variable != nullptr && sum != nullptr);
+    EXPECT_EQ(std::string{version()} == aoti::version, name == "same");
+    EXPECT_EQ(variable() == &aoti::detail::run_state, name == "same");
+    EXPECT_EQ(sum(AOTI_TEST_MODELS_DIR "/add.pt2"), 16);
+  }
+}
+
 }  // namespace
 }  // namespace aoti_test

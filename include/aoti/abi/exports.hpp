@@ -11,7 +11,7 @@
 #include "aoti/abi/row.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti::abi {
+namespace aoti::inline AOTI_ABI::abi {
 
 /// A model's functions, one member for each row of exports.inc, null where the model lacks it.
 /// A plain copyable value; valid as long as the library it was resolved from stays loaded.
@@ -103,4 +103,4 @@ Result<void> call(const ModelExports& exports, Arguments... arguments) {
   });
 }
 
-}  // namespace aoti::abi
+}  // namespace aoti::inline AOTI_ABI::abi

@@ -7,7 +7,7 @@
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/row.hpp"
 
-namespace aoti::abi {
+namespace aoti::inline AOTI_ABI::abi {
 
 /// All rows of imports.inc.
 inline constexpr Row import_rows[] = {
@@ -58,4 +58,4 @@ constexpr bool is_allocation(std::string_view symbol) noexcept {
          symbol == "_ZdaPvm" || symbol == "_Znwm" || symbol == "_ZdlPvm";
 }
 
-}  // namespace aoti::abi
+}  // namespace aoti::inline AOTI_ABI::abi

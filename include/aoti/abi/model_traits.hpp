@@ -4,7 +4,7 @@
 
 #include "aoti/abi/exports.hpp"
 
-namespace aoti::abi {
+namespace aoti::inline AOTI_ABI::abi {
 
 /// A model does not say which torch compiled it; the functions that it exports tell. All that this
 /// library does differently from one release to another is asked here.
@@ -53,4 +53,4 @@ struct ModelTraits {
   }
 };
 
-}  // namespace aoti::abi
+}  // namespace aoti::inline AOTI_ABI::abi

@@ -2,7 +2,9 @@
 // What the tables of exports and imports say about one C function.
 #pragma once
 
-namespace aoti::abi {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI::abi {
 
 enum class Need : bool { optional, required };
 
@@ -18,4 +20,4 @@ struct Row {
   TorchVersion since;  ///< The first torch release that has it.
 };
 
-}  // namespace aoti::abi
+}  // namespace aoti::inline AOTI_ABI::abi

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace aoti {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI {
 
 /// Element types; the values are c10::ScalarType's, which is what the C interface passes.
 enum class DType : std::int32_t {
@@ -149,4 +151,4 @@ constexpr std::size_t element_size(DType dtype) noexcept {
   return number < abi::element_sizes.size() ? abi::element_sizes[number] : 0;
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -4,7 +4,7 @@
 
 #include "aoti/device/device.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Runs models compiled for "cpu". There is one such device: its index is 0, or left open. The one
 /// policy that has run on real hardware so far.
@@ -28,4 +28,4 @@ struct Cpu {
   static Result<void> synchronize(DeviceIndex) noexcept { return success(); }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -4,7 +4,7 @@
 
 #include "aoti/device/shim.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -101,4 +101,4 @@ struct CudaShim {
 /// Tested on a stand-in for torch's functions; it has not run on a GPU yet.
 struct Cuda : detail::ShimDevice<detail::CudaShim> {};
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -11,7 +11,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Which device of its kind: an index, or whichever is current.
 struct DeviceIndex {
@@ -70,4 +70,4 @@ Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view te
                detail::concat({"found '", text, "', expected '", key, "' or '", key, ":0'"})};
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

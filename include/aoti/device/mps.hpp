@@ -4,7 +4,7 @@
 
 #include "aoti/device/shim.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -56,4 +56,4 @@ struct Mps {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

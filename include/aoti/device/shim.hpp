@@ -14,7 +14,7 @@
 #include "aoti/atomic.hpp"
 #include "aoti/device/device.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The address of a function, or null. Looks in a library, if the process has loaded it, and in
 /// those that it depends on; then among the process's global symbols.
@@ -197,4 +197,4 @@ template <class Shim> struct ShimDevice {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

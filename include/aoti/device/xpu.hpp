@@ -4,7 +4,7 @@
 
 #include "aoti/device/shim.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -47,4 +47,4 @@ struct XpuShim {
 /// Tested on a stand-in for torch's functions; it has not run on an XPU yet.
 struct Xpu : detail::ShimDevice<detail::XpuShim> {};
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

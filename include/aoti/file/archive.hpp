@@ -12,7 +12,7 @@
 #include "aoti/file/foreign.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// One file of an archive or a directory; the views belong to whoever holds the bytes.
 struct Entry {
@@ -279,4 +279,4 @@ template <class = void> class BasicArchive {
 
 using Archive = BasicArchive<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

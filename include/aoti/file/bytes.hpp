@@ -9,7 +9,9 @@
 #include <string_view>
 #include <type_traits>
 
-namespace aoti {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI {
 
 using Bytes = std::span<const std::byte>;
 
@@ -35,4 +37,4 @@ inline std::string_view as_text(Bytes bytes) noexcept {
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

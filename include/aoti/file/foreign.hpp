@@ -8,7 +8,7 @@
 
 #include "aoti/file/bytes.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Of a file that is not a zip file.
 template <class = void> [[gnu::cold]] std::string_view describe_foreign(Bytes bytes) noexcept {
@@ -96,4 +96,4 @@ template <class Entries>
   return arrays ? std::string_view{"it holds numpy arrays, and no model"} : std::string_view{};
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

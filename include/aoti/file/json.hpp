@@ -12,7 +12,7 @@
 
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 enum class JsonKind : std::uint8_t { null, boolean, integer, number, string, array, object };
 
@@ -114,4 +114,4 @@ Result<BasicJson<T>> BasicJson<T>::parse(std::string_view text, std::string oper
 
 using Json = BasicJson<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -17,7 +17,7 @@
 #include "aoti/file/bytes.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A private mapping of a whole file, read-only unless it says otherwise, which its copies share
 /// and the last one ends. Nothing is read until it is touched, and processes that map the same file
@@ -122,4 +122,4 @@ class Mapping {
   Shared* shared_ = nullptr;
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -15,7 +15,7 @@
 #include "aoti/file/bytes.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// What mkstemp and mkdtemp make a path of, in $TMPDIR.
 template <class = void> std::string temporary_path() {
@@ -45,4 +45,4 @@ template <class = void>
           concat({what, ": ", std::strerror(code)}), code};
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -10,7 +10,7 @@
 #include "aoti/image/check_symbols.hpp"
 #include "aoti/image/elf.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Checks the tables of a file against one another. What is not checked is what they lead to: code
 /// and data.
@@ -292,4 +292,4 @@ template <class = void> class ElfCheck {
   Array init_, fini_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -10,7 +10,7 @@
 #include "aoti/file/bytes.hpp"
 #include "aoti/image/elf.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// A check for each of these tables: false where it is damaged.
 template <class = void> struct ElfSymbolsCheck {
@@ -128,4 +128,4 @@ template <class = void> struct ElfSymbolsCheck {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -14,7 +14,7 @@
 #include "aoti/image/foreign.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A symbol that an image expects others to provide; the name is a view into the image.
 struct ImageImport {
@@ -281,4 +281,4 @@ template <class = void> struct ImageContents {
 };
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

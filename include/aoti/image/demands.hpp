@@ -23,7 +23,7 @@
 #include "aoti/image/system_library.hpp"
 #endif
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 constexpr bool is_torch_library(std::string_view name) noexcept {
   return name.starts_with("libtorch") || name.starts_with("libc10");
@@ -226,4 +226,4 @@ template <class T = void> class BasicDemands {
 
 using Demands = BasicDemands<>;
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

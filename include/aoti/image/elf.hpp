@@ -10,7 +10,7 @@
 
 #include "aoti/file/bytes.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -243,4 +243,4 @@ constexpr std::string_view machine_name(std::uint16_t machine) noexcept {
   }
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

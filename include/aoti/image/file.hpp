@@ -19,7 +19,7 @@
 #include "aoti/file/temporary.hpp"
 #include "aoti/image/image.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Where an image that is loaded from bytes gets the file that the system's loader insists on.
 enum class Backing : std::uint8_t {
@@ -140,4 +140,4 @@ template <class = void> class BasicImageFile {
 using ImageFile = BasicImageFile<>;
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

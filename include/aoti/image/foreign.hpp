@@ -8,7 +8,7 @@
 #include "aoti/file/bytes.hpp"
 #include "aoti/image/elf.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// What a file of another system is, and which processor it is for.
 struct Foreign {
@@ -53,4 +53,4 @@ inline Foreign foreign_image(Bytes bytes) noexcept {
   return {};
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

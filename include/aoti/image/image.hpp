@@ -15,7 +15,7 @@
 #include "aoti/image/foreign.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A part of an image's file.
 struct ImagePart {
@@ -167,4 +167,4 @@ template <class = void> class BasicImage {
 
 using Image = BasicImage<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

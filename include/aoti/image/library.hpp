@@ -12,7 +12,7 @@
 #include "aoti/image/file.hpp"
 #include "aoti/image/image.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Whether a library is loaded in this process.
 template <class = void> bool is_loaded(const char* library) noexcept {
@@ -146,4 +146,4 @@ template <class = void> class BasicLibrary {
 
 using Library = BasicLibrary<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

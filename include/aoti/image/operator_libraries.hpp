@@ -16,7 +16,7 @@
 
 #include "aoti/image/library.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Libraries that are loaded for a model, for good: they register operators, and may export
 /// functions in C that the model calls.
@@ -89,4 +89,4 @@ template <class = void> class BasicOperatorLibraries {
 
 using OperatorLibraries = BasicOperatorLibraries<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -8,7 +8,9 @@
 
 #include <string_view>
 
-namespace aoti::detail {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
 /// known here is taken to be there.
@@ -33,4 +35,4 @@ template <class = void> bool has_instruction_set([[maybe_unused]] std::string_vi
   return true;
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -14,7 +14,7 @@
 #include "aoti/file/mapping.hpp"
 #include "aoti/image/elf.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// A library that this process has, or one that its loader would take from a file.
 template <class = void> class BasicSystemLibrary {
@@ -160,4 +160,4 @@ template <class = void> class BasicSystemLibrary {
 
 using SystemLibrary = BasicSystemLibrary<>;
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -18,7 +18,7 @@
 #include "aoti/package/call_spec.hpp"
 #include "aoti/package/constants.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Owns a model's container and the library that it lives in. The functions are those of the
 /// model; calls are as thread-safe as the model makes them.
@@ -272,4 +272,4 @@ template <class T = void> class BasicContainer {
 
 using Container = BasicContainer<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -14,7 +14,7 @@
 #include "aoti/file/temporary.hpp"
 #include "aoti/package/package.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// The kernels that lie beside a model's image, as files. Those of a .pt2 file are written into a
 /// private folder in $TMPDIR, which goes with this object; those of an unpacked package stay where
@@ -84,4 +84,4 @@ template <class = void> class BasicKernelFolder {
   std::vector<std::string> files_;  // those that were written
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -14,7 +14,7 @@
 #include "aoti/runtime/native.hpp"
 #include "aoti/runtime/plain_operators.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A library that the native runtime can be given, and what it has then.
 struct NativeLibrary {
@@ -121,4 +121,4 @@ template <class = void> Result<NativeNeeds> native_needs(const PackagedModel& mo
   return needs;
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -14,7 +14,7 @@
 #include "aoti/package/package.hpp"
 #include "aoti/runtime/runtime.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// What a package tells of the operators that its model calls through a proxy executor: custom
 /// ones, and those of torch's own that have no function in C.
@@ -128,4 +128,4 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

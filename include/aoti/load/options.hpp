@@ -9,7 +9,7 @@
 #include "aoti/device/device.hpp"
 #include "aoti/image/library.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// How many threads may be inside a runner.
 enum class Access {
@@ -61,4 +61,4 @@ struct OpenOptions {
   std::string kernel_folder = {};
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

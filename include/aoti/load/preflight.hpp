@@ -16,7 +16,7 @@
 #include "aoti/package/package.hpp"
 #include "aoti/runtime/runtime.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -191,4 +191,4 @@ Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceI
   return image;
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -5,7 +5,7 @@
 #include "aoti/image/image.hpp"
 #include "aoti/package/package.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Whether a check that fails while the model runs, such as that of an index, is an error of the
 /// run. It always is where no loop is divided among threads by OpenMP, and in what aoti.export
@@ -21,4 +21,4 @@ bool reports_failed_checks(const PackagedModel& model, const BasicImage<T>& imag
   return true;
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

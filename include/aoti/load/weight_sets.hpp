@@ -21,7 +21,7 @@
 
 #include "aoti/abi/handles.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Which weights a model has.
 enum class WeightsState : std::uint8_t {
@@ -159,4 +159,4 @@ class WeightSets {
 };
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

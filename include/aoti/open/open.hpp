@@ -13,7 +13,7 @@
 #include "aoti/run/gate.hpp"
 #include "aoti/weights/load.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Loads models of one class.
 template <class Model> struct Opening {
@@ -168,4 +168,4 @@ template <class Model> struct Opening {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -10,7 +10,7 @@
 
 #include "aoti/file/json.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A nest of containers whose leaves are a model's inputs or outputs, from left to right.
 struct TreeSpec {
@@ -90,4 +90,4 @@ Result<CallSpec> CallSpec::parse(std::string_view inputs, std::string_view outpu
   return CallSpec{std::move(in.children[0]), std::move(in.children[1]), std::move(out)};
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -11,7 +11,7 @@
 
 #include "aoti/package/constants.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Reads the shapes from the C++ source of a model, in which Inductor writes
 /// `constants_info_[3].shape = {8, 32};` and the like.
@@ -89,4 +89,4 @@ template <class = void> struct SourceReader {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

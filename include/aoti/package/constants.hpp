@@ -15,7 +15,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/file/json.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// What a constant of a model is; the values are torch's ConstantType.
 enum class ConstantKind : std::int32_t {
@@ -117,4 +117,4 @@ void describe_by_spec(std::vector<Constant>& constants, const std::vector<Consta
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -7,7 +7,7 @@
 #include "aoti/image/image.hpp"
 #include "aoti/package/package.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// As its package tells, or, of a bare image with nothing beside it, as the libraries that it needs
 /// do; empty where neither does.
@@ -23,4 +23,4 @@ template <class = void> std::string_view device_key(const PackagedModel& model) 
   return "cpu";
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

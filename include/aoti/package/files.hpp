@@ -17,7 +17,7 @@
 #include "aoti/file/mapping.hpp"
 #include "aoti/image/image.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Named read-only files. Owns the mappings behind them; bytes that were given stay the caller's.
 /// Immutable, so threads may share it.
@@ -156,4 +156,4 @@ template <class T = void> class BasicFiles {
 
 using Files = BasicFiles<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace aoti {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -291,4 +293,4 @@ template <class Load> [[gnu::always_inline]] inline bool holds(const Guard& guar
 }
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -11,7 +11,7 @@
 #include "aoti/file/json.hpp"
 #include "aoti/package/guard.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Makes the program of an expression in JSON: an integer, a real number, [input, dimension] for a
 /// size, or ["operation", operand, …].
@@ -194,4 +194,4 @@ template <class Json, class HasSize> class GuardCompiler {
   std::size_t depth_ = 0;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

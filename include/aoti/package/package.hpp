@@ -10,7 +10,7 @@
 #include "aoti/file/json.hpp"
 #include "aoti/package/files.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A model's metadata: torch's keys (AOTI_DEVICE_KEY, AOTI_MACHINE, …) and the user's own.
 struct Metadata {
@@ -309,4 +309,4 @@ template <class T = void> class BasicPackage {
 
 using Package = BasicPackage<>;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

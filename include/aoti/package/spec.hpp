@@ -14,7 +14,7 @@
 #include "aoti/package/constants.hpp"
 #include "aoti/package/guard_compiler.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// One dimension: a size in [min, max]. Dynamic ones may be tied to a symbol, such as a batch
 /// size that several inputs share: size = scale * symbol + offset.
@@ -271,4 +271,4 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
   return std::move(reader.spec);
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

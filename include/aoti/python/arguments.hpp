@@ -10,7 +10,7 @@
 #include "aoti/python/program.hpp"
 #include "aoti/python/tensors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 namespace detail {
 
@@ -93,7 +93,7 @@ inline Buffer buffer(bool inactive) noexcept {
 }
 
 }  // namespace detail
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python
 
 /// How docstrings name it.
 template <> struct pybind11::detail::handle_type_name<aoti::python::detail::Mapping> {

@@ -16,7 +16,7 @@
 #include "aoti/python/program.hpp"
 #include "aoti/python/tensors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 /// What the classes of all devices and the package loader have in common.
 struct BoundProgram : Zeroed {
@@ -102,4 +102,4 @@ inline void bind_base(py::module_& module) {
 
 }  // namespace detail
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

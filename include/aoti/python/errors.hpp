@@ -14,7 +14,7 @@
 
 #include "aoti/result.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 namespace py = pybind11;
 
@@ -135,4 +135,4 @@ template <class Body> PyObject* guard_python(Body&& body) noexcept {
   return nullptr;
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

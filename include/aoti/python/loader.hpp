@@ -15,7 +15,7 @@
 #include "aoti/python/sources.hpp"
 #include "aoti/python/tensors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 struct BoundLoader : BoundProgram {};
 
@@ -114,4 +114,4 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
            "As update_constant_buffer; tensors on the CPU are copied to the device in any case.");
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

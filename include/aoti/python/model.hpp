@@ -17,7 +17,7 @@
 #include "aoti/python/runner.hpp"
 #include "aoti/python/sources.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 namespace detail {
 
@@ -253,4 +253,4 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
           "The kind of device that it was compiled for, such as \"cpu\" or \"cuda\".");
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

@@ -15,7 +15,7 @@
 #include "aoti/python/errors.hpp"
 #include "aoti/runtime/libtorch_operators.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 /// Leaves what an operator in Python raised as the thread's exception in Python: a model hands on
 /// no more than that there was one.
@@ -92,4 +92,4 @@ struct LibtorchWithPython : LibtorchWithOperators {
 
 static_assert(TensorRuntime<LibtorchWithPython>);
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

@@ -10,7 +10,7 @@
 
 #include "aoti/python/tensors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 namespace detail {
 
@@ -92,4 +92,4 @@ inline void bind_pointers(py::module_& module) {
       "As alloc_tensor_by_stealing_from_void_ptr, of each of an iterable, or of none.");
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

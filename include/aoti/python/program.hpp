@@ -24,7 +24,7 @@
 #include "aoti/python/operators.hpp"
 #include "aoti/weights.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 using Tensors = std::vector<at::Tensor>;
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -274,4 +274,4 @@ Result<std::unique_ptr<Program>> open_program(const Package& package, const Open
                    : detail::concat({"compiled for ", key, ", for which there is no policy"})};
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

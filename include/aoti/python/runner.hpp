@@ -14,7 +14,7 @@
 #include "aoti/python/loader.hpp"
 #include "aoti/python/program.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 template <class Device> struct BoundRunner : BoundProgram {
   bool given_constants = false;  // when it was made, in the place of the package's
@@ -141,4 +141,4 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
           "Whether the model has weights, and can run; False where it was made with constants.");
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

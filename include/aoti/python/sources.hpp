@@ -11,7 +11,7 @@
 #include "aoti/package/package.hpp"
 #include "aoti/python/errors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 /// A package's bytes, or its path.
 inline Result<Package> open_package(std::string_view source, bool in_memory) {
@@ -34,4 +34,4 @@ inline Package open_compiled(std::string_view source, bool in_memory, std::strin
   return value_or_raise(std::move(compiled));
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

@@ -15,7 +15,7 @@
 
 #include "aoti/python/errors.hpp"
 
-namespace aoti::python {
+namespace aoti::inline AOTI_ABI::python {
 
 /// Whether a tensor's storage was made smaller than what the tensor says that it holds, as
 /// `tensor.untyped_storage().resize_(0)` does, which frees the memory under it.
@@ -150,4 +150,4 @@ template <class Sequence> Sequence sequence_of(std::span<at::Tensor> tensors) {
   return sequence;
 }
 
-}  // namespace aoti::python
+}  // namespace aoti::inline AOTI_ABI::python

@@ -13,7 +13,7 @@
 #include "aoti/package/spec.hpp"
 #include "aoti/runtime/runtime.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether memory has the layout that the spec states. Dimensions of size 1 may have any stride,
 /// and without elements there is nothing to lay out.
@@ -292,4 +292,4 @@ class InputCheck {
   std::vector<Range> sizes_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

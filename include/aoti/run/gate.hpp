@@ -9,7 +9,7 @@
 
 #include "aoti/atomic.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Held for microseconds at most. A thread that holds it has the priority of the highest one that
 /// waits.
@@ -130,4 +130,4 @@ class GatePointer {
   Gate* gate_ = nullptr;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -12,7 +12,7 @@
 #include "aoti/abi/handles.hpp"
 #include "aoti/atomic.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// An input as it is passed: a tensor, by reference or by std::move.
 template <class T, class Tensor>
@@ -126,4 +126,4 @@ class Occupancy {
   bool entered_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

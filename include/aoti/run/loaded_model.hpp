@@ -18,7 +18,7 @@
 #include "aoti/run/observer.hpp"
 #include "aoti/run/overlap.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// What is inside a Runner: its state, and the way that every run takes. Bound runs and updates of
 /// the weights work on it, too. Opening makes it.
@@ -385,4 +385,4 @@ struct LoadedModel {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -13,7 +13,7 @@
 
 #include "aoti/result.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// What an observer hears of. Those that happen within another one lie between its begin and end,
 /// in the same thread: a fold in a load, say.
@@ -161,4 +161,4 @@ template <> class Watch<NoObserver> {
 };
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -15,7 +15,7 @@
 #include "aoti/package/constants.hpp"
 #include "aoti/package/spec.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The bytes from the first to the last of a tensor; at null, which meets nothing, without
 /// elements.
@@ -216,4 +216,4 @@ template <class Views, class Runtime, class At>
                   found.written ? "it" : "that weight", "; pass a copy"})};
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

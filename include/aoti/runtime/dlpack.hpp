@@ -10,7 +10,7 @@
 
 #include "aoti/runtime/tensor.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// The structs of DLPack's C interface, version 1, for programs that do not include dlpack.h; those
 /// of dlpack.h itself serve as well.
@@ -192,4 +192,4 @@ template <class Managed = dlpack::ManagedTensor> Result<Managed*> to_dlpack(cons
   return static_cast<Managed*>(exported);
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -16,7 +16,7 @@
 #include "aoti/runtime/native/executor.hpp"
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail::fftw {
 
@@ -306,4 +306,4 @@ struct Fftw {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -12,7 +12,7 @@
 #include "aoti/runtime/native.hpp"
 #include "aoti/runtime/native/executor.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Linear algebra on LAPACK by its interface LAPACKE, for NativeWith:
 /// `NativeWith<Onednn, Lapack, PlainOperators>`. Results are those of torch's operators, and lie in
@@ -40,4 +40,4 @@ struct Lapack {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

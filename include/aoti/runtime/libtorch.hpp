@@ -17,7 +17,7 @@
 
 extern "C" AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tensor);
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Models run on libtorch's functions, and tensors are at::Tensor. The program needs libtorch_cpu
 /// and libc10, for CUDA models libtorch_cuda too; the empty libtorch.so need not be there.
@@ -182,4 +182,4 @@ struct Libtorch {
 
 static_assert(TensorRuntime<Libtorch>);
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

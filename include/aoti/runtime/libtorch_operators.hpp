@@ -29,7 +29,7 @@ namespace torch::jit {
 [[gnu::weak]] TORCH_API c10::IValue pickle_load_obj(std::string_view data);
 }
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 namespace detail {
 
 /// Calls `body`, and turns an exception into an error without torch's stack trace.
@@ -394,4 +394,4 @@ struct LibtorchWithOperators : Libtorch {
 
 static_assert(TensorRuntime<LibtorchWithOperators>);
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -17,7 +17,7 @@
 #include "aoti/runtime/native/random.hpp"
 #include "aoti/runtime/runtime.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -332,4 +332,4 @@ using Native = NativeWith<>;
 
 static_assert(TensorRuntime<Native>);
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

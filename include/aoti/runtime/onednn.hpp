@@ -12,7 +12,7 @@
 #include "aoti/runtime/onednn/rnn.hpp"
 #include "aoti/runtime/plain_operators.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Operators on oneDNN, for NativeWith: `NativeWith<Onednn>`. They compute what torch's operators
 /// of these names do, and their results lie in memory as torch's. Where oneDNN cannot, they fail
@@ -43,4 +43,4 @@ using NativeOnednn = NativeWith<Onednn, PlainOperators>;
 
 static_assert(TensorRuntime<NativeOnednn>);
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -21,7 +21,7 @@
 #include "aoti/runtime/plain/select.hpp"
 #include "aoti/runtime/plain/views.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// For NativeWith, after providers that have faster ones: `NativeWith<PlainOperators>`. Each
 /// operator is a plain loop on one thread; its results, and how they lie in memory, are those of
@@ -141,4 +141,4 @@ struct PlainOperators {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -10,7 +10,7 @@
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/types.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A compile-time policy for tensors. All members are static, and thread-safe on distinct tensors:
 /// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
@@ -143,4 +143,4 @@ inline constexpr bool binds_imports = [] {
 /// Tensors are at::Tensor; defined in aoti/runtime/libtorch.hpp, which only its users include.
 struct Libtorch;
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

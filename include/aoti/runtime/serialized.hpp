@@ -2,7 +2,9 @@
 // The numbers that torch writes into packages for dtypes, layouts and memory formats.
 #pragma once
 
-namespace aoti::detail {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The c10 value for torch's serialized ones, which count otherwise; -1 where there is none.
 inline constexpr signed char serialized_dtypes[] = {-1, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
@@ -11,4 +13,4 @@ inline constexpr signed char serialized_dtypes[] = {-1, 0,  1,  2,  3,  4,  5,  
 inline constexpr signed char serialized_layouts[] = {-1, 1, 2, 4, 5, 6, 3, 0};
 inline constexpr signed char serialized_memory_formats[] = {-1, 0, 2, 3, 1};
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -17,7 +17,7 @@
 #include "aoti/runtime/native/tensor_body.hpp"
 #include "aoti/runtime/native/tensor_copy.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 struct TensorAccess;
@@ -283,4 +283,4 @@ inline Error Tensor::refuse(DType wanted, const char* reason) const {
                           detail::join(strides()), ", expected ", to_string(wanted)})};
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

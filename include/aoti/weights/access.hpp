@@ -13,7 +13,7 @@
 #include "aoti/run/loaded_model.hpp"
 #include "aoti/weights/load.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// Whether a device has done all that may still use some memory.
 enum class Waited : bool {
@@ -367,4 +367,4 @@ Result<void> free_inactive_weights(Runner& runner, Waited waited = Waited::here)
       Event::free, [&] { return access.changing("free_inactive_weights", {}, body); }, 0, true);
 }
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

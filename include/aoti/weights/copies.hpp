@@ -11,7 +11,7 @@
 
 #include "aoti/weights/access.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 [[gnu::cold]] inline Error wrong_weight(Errc code, const Constant& constant, std::string text) {
   return {code, concat({"weight '", constant.fqn, "'"}), std::move(text)};
@@ -124,4 +124,4 @@ template <class Runner> struct WeightCopies {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

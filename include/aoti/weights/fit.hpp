@@ -18,7 +18,7 @@
 #include "aoti/weights/copies.hpp"
 #include "aoti/weights/load.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// What an update of a runner's weights asks of tensors. Handles that it returns are the caller's.
 template <class Runner> struct WeightFit {
@@ -223,4 +223,4 @@ template <class Runner> struct WeightFit {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

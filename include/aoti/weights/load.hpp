@@ -15,7 +15,7 @@
 #include "aoti/run/handles.hpp"
 #include "aoti/runtime/runtime.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether a constant's elements lie within a blob, as far as is known.
 template <class = void> bool lies_within(const Constant& constant, Bytes blob) noexcept {
@@ -217,4 +217,4 @@ template <class Runtime> struct WeightsLoader {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

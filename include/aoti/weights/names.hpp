@@ -11,7 +11,7 @@
 #include "aoti/package/constants.hpp"
 #include "aoti/package/spec.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 template <class = void>
 bool contains(const std::vector<std::string>& names, std::string_view name) noexcept {
@@ -72,4 +72,4 @@ template <class = void>
   return Error{Errc::no_such_constant, origin, std::move(text)};
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

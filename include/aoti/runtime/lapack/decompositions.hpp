@@ -10,7 +10,7 @@
 
 #include "aoti/runtime/lapack/routines.hpp"
 
-namespace aoti::detail::lapack {
+namespace aoti::inline AOTI_ABI::detail::lapack {
 
 struct Decompositions {
   static const char* lu_factor_ex(Body& self, std::optional<bool> pivot, std::optional<bool> checks,
@@ -271,4 +271,4 @@ struct Decompositions {
   }
 };
 
-}  // namespace aoti::detail::lapack
+}  // namespace aoti::inline AOTI_ABI::detail::lapack

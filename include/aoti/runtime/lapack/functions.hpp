@@ -14,7 +14,7 @@
 #include "aoti/runtime/lapack/routines.hpp"
 #include "aoti/runtime/lapack/spectra.hpp"
 
-namespace aoti::detail::lapack {
+namespace aoti::inline AOTI_ABI::detail::lapack {
 
 struct Functions {
   /// The pseudo-inverse: of singular values up to max(atol, rtol * the largest) nothing is left.
@@ -164,4 +164,4 @@ struct Functions {
   }
 };
 
-}  // namespace aoti::detail::lapack
+}  // namespace aoti::inline AOTI_ABI::detail::lapack

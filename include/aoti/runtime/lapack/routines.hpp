@@ -14,7 +14,7 @@
 #include "aoti/runtime/native/operands.hpp"
 #include "aoti/runtime/native/operator.hpp"
 
-namespace aoti::detail::lapack {
+namespace aoti::inline AOTI_ABI::detail::lapack {
 
 using Body = TensorBody;
 
@@ -239,4 +239,4 @@ constexpr lapack_int at_least_one(std::int64_t size) noexcept {
   return static_cast<lapack_int>(size > 1 ? size : 1);
 }
 
-}  // namespace aoti::detail::lapack
+}  // namespace aoti::inline AOTI_ABI::detail::lapack

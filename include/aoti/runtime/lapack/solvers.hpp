@@ -11,7 +11,7 @@
 #include "aoti/runtime/lapack/decompositions.hpp"
 #include "aoti/runtime/lapack/routines.hpp"
 
-namespace aoti::detail::lapack {
+namespace aoti::inline AOTI_ABI::detail::lapack {
 
 struct Solvers {
   /// Solves A X = B, or X A = B.
@@ -385,4 +385,4 @@ struct Solvers {
   }
 };
 
-}  // namespace aoti::detail::lapack
+}  // namespace aoti::inline AOTI_ABI::detail::lapack

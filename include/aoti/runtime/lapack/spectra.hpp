@@ -11,7 +11,7 @@
 
 #include "aoti/runtime/lapack/routines.hpp"
 
-namespace aoti::detail::lapack {
+namespace aoti::inline AOTI_ABI::detail::lapack {
 
 struct Spectra {
   static const char* svd(Body& self, std::optional<bool> full, std::optional<bool> computes,
@@ -196,4 +196,4 @@ struct Spectra {
   }
 };
 
-}  // namespace aoti::detail::lapack
+}  // namespace aoti::inline AOTI_ABI::detail::lapack

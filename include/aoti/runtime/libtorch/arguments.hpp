@@ -16,7 +16,7 @@
 #include "aoti/file/json.hpp"
 #include "aoti/runtime/serialized.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The objects that a model gives to operators, by the names of the arguments.
 using CustomObjects = std::vector<std::pair<std::string, c10::IValue>>;
@@ -214,4 +214,4 @@ class ArgumentReader {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

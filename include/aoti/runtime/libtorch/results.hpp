@@ -14,7 +14,7 @@
 #include "aoti/package/spec.hpp"
 #include "aoti/runtime/libtorch.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The tensors that a call gives and that it returns. Without a note, no more than that results are
 /// there.
@@ -121,4 +121,4 @@ class ExpectedResults {
   ModelSpec spec_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

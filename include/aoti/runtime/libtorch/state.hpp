@@ -13,7 +13,9 @@
 #include <optional>
 #include <utility>
 
-namespace aoti::detail {
+#include "aoti/version.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether the thread has set anything that changes what torch's dispatcher calls: autocast,
 /// inference mode, functorch, a TorchDispatchMode. One load.
@@ -94,4 +96,4 @@ class TorchDefaults {
   std::optional<at::impl::SavedTensorDefaultHooksTLS> hooks_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -19,7 +19,7 @@
 #include "aoti/runtime/native/operator.hpp"
 #include "aoti/runtime/serialized.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 namespace detail {
 
 /// One call of an operator: what is fixed, and what each run brings.
@@ -325,4 +325,4 @@ requires(OperatorProvider<Providers> || ...) struct WithOperators<Providers...> 
 };
 
 }  // namespace detail
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

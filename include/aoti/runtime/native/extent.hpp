@@ -8,7 +8,7 @@
 
 #include "aoti/abi/types.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// What the sizes and strides of a tensor come to.
 struct Extent {
@@ -74,4 +74,4 @@ struct Extent {
   }
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

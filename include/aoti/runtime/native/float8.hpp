@@ -8,7 +8,7 @@
 
 #include "aoti/abi/types.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// One that has a sign, an exponent and a mantissa.
 struct Float8 {
@@ -81,4 +81,4 @@ constexpr std::uint8_t float_to_e8m0(float value) noexcept {
   return static_cast<std::uint8_t>(exponent + (exponent != 0xff && up ? 1 : 0));
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -18,7 +18,7 @@
 #include "aoti/runtime/native/tensor_copy.hpp"
 #include "aoti/runtime/tensor.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 /// A model's imports on aoti::Tensor. A function of the C shim is named as its row in
 /// abi/imports.inc, and does what torch's function of that name does, for strided tensors on the
@@ -395,4 +395,4 @@ struct NativeFunctions {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -13,7 +13,7 @@
 #include "aoti/abi/types.hpp"
 #include "aoti/runtime/native/float8.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 constexpr float half_to_float(std::uint16_t bits) noexcept {
   const std::uint32_t sign = std::uint32_t{bits} >> 15 << 31;
@@ -280,4 +280,4 @@ inline void write_number(DType dtype, void* at, const Number& number) noexcept {
   }
 }
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -14,7 +14,7 @@
 #include "aoti/runtime/native/tensor_body.hpp"
 #include "aoti/runtime/native/tensor_copy.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 using Body = TensorBody;
 using Handle = AtenTensorHandle;
@@ -275,4 +275,4 @@ inline void copy_element(std::byte* to, const std::byte* from, std::size_t size)
   }
 }
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

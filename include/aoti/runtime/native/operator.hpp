@@ -17,7 +17,7 @@
 #include "aoti/runtime/native/numbers.hpp"
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -258,4 +258,4 @@ concept OperatorProvider = requires {
   noexcept->std::same_as<std::span<const NativeOperator>>;
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -25,7 +25,7 @@ extern "C" void __asan_poison_memory_region(const volatile void* address, std::s
 extern "C" void __asan_unpoison_memory_region(const volatile void* address, std::size_t size);
 #endif
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 class Pool;
 
@@ -284,6 +284,6 @@ class Pool {
   alignas(64) Atomic<Block*> returned_ = nullptr;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail
 
 #undef AOTI_POOL_POISONS

@@ -13,7 +13,7 @@
 
 #include "aoti/runtime/native/functions.hpp"
 
-namespace aoti {
+namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
@@ -136,4 +136,4 @@ struct RandomOperators {
   }
 };
 
-}  // namespace aoti
+}  // namespace aoti::inline AOTI_ABI

@@ -8,7 +8,7 @@
 
 #include "aoti/abi/types.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 struct TensorBody;
 
@@ -56,4 +56,4 @@ class Running {
   Placement* placement_;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

@@ -12,7 +12,7 @@
 #include "aoti/runtime/native/pool.hpp"
 #include "aoti/runtime/native/run_state.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// The memory that tensors share. What the library owns follows this header in the same block.
 struct alignas(64) Storage : Block {
@@ -313,4 +313,4 @@ static_assert(sizeof(TensorBody) == 80);  // so a block of 128 bytes holds 3 dim
 static_assert(sizeof(TensorBody) + 2 * LentRoom::max_rank * sizeof(std::int64_t) <=
               sizeof(LentRoom));
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

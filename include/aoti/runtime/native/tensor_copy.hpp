@@ -11,7 +11,7 @@
 #include "aoti/runtime/native/numbers.hpp"
 #include "aoti/runtime/native/tensor_body.hpp"
 
-namespace aoti::detail {
+namespace aoti::inline AOTI_ABI::detail {
 
 /// Walks two tensors of the sizes of the first, from the outermost dimension to the innermost, and
 /// calls `row(to, from, count, to_step, from_step)` for each innermost row; steps are in bytes.
@@ -264,4 +264,4 @@ class Temporary {
   TensorBody* body_ = nullptr;
 };
 
-}  // namespace aoti::detail
+}  // namespace aoti::inline AOTI_ABI::detail

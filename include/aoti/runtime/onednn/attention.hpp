@@ -14,7 +14,7 @@
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// Of float32, of narrower types by way of copies, and of float64 by plain loops. Products and
 /// softmax are oneDNN's, for as many queries at once as their scores fit into a few megabytes.
@@ -315,4 +315,4 @@ struct Attention {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

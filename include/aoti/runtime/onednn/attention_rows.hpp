@@ -11,7 +11,7 @@
 
 #include "aoti/runtime/native/tensor_body.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 struct AttentionRows {
   using Body = TensorBody;
@@ -151,4 +151,4 @@ struct AttentionRows {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

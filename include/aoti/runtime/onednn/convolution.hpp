@@ -15,7 +15,7 @@
 #include "aoti/runtime/onednn/primitives.hpp"
 #include "aoti/runtime/onednn/window.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 struct Convolution {
   using Handle = AtenTensorHandle;
@@ -259,4 +259,4 @@ struct Convolution {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

@@ -11,7 +11,7 @@
 #include "aoti/runtime/onednn/primitives.hpp"
 #include "aoti/runtime/onednn/window.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 struct ConvolutionPlan {
   static void build(Plan& plan, dnnl_data_type_t type, const Window& window, bool biased,
@@ -117,4 +117,4 @@ struct ConvolutionPlan {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

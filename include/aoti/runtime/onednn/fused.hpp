@@ -11,7 +11,7 @@
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// A function of each element, in oneDNN's terms; none where the algorithm is undefined.
 struct Fused {
@@ -85,4 +85,4 @@ inline float sign_of(std::string_view operation) noexcept {
   return operation == "add" ? 1.0f : operation == "sub" ? -1.0f : 0.0f;
 }
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

@@ -16,7 +16,7 @@
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 struct Matmul {
   using Handle = AtenTensorHandle;
@@ -318,4 +318,4 @@ struct Matmul {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

@@ -13,7 +13,7 @@
 #include "aoti/runtime/native/numbers.hpp"
 #include "aoti/runtime/native/tensor_body.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// The last two dimensions of a tensor as BLAS has them.
 struct Matrix {
@@ -95,4 +95,4 @@ void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double b
   }
 }
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

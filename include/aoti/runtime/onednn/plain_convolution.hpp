@@ -11,7 +11,7 @@
 #include "aoti/runtime/onednn/primitives.hpp"
 #include "aoti/runtime/onednn/window.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// Without oneDNN. Integers are unsigned, as their sums may overflow.
 template <class T>
@@ -55,4 +55,4 @@ void convolve_plainly(const Window& window, const TensorBody& input, const Tenso
   });
 }
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

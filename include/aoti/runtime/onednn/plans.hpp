@@ -16,7 +16,7 @@
 #include "aoti/runtime/onednn/primitives.hpp"
 #include "aoti/runtime/tensor.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// What tells one kind of call from another.
 class Signature {
@@ -320,4 +320,4 @@ template <class Build>
   return reason == nullptr ? 0 : NativeFunctions::fail(function, reason);
 }
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

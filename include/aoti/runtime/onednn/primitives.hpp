@@ -11,7 +11,7 @@
 #include "aoti/runtime/native/tensor_copy.hpp"
 #include "aoti/runtime/tensor.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 #if DNNL_VERSION_MAJOR >= 3
 using Description = const_dnnl_memory_desc_t;
@@ -259,4 +259,4 @@ inline DType computed_as(DType dtype) noexcept {
   return dtype;
 }
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

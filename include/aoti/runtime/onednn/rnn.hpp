@@ -12,7 +12,7 @@
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 struct Rnn {
   using Handle = AtenTensorHandle;
@@ -188,4 +188,4 @@ struct Rnn {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

@@ -17,7 +17,7 @@
 #include "aoti/runtime/native/tensor_body.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
-namespace aoti::detail::onednn {
+namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// What a convolution is, apart from its tensors.
 struct Filter {
@@ -151,4 +151,4 @@ struct Window {
   }
 };
 
-}  // namespace aoti::detail::onednn
+}  // namespace aoti::inline AOTI_ABI::detail::onednn

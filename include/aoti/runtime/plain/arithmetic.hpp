@@ -12,7 +12,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 /// The type of what two operands give, as torch promotes them: a number, which has no dimensions,
 /// does so only where it is of a higher kind.
@@ -347,4 +347,4 @@ struct Arithmetic {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

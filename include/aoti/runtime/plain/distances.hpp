@@ -9,7 +9,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Distances {
   /// The distance of each row of one tensor from each of the other, by the norm p; batches
@@ -263,4 +263,4 @@ struct Distances {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

@@ -12,7 +12,7 @@
 #include "aoti/runtime/native/operands.hpp"
 #include "aoti/runtime/native/operator.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 /// The strides of the result of an operator on each element, as at::TensorIterator has them: dense,
 /// with the dimensions in the order of the operands' strides.
@@ -182,4 +182,4 @@ struct Elementwise {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

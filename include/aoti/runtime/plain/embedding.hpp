@@ -6,7 +6,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Embedding {
   /// @param offsets where each bag begins among the indices; the last is where they end, where
@@ -130,4 +130,4 @@ struct Embedding {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

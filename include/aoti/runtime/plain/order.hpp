@@ -11,7 +11,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 /// Numbers whose order is torch's order of the elements: -0 is 0, and what is not a number comes
 /// last.
@@ -274,4 +274,4 @@ struct Order {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

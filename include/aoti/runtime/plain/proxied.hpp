@@ -13,7 +13,7 @@
 #include "aoti/runtime/native/operands.hpp"
 #include "aoti/runtime/native/operator.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Proxied {
   using Sizes = std::span<const std::int64_t>;
@@ -263,4 +263,4 @@ struct Proxied {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

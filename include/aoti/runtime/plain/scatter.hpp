@@ -9,7 +9,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Scatter {
   /// out becomes self, and then the elements of src are put along a dimension to where index says.
@@ -284,4 +284,4 @@ struct Scatter {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

@@ -9,7 +9,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Segments {
   /// @param reduce "sum", "mean", "max", "min" or "prod"
@@ -103,4 +103,4 @@ struct Segments {
   }
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain

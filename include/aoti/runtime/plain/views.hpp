@@ -7,7 +7,7 @@
 
 #include "aoti/runtime/native/operands.hpp"
 
-namespace aoti::detail::plain {
+namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Views {
   /// @param start,end null for the ends; from the end where they are negative
@@ -168,4 +168,4 @@ struct Views {
   };
 };
 
-}  // namespace aoti::detail::plain
+}  // namespace aoti::inline AOTI_ABI::detail::plain
