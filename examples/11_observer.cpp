@@ -17,11 +17,11 @@ struct Observer {
   Metrics* metrics;
 
   void begin(aoti::Event) const noexcept {}  // might return a token for `end`: a span, say
-  void end(aoti::Event event, const aoti::Outcome& outcome) const noexcept {
+  void end(aoti::Event event, const aoti::Completion& completion) const noexcept {
     if (event != aoti::Event::run) return;
     metrics->runs += 1;
-    metrics->failed += outcome.error != nullptr;
-    metrics->nanoseconds += outcome.nanoseconds;
+    metrics->failed += completion.error != nullptr;
+    metrics->nanoseconds += completion.nanoseconds;
   }
 };
 

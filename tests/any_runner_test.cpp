@@ -239,7 +239,7 @@ TEST_F(AnyRunner, SaysWhereThereIsNoMemoryForIt) {
 struct Counting {
   int* begun;
   void begin(aoti::Event) const noexcept { ++*begun; }
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 };
 constexpr aoti::Options shared{.access = aoti::Access::shared};
 using Observed = aoti::Runner<Cpu, FakeRuntime, shared, Counting>;

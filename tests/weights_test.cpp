@@ -26,10 +26,10 @@ extern "C" __attribute__((used)) void on_weights(const char* what, AOTInductorSt
 namespace aoti_test {
 namespace {
 
-using aoti::Buffer;
 using aoti::Errc;
 using aoti::PackagedWeights;
 using aoti::update_weights;
+using aoti::WeightSet;
 using aoti::WeightsState;
 
 class Weights : public Tidy {};
@@ -291,12 +291,12 @@ TEST_F(Weights, AreStagedSwappedAndFreed) {
     SCOPED_TRACE(model);
     Runner runner = opened(package(model));
     expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
-    expect_error(aoti::weights(runner, Buffer::inactive), Errc::bad_state, {"no second set"});
+    expect_error(aoti::weights(runner, WeightSet::inactive), Errc::bad_state, {"no second set"});
     auto update = begun(runner);
     set_all(update, 10, 20, 30);
     ASSERT_TRUE(good(update.stage()));
     EXPECT_EQ(output(runner), at_first);
-    const auto staged = aoti::weights(runner, Buffer::inactive);
+    const auto staged = aoti::weights(runner, WeightSet::inactive);
     ASSERT_TRUE(good(staged));
     ASSERT_EQ(staged.value().size(), 3u);
     EXPECT_EQ(staged.value()[1].name, "layer.b");
@@ -349,7 +349,8 @@ TEST_F(Weights, ThatAreStagedAreFoldedAnew) {
   for (const std::string& model : keeping) {
     SCOPED_TRACE(model);
     Runner runner = opened(package(model));
-    expect_error(aoti::fold_weights(runner, Buffer::inactive), Errc::bad_state, {"no second set"});
+    expect_error(aoti::fold_weights(runner, WeightSet::inactive), Errc::bad_state,
+                 {"no second set"});
     const auto stage = [&](const FakeTensor& w) {
       auto update = begun(runner);
       ASSERT_TRUE(good(update.share("layer.w", w)));
@@ -362,16 +363,16 @@ TEST_F(Weights, ThatAreStagedAreFoldedAnew) {
     };
     stage(mine);
     write(11);
-    ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::inactive)));
+    ASSERT_TRUE(good(aoti::fold_weights(runner, WeightSet::inactive)));
     EXPECT_EQ(output(runner), at_first);
     write(666);
-    expect_error(aoti::fold_weights(runner, Buffer::inactive), Errc::model_failed);
+    expect_error(aoti::fold_weights(runner, WeightSet::inactive), Errc::model_failed);
     EXPECT_EQ(output(runner), at_first);
     expect_error(aoti::swap_weights(runner), Errc::bad_state, {"no second set"});
     write(10);
     stage(mine);
     write(11);
-    ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::inactive)));
+    ASSERT_TRUE(good(aoti::fold_weights(runner, WeightSet::inactive)));
     ASSERT_TRUE(good(aoti::swap_weights(runner)));
     EXPECT_EQ(output(runner), y(11, 2, 30));
   }

@@ -245,7 +245,7 @@ template <class Runtime = Native> class ArrayRefModel {
     [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
     std::vector<AtenTensorHandle> active;
     detail::WeightsAccess<Runner> access{runner_};
-    if (auto done = access.extract(Buffer::active, active); !done) return done;
+    if (auto done = access.extract(WeightSet::active, active); !done) return done;
     std::vector<abi::ConstantEntry> entries;
     entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};

@@ -91,7 +91,7 @@ class AOTIModelContainerRunner {
   /// Tensors in the model's memory, valid until that set is replaced or the model is gone; none
   /// where there is no second set.
   std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
-    return detail::value_of(extract(use_inactive ? Buffer::inactive : Buffer::active));
+    return detail::value_of(extract(use_inactive ? WeightSet::inactive : WeightSet::active));
   }
 
   /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
@@ -127,7 +127,7 @@ class AOTIModelContainerRunner {
   }
 
   void run_const_fold(bool use_inactive, AOTInductorStreamHandle stream_handle = nullptr) {
-    detail::value_of(fold(use_inactive ? Buffer::inactive : Buffer::active, stream_handle));
+    detail::value_of(fold(use_inactive ? WeightSet::inactive : WeightSet::active, stream_handle));
   }
   /// Throws where there is no second set of weights.
   void swap_constant_buffer() { detail::value_of(swap()); }
@@ -158,10 +158,10 @@ class AOTIModelContainerRunner {
                                          void* stream) const = 0;
   virtual Result<detail::Tensors> boxed_run_on(std::span<at::Tensor> inputs,
                                                void* stream) const = 0;
-  virtual Result<detail::TensorMap> extract(Buffer buffer) const = 0;
+  virtual Result<detail::TensorMap> extract(WeightSet set) const = 0;
   virtual Result<void> update(const detail::TensorMap& tensors, detail::Update how) = 0;
   virtual Result<void> update_from(const std::string& blob) = 0;
-  virtual Result<void> fold(Buffer buffer, void* stream) = 0;
+  virtual Result<void> fold(WeightSet set, void* stream) = 0;
   virtual Result<void> swap() = 0;
   virtual Result<void> free_inactive() = 0;
 
@@ -220,11 +220,11 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   Result<Tensors> boxed_run_on(std::span<at::Tensor> inputs, void* stream) const override {
     return on([&](const auto& runner) { return runner.boxed_run(inputs, stream_of(stream)); });
   }
-  Result<TensorMap> extract(Buffer buffer) const override {
+  Result<TensorMap> extract(WeightSet set) const override {
     return on([&](auto& runner) -> Result<TensorMap> {
-      auto found = aoti::weights(runner, buffer);
+      auto found = aoti::weights(runner, set);
       TensorMap tensors;
-      if (!found && (buffer == Buffer::active || found.error().code() != Errc::bad_state)) {
+      if (!found && (set == WeightSet::active || found.error().code() != Errc::bad_state)) {
         return std::move(found).error();
       }
       if (!found) return tensors;
@@ -255,8 +255,8 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
       return update.value().commit();
     });
   }
-  Result<void> fold(Buffer buffer, void* stream) override {
-    return on([&](auto& runner) { return fold_weights(runner, buffer, stream_of(stream)); });
+  Result<void> fold(WeightSet set, void* stream) override {
+    return on([&](auto& runner) { return fold_weights(runner, set, stream_of(stream)); });
   }
   Result<void> swap() override {
     return on([](auto& runner) { return swap_weights(runner); });

@@ -264,13 +264,13 @@ template <class Runner> class WeightsUpdate {
     detail::WeightSets& sets = access().sets();
     std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
     if (sets.is_staged()) {
-      auto done = access().extract(Buffer::inactive, waiting);
+      auto done = access().extract(WeightSet::inactive, waiting);
       if (!done && done.error().code() != Errc::unsupported) return done;
     }
     std::vector<char> in_block(expected_.size(), 0);
     for (std::size_t i = 0; i < waiting.size(); ++i) {
       if (waiting[i] != nullptr && tensors_.handles[i] == nullptr) {
-        in_block[i] = sets.is_in_block(Buffer::inactive, i);
+        in_block[i] = sets.is_in_block(WeightSet::inactive, i);
       }
     }
     if (auto done = access().own(waiting, tensors_.handles); !done) return done;
@@ -279,7 +279,7 @@ template <class Runner> class WeightsUpdate {
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (expected_[i].folded || all[i] != nullptr) continue;
       all[i] = current_[i];
-      in_block[i] = sets.is_in_block(Buffer::active, i);
+      in_block[i] = sets.is_in_block(WeightSet::active, i);
       if (all[i] == nullptr) missing.push_back(expected_[i].fqn);
     }
     if (!missing.empty()) {

@@ -54,12 +54,12 @@ __attribute__((used)) void on_weights(const char* what, AOTInductorStreamHandle 
 namespace aoti_test {
 namespace {
 
-using aoti::Buffer;
 using aoti::Cuda;
 using aoti::DeviceType;
 using aoti::Errc;
 using aoti::Mps;
 using aoti::Waited;
+using aoti::WeightSet;
 using aoti::Xpu;
 
 template <class Device> class DeviceWeights : public testing::Test {
@@ -178,7 +178,7 @@ TYPED_TEST(DeviceWeights, OfTheDeviceAreThereWhenTheyAreSet) {
   ASSERT_TRUE(good(update.set("layer.b", TestFixture::there(20))));  // the model has it on the CPU
   ASSERT_TRUE(good(update.stage()));
   EXPECT_EQ(queued, 0);
-  const auto staged = aoti::weights(runner, Buffer::inactive);
+  const auto staged = aoti::weights(runner, WeightSet::inactive);
   ASSERT_TRUE(good(staged));
   EXPECT_EQ(staged.value()[1].tensor.device, DeviceType::cpu);
   ASSERT_TRUE(good(aoti::swap_weights(runner)));
@@ -212,9 +212,9 @@ TYPED_TEST(DeviceWeights, ThatCannotBeFoldedChangeNothing) {
 TYPED_TEST(DeviceWeights, AreFoldedOnAStream) {
   auto runner = TestFixture::opened();
   heard.clear();
-  ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::active, TestFixture::a_stream())));
+  ASSERT_TRUE(good(aoti::fold_weights(runner, WeightSet::active, TestFixture::a_stream())));
   TestFixture::expect_fold(heard.back(), "fold", stream_at(0x77));
-  expect_error(aoti::fold_weights(runner, Buffer::inactive), Errc::bad_state, {"no second set"});
+  expect_error(aoti::fold_weights(runner, WeightSet::inactive), Errc::bad_state, {"no second set"});
   FakeTensor mine = TestFixture::there(10);
   auto update = TestFixture::begun(runner);
   ASSERT_TRUE(good(update.share("layer.w", mine)));
@@ -222,7 +222,7 @@ TYPED_TEST(DeviceWeights, AreFoldedOnAStream) {
   ASSERT_TRUE(good(update.stage(TestFixture::a_stream())));
   TestFixture::expect_fold(heard.back(), "fold inactive", stream_at(0x77));
   for (int i = 0; i < 8; ++i) static_cast<float*>(mine.data())[i] = 11;
-  ASSERT_TRUE(good(aoti::fold_weights(runner, Buffer::inactive, TestFixture::a_stream())));
+  ASSERT_TRUE(good(aoti::fold_weights(runner, WeightSet::inactive, TestFixture::a_stream())));
   TestFixture::expect_fold(heard.back(), "fold inactive", stream_at(0x77));
   EXPECT_EQ(queued, 0);
   EXPECT_EQ(TestFixture::output(runner), TestFixture::y(1, 2, 3));

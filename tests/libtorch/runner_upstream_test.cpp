@@ -23,7 +23,7 @@
 namespace aoti_test {
 namespace {
 
-using aoti::Buffer;
+using aoti::WeightSet;
 using torch::inductor::AOTIModelContainerRunnerCpu;
 using Named = std::unordered_map<std::string, at::Tensor>;
 
@@ -128,7 +128,7 @@ TEST_P(RunnerUpstream, TakesInactiveWeightsAndSwaps) {
     // By this torch's takes constants that are plain tensors back from the active set, also where
     // there is nothing to fold.
     if (std::string_view{GetParam()} == "folding") theirs->run_const_fold(true);
-    ASSERT_TRUE(good(aoti::fold_weights(*ours, Buffer::inactive)));
+    ASSERT_TRUE(good(aoti::fold_weights(*ours, WeightSet::inactive)));
     theirs->swap_constant_buffer();
     ASSERT_TRUE(good(aoti::swap_weights(*ours)));
     expect_same();
@@ -242,8 +242,8 @@ struct TheirObserver final : torch::inductor::AOTIModelContainerObserver {
 struct OurObserver {
   Counts* counts;
   void begin(aoti::Event) const noexcept {}
-  void end(aoti::Event event, const aoti::Outcome& outcome) const noexcept {
-    EXPECT_EQ(outcome.error, nullptr);
+  void end(aoti::Event event, const aoti::Completion& completion) const noexcept {
+    EXPECT_EQ(completion.error, nullptr);
     if (event == aoti::Event::load || event == aoti::Event::fold) return;
     ++(*counts)[std::string{to_string(event)}];
   }

@@ -7,7 +7,7 @@
 
 namespace {
 
-using aoti::Buffer;
+using aoti::WeightSet;
 using aoti::WeightsState;
 using aoti::detail::WeightSets;
 
@@ -35,17 +35,17 @@ TEST(WeightSets, AreStagedSwappedAndReleased) {
   sets.begin({0, 1});
   EXPECT_FALSE(sets.has_second());
   EXPECT_TRUE(sets.has_remains());
-  EXPECT_TRUE(sets.is_in_block(Buffer::active, 0));
-  EXPECT_FALSE(sets.is_in_block(Buffer::inactive, 0));
-  EXPECT_TRUE(sets.is_in_block(Buffer::inactive, 1));
+  EXPECT_TRUE(sets.is_in_block(WeightSet::active, 0));
+  EXPECT_FALSE(sets.is_in_block(WeightSet::inactive, 0));
+  EXPECT_TRUE(sets.is_in_block(WeightSet::inactive, 1));
   sets.stage();
   EXPECT_TRUE(sets.is_staged());
 
   EXPECT_FALSE(sets.swap());
   EXPECT_TRUE(sets.has_second());
   EXPECT_FALSE(sets.is_staged());  // what was swapped out is no update that waits
-  EXPECT_FALSE(sets.is_in_block(Buffer::active, 0));
-  EXPECT_TRUE(sets.is_in_block(Buffer::inactive, 0));
+  EXPECT_FALSE(sets.is_in_block(WeightSet::active, 0));
+  EXPECT_TRUE(sets.is_in_block(WeightSet::inactive, 0));
 
   EXPECT_FALSE(sets.release());  // the second constant of the active set lies in the block
   EXPECT_FALSE(sets.has_second());
@@ -104,13 +104,13 @@ TEST(WeightSets, ThatWereAbandonedCannotBeSwappedIn) {
 TEST(WeightSets, DestroyWhatModelsForget) {
   WeightSets sets = loaded(false);
   destroyed.clear();
-  sets.keep(Buffer::active, {handle(0), nullptr}, destroy);
+  sets.keep(WeightSet::active, {handle(0), nullptr}, destroy);
   sets.begin({0, 0});
-  sets.keep(Buffer::inactive, {handle(1), handle(2)}, destroy);
+  sets.keep(WeightSet::inactive, {handle(1), handle(2)}, destroy);
   EXPECT_TRUE(destroyed.empty());
   sets.stage();
   sets.swap();
-  sets.keep(Buffer::inactive, {handle(3)}, destroy);
+  sets.keep(WeightSet::inactive, {handle(3)}, destroy);
   EXPECT_EQ(destroyed, std::vector{handle(0)});
   WeightSets moved = std::move(sets);
   sets.clear();

@@ -16,9 +16,9 @@
 namespace aoti_test {
 namespace {
 
+using aoti::Completion;
 using aoti::Errc;
 using aoti::Event;
-using aoti::Outcome;
 using testing::ElementsAre;
 
 /// What was heard, as "load{", "fold{", "fold}", "load}", or "run! bad state" for one that failed.
@@ -44,17 +44,17 @@ struct Recorder {
     log->heard.push_back(std::string{to_string(event)} + "{");
     return event;
   }
-  void end(Event event, const Outcome& outcome, Token token) const noexcept {
+  void end(Event event, const Completion& completion, Token token) const noexcept {
     const std::lock_guard lock{log->mutex};
     std::string line{to_string(event)};
-    line += outcome.error == nullptr ? "}" : "! " + std::string{to_string(outcome.code())};
+    line += completion.error == nullptr ? "}" : "! " + std::string{to_string(completion.code())};
     log->heard.push_back(line);
     EXPECT_EQ(event, token.event);
     EXPECT_EQ(std::this_thread::get_id(), token.thread);
-    EXPECT_GT(outcome.nanoseconds, 0);
-    EXPECT_LT(outcome.nanoseconds, 60'000'000'000);
-    if (outcome.error != nullptr) {
-      EXPECT_FALSE(outcome.error->message().empty());
+    EXPECT_GT(completion.nanoseconds, 0);
+    EXPECT_LT(completion.nanoseconds, 60'000'000'000);
+    if (completion.error != nullptr) {
+      EXPECT_FALSE(completion.error->message().empty());
     }
   }
 };
@@ -70,11 +70,11 @@ struct Counter {
   static inline thread_local std::int64_t time = 0;
   static std::int64_t now() noexcept { return ++time; }
   void begin(Event event) const noexcept { counts->begun += event == Event::run; }
-  void end(Event event, const Outcome& outcome) const noexcept {
+  void end(Event event, const Completion& completion) const noexcept {
     if (event != Event::run) return;
     counts->ended += 1;
-    counts->failed += outcome.error != nullptr;
-    counts->nanoseconds += outcome.nanoseconds;
+    counts->failed += completion.error != nullptr;
+    counts->nanoseconds += completion.nanoseconds;
   }
 };
 
@@ -84,7 +84,7 @@ using With = aoti::Runner<aoti::Cpu, FakeRuntime, options, O>;
 // An observer that is not there, or has nothing to hold, takes no room.
 struct Deaf {
   void begin(Event) const noexcept {}
-  void end(Event, const Outcome&) const noexcept {}
+  void end(Event, const Completion&) const noexcept {}
 };
 static_assert(std::is_same_v<Runner, With<aoti::NoObserver>>);
 static_assert(sizeof(Runner) == sizeof(With<Deaf>));
@@ -92,15 +92,15 @@ static_assert(sizeof(Runner) + sizeof(void*) == sizeof(With<Recorder>));
 
 struct Throwing {
   void begin(Event) const {}
-  void end(Event, const Outcome&) const noexcept {}
+  void end(Event, const Completion&) const noexcept {}
 };
 struct Unsafe {
   void begin(Event) noexcept {}
-  void end(Event, const Outcome&) noexcept {}
+  void end(Event, const Completion&) noexcept {}
 };
 struct Unending {
   int begin(Event) const noexcept { return 1; }
-  void end(Event, const Outcome&) const noexcept {}
+  void end(Event, const Completion&) const noexcept {}
 };
 struct Unique : Deaf {
   Unique(Unique&&) = default;
@@ -224,13 +224,13 @@ TEST_F(Observers, HearWhatAnUpdateDoes) {
                                       "update! the model failed"));
 }
 
-/// Writes down what an outcome tells besides.
+/// Writes down what an completion tells besides.
 struct Details {
   std::vector<std::string>* heard;
   void begin(Event) const noexcept {}
-  void end(Event event, const Outcome& outcome) const noexcept {
-    heard->push_back(aoti::detail::concat({to_string(event), " of ", outcome.constants,
-                                           outcome.inactive ? ", inactive" : ", active"}));
+  void end(Event event, const Completion& completion) const noexcept {
+    heard->push_back(aoti::detail::concat({to_string(event), " of ", completion.constants,
+                                           completion.inactive ? ", inactive" : ", active"}));
   }
 };
 

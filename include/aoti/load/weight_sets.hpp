@@ -31,7 +31,7 @@ enum class WeightsState : std::uint8_t {
 };
 
 /// A model has room for two sets of weights: the one it runs on, and one that can take its place.
-enum class Buffer : bool { active, inactive };
+enum class WeightSet : bool { active, inactive };
 
 namespace detail {
 
@@ -60,7 +60,7 @@ class WeightSets {
   /// Whether the container has memory of its own for weights.
   bool has_block() const noexcept { return block_ != Block::none; }
   /// Whether a constant of a set lies in the container's block.
-  bool is_in_block(Buffer set, std::size_t constant) const noexcept {
+  bool is_in_block(WeightSet set, std::size_t constant) const noexcept {
     return at(set).in_block[constant] != 0;
   }
 
@@ -79,7 +79,7 @@ class WeightSets {
   /// @param in_block which of its constants lie in the container's block
   void begin(std::vector<char> in_block) noexcept {
     second_ = Second::unfinished;
-    at(Buffer::inactive).in_block = std::move(in_block);
+    at(WeightSet::inactive).in_block = std::move(in_block);
   }
   /// It was written and folded.
   void stage() noexcept { second_ = Second::staged; }
@@ -101,7 +101,7 @@ class WeightSets {
   ///         that is lent, or while an active constant lies in it
   bool release() noexcept {
     bool used = lent_;
-    for (const char in_block : at(Buffer::active).in_block) used |= in_block != 0;
+    for (const char in_block : at(WeightSet::active).in_block) used |= in_block != 0;
     const bool stays = block_ == Block::inactive && used;
     second_ = stays && lent_ ? Second::unfinished : Second::none;  // to be released once more
     return !stays;
@@ -119,7 +119,7 @@ class WeightSets {
 
   /// Keeps handles of a set that the model will never destroy, to do so instead of it, and destroys
   /// those that were kept before. Null ones are skipped.
-  void keep(Buffer set, std::vector<AtenTensorHandle> handles,
+  void keep(WeightSet set, std::vector<AtenTensorHandle> handles,
             void (*destroy)(AtenTensorHandle)) noexcept {
     destroy_ = destroy;
     std::swap(at(set).kept, handles);
@@ -139,8 +139,10 @@ class WeightSets {
     std::vector<AtenTensorHandle> kept;
   };
 
-  Set& at(Buffer set) noexcept { return sets_[(set == Buffer::inactive) != active_]; }
-  const Set& at(Buffer set) const noexcept { return sets_[(set == Buffer::inactive) != active_]; }
+  Set& at(WeightSet set) noexcept { return sets_[(set == WeightSet::inactive) != active_]; }
+  const Set& at(WeightSet set) const noexcept {
+    return sets_[(set == WeightSet::inactive) != active_];
+  }
 
   void destroy_all(const std::vector<AtenTensorHandle>& handles) const noexcept {
     for (AtenTensorHandle handle : handles) {

@@ -88,8 +88,8 @@ inline DeviceIndex device_of(int index) {
   return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
 }
 
-inline Buffer buffer(bool inactive) noexcept {
-  return inactive ? Buffer::inactive : Buffer::active;
+inline WeightSet weight_set(bool inactive) noexcept {
+  return inactive ? WeightSet::inactive : WeightSet::active;
 }
 
 }  // namespace detail

@@ -44,7 +44,7 @@ inline py::dict dict_of(const Metadata& metadata) {
 
 inline void update(Program& program, const Mapping& map, bool inactive, bool full, bool share) {
   const NamedTensors tensors = named(map);
-  without_gil([&] { return program.update(tensors, {buffer(inactive), full, share}); });
+  without_gil([&] { return program.update(tensors, {weight_set(inactive), full, share}); });
 }
 
 inline std::vector<std::string> call_spec(const Program& program) {

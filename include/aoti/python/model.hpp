@@ -237,11 +237,11 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
            py::arg("operator_libraries"), py::arg("backing"), py::arg("compile"))
       .def("_call_flat", &Model::call_flat)
       .def("_update", update)
-      .def(
-          "_weights",
-          [](Model& self) {
-            return detail::dict_of(without_gil([&] { return self.get().weights(Buffer::active); }));
-          })
+      .def("_weights",
+           [](Model& self) {
+             return detail::dict_of(
+                 without_gil([&] { return self.get().weights(WeightSet::active); }));
+           })
       .def_property_readonly("_call_spec", &Model::call_spec)
       .def_property_readonly(
           "_constants", [](const Model& self) { return detail::list_of(self.get().constants()); })

@@ -31,7 +31,7 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// How weights are changed.
 struct Update {
-  Buffer buffer = Buffer::active;
+  WeightSet set = WeightSet::active;
   bool full = false;   ///< Whether all parameters must be among them; buffers never need be.
   bool share = false;  ///< Whether the model uses the tensors themselves.
 };
@@ -68,9 +68,9 @@ class Program : public std::enable_shared_from_this<Program> {
 
   virtual WeightsState weights_state() const = 0;
   /// Copies.
-  virtual Result<NamedTensors> weights(Buffer buffer) = 0;
+  virtual Result<NamedTensors> weights(WeightSet set) = 0;
   /// Tensors in the model's memory, which they keep alive, also where the model gets others.
-  virtual Result<NamedTensors> lend_weights(Buffer buffer) = 0;
+  virtual Result<NamedTensors> lend_weights(WeightSet set) = 0;
   /// All of the tensors, or none where an error is returned.
   virtual Result<void> update(const NamedTensors& tensors, Update how) = 0;
   virtual Result<void> update_from_blob(const std::string& path) = 0;
@@ -132,19 +132,19 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   std::string_view device_key() const override { return Device::key; }
 
   WeightsState weights_state() const override { return runner_.weights_state(); }
-  Result<NamedTensors> weights(Buffer buffer) override {
+  Result<NamedTensors> weights(WeightSet set) override {
     return with_weights([&]() -> Result<NamedTensors> {
-      return named_weights(buffer, [](const at::Tensor& tensor) { return tensor.clone(); });
+      return named_weights(set, [](const at::Tensor& tensor) { return tensor.clone(); });
     });
   }
-  Result<NamedTensors> lend_weights(Buffer buffer) override {
+  Result<NamedTensors> lend_weights(WeightSet set) override {
     return with_weights([&]() -> Result<NamedTensors> {
       std::shared_ptr<Lease> lease = lease_.lock();
       if (lease == nullptr) {
         lease_ = lease = std::make_shared<Lease>(shared_from_this());
         lent_.clear();
       }
-      return named_weights(buffer, [&](const at::Tensor& tensor) {
+      return named_weights(set, [&](const at::Tensor& tensor) {
         if (tensor.storage().data_ptr().get_context() != nullptr) {  // it owns its memory
           return tensor.variable_data();
         }
@@ -168,7 +168,7 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
       if (how.full) {
         if (auto done = update.value().expect_all(); !done) return done;
       }
-      return how.buffer == Buffer::active ? update.value().commit() : update.value().stage();
+      return how.set == WeightSet::active ? update.value().commit() : update.value().stage();
     });
   }
   Result<void> update_from_blob(const std::string& path) override {
@@ -222,8 +222,8 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
            std::find(lent_.begin(), lent_.end(), tensor.data_ptr()) != lent_.end();
   }
 
-  template <class Make> Result<NamedTensors> named_weights(Buffer buffer, Make&& make) {
-    auto found = aoti::weights(runner_, buffer);
+  template <class Make> Result<NamedTensors> named_weights(WeightSet set, Make&& make) {
+    auto found = aoti::weights(runner_, set);
     if (!found) return std::move(found).error();
     NamedTensors tensors;
     for (const auto& [name, tensor] : found.value()) tensors.emplace_back(name, make(tensor));

@@ -23,10 +23,10 @@ template <class Device> struct BoundRunner : BoundProgram {
 namespace detail {
 
 /// As Program::lend_weights; none where there is no second set, as torch has it.
-inline py::dict shared_weights(Program& program, Buffer buffer) {
+inline py::dict shared_weights(Program& program, WeightSet set) {
   return dict_of(without_gil([&]() -> Result<NamedTensors> {
-    auto found = program.lend_weights(buffer);
-    if (!found && buffer == Buffer::inactive && found.error().code() == Errc::bad_state) {
+    auto found = program.lend_weights(set);
+    if (!found && set == WeightSet::inactive && found.error().code() == Errc::bad_state) {
       return NamedTensors{};
     }
     return found;
@@ -106,7 +106,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
-            return detail::shared_weights(self.get(), detail::buffer(inactive));
+            return detail::shared_weights(self.get(), detail::weight_set(inactive));
           },
           py::arg("use_inactive"),
           "The weights by name: tensors in the model's memory, which they keep alive.")

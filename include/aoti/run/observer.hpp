@@ -32,7 +32,7 @@ constexpr std::string_view to_string(Event event) noexcept {
 }
 
 /// How an event ended.
-struct Outcome {
+struct Completion {
   const Error* error;         ///< What the caller gets, or null; to be read during `end` only.
   std::int64_t nanoseconds;   ///< Since `begin` returned.
   std::size_t constants = 0;  ///< Loaded, set by the update, or folded; 0 for the other events.
@@ -50,12 +50,12 @@ template <class Observer> using TokenOf = decltype(std::declval<const Observer&>
 
 template <class Observer>
 concept EndsWithToken = requires(const Observer& observer, TokenOf<Observer>&& token) {
-  requires noexcept(observer.end(Event{}, Outcome{}, std::move(token)));
+  requires noexcept(observer.end(Event{}, Completion{}, std::move(token)));
 };
 template <class Observer>
 concept EndsWithoutToken = requires(const Observer& observer) {
   requires std::is_void_v<TokenOf<Observer>>;
-  requires noexcept(observer.end(Event{}, Outcome{}));
+  requires noexcept(observer.end(Event{}, Completion{}));
 };
 template <class Observer>
 concept HasClock = requires {
@@ -68,7 +68,7 @@ concept HasClock = requires {
 /// An observer: a small value, given when a runner is opened and copied into it. All copies stand
 /// for the same, so it usually holds a pointer to what it counts in.
 /// - `begin(event)`: called before; returns void, or a token, a span of a tracer say
-/// - `end(event, outcome)`, or `end(event, outcome, token)`: called after, in the same thread
+/// - `end(event, completion)`, or `end(event, completion, token)`: called after, in the same thread
 /// - `static now()`: nanoseconds as std::int64_t, if it wants another clock than the monotonic one
 ///
 /// Each begin has its end. Both are const and noexcept, and called by as many threads at once as
@@ -107,7 +107,7 @@ template <class Observer> class Watch {
     if (!ended_) static_cast<void>(failed(Error{Errc::model_threw}));
   }
 
-  /// What the outcome tells besides.
+  /// What the completion tells besides.
   void about(std::size_t constants, bool inactive = false) noexcept {
     constants_ = constants;
     inactive_ = inactive;
@@ -134,12 +134,12 @@ template <class Observer> class Watch {
   }
 
   void end(const Error* error) noexcept {
-    const Outcome outcome{error, now<Observer>() - start_, constants_, inactive_};
+    const Completion completion{error, now<Observer>() - start_, constants_, inactive_};
     ended_ = true;
     if constexpr (has_token) {
-      observer_.end(event_, outcome, std::move(token_));
+      observer_.end(event_, completion, std::move(token_));
     } else {
-      observer_.end(event_, outcome);
+      observer_.end(event_, completion);
     }
   }
 

@@ -83,8 +83,8 @@ template <class Runner> struct WeightsAccess {
   /// The tensors of a set by the constants' indices, null for those that the model does not tell;
   /// they belong to the model.
   /// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
-  Result<void> extract(Buffer buffer, std::vector<AtenTensorHandle>& out) const {
-    const bool inactive = buffer == Buffer::inactive;
+  Result<void> extract(WeightSet set, std::vector<AtenTensorHandle>& out) const {
+    const bool inactive = set == WeightSet::inactive;
     const Mutex::Hold hold{model().looking};
     if (container().traits().lists_entries) {
       return extract_entries(container(), inactive, out);
@@ -109,9 +109,9 @@ template <class Runner> struct WeightsAccess {
     std::vector<AtenTensorHandle> made;
     made.reserve(tensors.size());  // nothing may fail once the model has them
     if (auto done = hand_over(tensors); !done) return done;
-    if (auto done = extract(Buffer::inactive, made); !done) return done;
+    if (auto done = extract(WeightSet::inactive, made); !done) return done;
     keep_given(made, tensors);
-    sets().keep(Buffer::inactive, std::move(made), &Runtime::destroy);
+    sets().keep(WeightSet::inactive, std::move(made), &Runtime::destroy);
     return success();
   }
 
@@ -145,7 +145,7 @@ template <class Runner> struct WeightsAccess {
     if (!sets().has_second()) return no_second_set();
     if (auto done = swap_sets(); !done) return done;
     std::vector<AtenTensorHandle> active;
-    if (!extract(Buffer::active, active)) active.clear();
+    if (!extract(WeightSet::active, active)) active.clear();
     model().use(active);
     if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
       model().run = container().exports().run;
@@ -201,7 +201,7 @@ template <class Runner> struct WeightsAccess {
     std::vector<AtenTensorHandle> handles;
     OwnedHandles<Runtime> all{constants().size()};
     if (folding_spoils()) {
-      if (auto done = extract(Buffer::inactive, handles); !done) return done;
+      if (auto done = extract(WeightSet::inactive, handles); !done) return done;
       if (auto done = own(handles, all.handles); !done) return done;
     }
     auto done = fold_inactive(all.handles, stream);
@@ -230,7 +230,7 @@ template <class Runner> struct WeightsAccess {
     if (container().traits().keeps_tensors) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
-      if (auto done = extract(Buffer::active, active); !done) return done;
+      if (auto done = extract(WeightSet::active, active); !done) return done;
       if (auto done = give(active); !done) return done;
     }
     if (!sets().release() || !container().traits().frees_inactive) return success();
@@ -247,7 +247,7 @@ template <class Runner> struct WeightsAccess {
   /// back; what may run between them finds the active tensors, and folds them for itself.
   void recover() const {
     std::vector<AtenTensorHandle> active;
-    if (extract(Buffer::active, active)) static_cast<void>(give(active));
+    if (extract(WeightSet::active, active)) static_cast<void>(give(active));
     for (int i = 0; i < 2; ++i) {
       static_cast<void>(swap_sets());
     }
@@ -301,19 +301,19 @@ template <class Runner> struct WeightsAccess {
 /// @allocates the vector and the names
 template <class Runner>
 Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
-                                                             Buffer buffer = Buffer::active) {
+                                                             WeightSet set = WeightSet::active) {
   using Weights = std::vector<Weight<typename Runner::Tensor>>;
   return detail::guard(Errc::model_threw, "weights", [&]() -> Result<Weights> {
     const detail::WeightsAccess<Runner> access{runner};
-    const bool there = buffer == Buffer::active ? runner.weights_state() != WeightsState::none
+    const bool there = set == WeightSet::active ? runner.weights_state() != WeightsState::none
                                                 : access.sets().has_second();
     if (!there) {
       return Error{Errc::bad_state, runner.origin(),
-                   buffer == Buffer::active ? "the model has no weights yet"
+                   set == WeightSet::active ? "the model has no weights yet"
                                             : "there is no second set of weights"};
     }
     std::vector<AtenTensorHandle> handles;
-    if (auto done = access.extract(buffer, handles); !done) return std::move(done).error();
+    if (auto done = access.extract(set, handles); !done) return std::move(done).error();
     Weights weights;
     for (std::size_t i = 0; i < handles.size(); ++i) {
       if (handles[i] == nullptr) continue;
@@ -342,11 +342,11 @@ template <class Runner> Result<void> swap_weights(Runner& runner) {
 /// @errors bad_state (an exclusive runner is in use, or there is no such set), model_failed; those
 ///         of the device policy's `enter`
 template <class Runner>
-Result<void> fold_weights(Runner& runner, Buffer buffer = Buffer::active,
+Result<void> fold_weights(Runner& runner, WeightSet set = WeightSet::active,
                           typename Runner::Stream stream = {}) {
   const detail::WeightsAccess<Runner> access{runner};
   const auto fold = [&](AOTInductorStreamHandle native) -> Result<void> {
-    if (buffer == Buffer::inactive) return access.fold_staged(native);
+    if (set == WeightSet::inactive) return access.fold_staged(native);
     if (runner.weights_state() != WeightsState::none) return access.fold(native);
     return Error{Errc::bad_state, runner.origin(), "the model has no weights yet"};
   };

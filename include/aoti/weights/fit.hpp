@@ -39,7 +39,7 @@ template <class Runner> struct WeightFit {
       held.assign(expected.size(), nullptr);
       return success();
     }
-    if (auto done = access.extract(Buffer::active, held); !done) {
+    if (auto done = access.extract(WeightSet::active, held); !done) {
       if (done.error().code() != Errc::unsupported) return done;
       held.assign(expected.size(), nullptr);
     }

@@ -197,7 +197,7 @@ template <class Runtime> struct WeightsLoader {
       // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.
       if (extract_entries(container, false, made)) {
         keep_given(made, tensors.handles);
-        container.weight_sets().keep(Buffer::active, std::move(made), &Runtime::destroy);
+        container.weight_sets().keep(WeightSet::active, std::move(made), &Runtime::destroy);
       }
     }
     return true;
