@@ -189,18 +189,10 @@ template <class Runtime = Native> class ArrayRefModel {
       return wrong_count(inputs.size(), outputs.size());
     }
     const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
-    const detail::InputCheck* const checks = runner_.model_.checks.data();  // null without a spec
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const bool fits = checks == nullptr ? detail::Views::is_strided_on(inputs[i], DeviceType::cpu)
-                                          : checks[i].template fit<detail::Views>(
-                                                *runner_.spec(), at, i) == detail::Fit::yes;
-      if (!fits) [[unlikely]]
-        return misfit(inputs, i);
-    }
-    if (runner_.model_.writes) [[unlikely]] {
-      if (auto apart = runner_.model_.template expect_apart<detail::Views>(at); !apart)
-        return apart;
-    }
+    const detail::Fit fits =
+        runner_.model_.template fit<detail::Views, std::dynamic_extent>(inputs.size(), at);
+    if (fits != detail::Fit::yes) [[unlikely]]
+      return misfit(inputs);
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
       [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
@@ -286,25 +278,20 @@ template <class Runtime = Native> class ArrayRefModel {
     return runner_.model_.wrong_count(inputs, outputs);
   }
 
-  [[gnu::cold, gnu::noinline]] Error misfit(std::span<const TensorView> inputs,
-                                            std::size_t i) const {
-    if (inputs[i].rank < 0) {
-      return {Errc::input_shape, detail::concat({"input ", i}),
-              "the view was made of sizes or strides that no tensor has, or of a span of another "
-              "number of elements"};
-    }
-    if (!detail::Views::is_strided(inputs[i])) {
+  [[gnu::cold, gnu::noinline]] Error misfit(std::span<const TensorView> inputs) const {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (detail::Views::is_strided(inputs[i])) continue;
+      if (inputs[i].rank < 0) {
+        return {Errc::input_shape, detail::concat({"input ", i}),
+                "the view was made of sizes or strides that no tensor has, or of a span of another "
+                "number of elements"};
+      }
       return {Errc::input_rank, detail::concat({"input ", i}),
               detail::concat({"found ", inputs[i].rank, " dimensions, expected at most ",
                               TensorView::max_rank})};
     }
-    if (runner_.spec() == nullptr) {
-      const bool here = inputs[i].device == DeviceType::cpu;
-      return {here ? Errc::undefined_tensor : Errc::input_device, detail::concat({"input ", i}),
-              here ? "the memory is null" : "the memory is not the CPU's"};
-    }
-    const auto at = [&](std::size_t k) -> const TensorView& { return inputs[k]; };
-    return detail::describe_mismatch<detail::Views>(*runner_.spec(), at, i);
+    const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
+    return runner_.model_.template misfit<detail::Views>(inputs.size(), at, detail::Fit::yes);
   }
 
   decltype(Exports::model_run_minimal_arrayref_interface_v2) run_ = nullptr;

@@ -171,11 +171,8 @@ template <class Runner> class BoundRun {
   /// Whether the inputs, which do not change, fit as they are.
   bool inputs_fit() const {
     const auto at = [&](std::size_t i) -> const Tensor& { return inputs_[i]; };
-    for (std::size_t i = 0; i < model().checks.size(); ++i) {
-      const detail::Fit fit = model().checks[i].template fit<Runtime>(*model().spec, at, i);
-      if (fit != detail::Fit::yes) return false;
-    }
-    return !model().writes || model().template expect_apart<Runtime>(at).has_value();
+    return model().template fit<Runtime, std::dynamic_extent>(inputs_.size(), at) ==
+           detail::Fit::yes;
   }
 
   // Each result is made where it is returned: a copy would wait for what was just written.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -82,26 +83,9 @@ struct LoadedModel {
         metadata{std::move(other.metadata)},
         origin{std::move(other.origin)} {}
   LoadedModel& operator=(LoadedModel&& other) noexcept {
-    observer = other.observer;
-    run = other.run;
-    input_count = std::exchange(other.input_count, none);
-    hidden_input_count = std::exchange(other.hidden_input_count, none);
-    output_count = std::exchange(other.output_count, 0);
-    may_return_none = other.may_return_none;
-    writes = other.writes;
-    lends_weights = other.lends_weights;
-    device = other.device;
-    gate = std::move(other.gate);
-    lending = std::move(other.lending);
-    container = std::move(other.container);
-    operators = std::move(other.operators);
-    checks = std::move(other.checks);
-    weights_in_use = std::move(other.weights_in_use);
-    changes.store(other.changes.load());
-    spec = std::exchange(other.spec, std::nullopt);
-    metadata = std::move(other.metadata);
-    origin = std::move(other.origin);
-    return *this;
+    if (this == &other) return *this;
+    this->~LoadedModel();
+    return *new (this) LoadedModel{std::move(other)};
   }
   ~LoadedModel() = default;
 
@@ -121,40 +105,20 @@ struct LoadedModel {
         count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
     if (made != in.size()) [[unlikely]]
       return out_of_memory("making the handle of an input");
-    [[maybe_unused]] bool copy = false;
     // The checks come after the handles: before, they would wait for the cache and then the
     // handles' atomic operations for them, which costs twice as much.
+    Fit fits = Fit::yes;
     if constexpr (options.check_inputs) {
       const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
-      const InputCheck* const check = checks.data();  // null without a spec
-      const std::size_t good = count_while<In>(in.size(), [&](auto i) {
-        if (check == nullptr) return is_readable<Device, Runtime>(at(i));
-        const Fit fit = check[i].template fit<Runtime>(*spec, at, i);
-        copy |= fit == Fit::reordered;
-        return fit != Fit::no;
-      });
-      if (good != in.size()) [[unlikely]] {
-        return check != nullptr
-                   ? describe_mismatch<Runtime>(*spec, at, good)
-                   : describe_unreadable<Runtime>(at(good), concat({"input ", good}), Device::type);
-      }
-      if (writes) [[unlikely]] {
-        if (auto apart = expect_apart<Runtime>(at); !apart) return apart;
-      }
-      if constexpr (knows_index<Device, Runtime>) {
-        const std::size_t here = count_while<In>(
-            in.size(), [&](auto i) { return !is_elsewhere<Device, Runtime>(at(i), device); });
-        if (here != in.size()) [[unlikely]] {
-          return Error{Errc::input_device, concat({"input ", here}),
-                       describe_elsewhere<Device, Runtime>(at(here), device)};
-        }
-      }
+      fits = fit<Runtime, In>(in.size(), at);
+      if (fits == Fit::no) [[unlikely]]
+        return misfit<Runtime>(in.size(), at, Fit::reordered);
     }
     auto entered = Device::enter(device, stream);
     if (!entered) [[unlikely]]
       return std::move(entered).error();
     refused = false;
-    if (copy && !reorder<Runtime>(*spec, in)) [[unlikely]]
+    if (fits == Fit::reordered && !reorder<Runtime>(*spec, in)) [[unlikely]]
       return out_of_memory("copying an input");
     const Gate::Beside beside{lender()};
     const AOTIRuntimeError native =
@@ -164,13 +128,61 @@ struct LoadedModel {
     return settle(out);
   }
 
-  /// Refuses inputs that overlap each other or weights, where the model writes to one of them.
-  template <class Views, class At> [[gnu::noinline]] Result<void> expect_apart(At&& at) const {
+  /// How the inputs of a run fit, all of them: the rules, in their order. `at(i)` gives input i,
+  /// which `Views` reads.
+  template <class Views, std::size_t In, class At>
+  [[gnu::always_inline]] Fit fit(std::size_t count, At&& at) const {
+    bool copy = false;
+    const InputCheck* const check = checks.data();  // null without a spec
+    const std::size_t good = count_while<In>(count, [&](auto i) {
+      if (check == nullptr) return is_readable<Device, Views>(at(i));
+      const Fit one = check[i].template fit<Views>(*spec, at, i);
+      copy |= one == Fit::reordered;
+      return one != Fit::no;
+    });
+    if (good != count) [[unlikely]]
+      return Fit::no;
+    if (Overlap found; writes && overlap<Views>(at, found)) [[unlikely]]
+      return Fit::no;
+    if constexpr (knows_index<Device, Views>) {
+      const auto is_here = [&](auto i) { return !is_elsewhere<Device, Views>(at(i), device); };
+      if (count_while<In>(count, is_here) != count) [[unlikely]]
+        return Fit::no;
+    }
+    return copy ? Fit::reordered : Fit::yes;
+  }
+
+  /// The first of these rules that is broken, in words.
+  /// @param least how each input has to fit
+  template <class Views, class At>
+  [[gnu::cold, gnu::noinline]] Error misfit(std::size_t count, At&& at, Fit least) const {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (checks.empty()) {
+        if (is_readable<Device, Views>(at(i))) continue;
+        return describe_unreadable<Views>(at(i), concat({"input ", i}), Device::type);
+      }
+      if (checks[i].template fit<Views>(*spec, at, i) < least) {
+        return describe_mismatch<Views>(*spec, at, i);
+      }
+    }
+    if (Overlap found; writes && overlap<Views>(at, found)) {
+      return describe_overlap(*spec, container.constants(), found);
+    }
+    if constexpr (knows_index<Device, Views>) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (!is_elsewhere<Device, Views>(at(i), device)) continue;
+        return {Errc::input_device, concat({"input ", i}),
+                describe_elsewhere<Device, Views>(at(i), device)};
+      }
+    }
+    return {Errc::bad_state, origin, "inputs or weights were changed while they were checked"};
+  }
+
+  /// Finds inputs that overlap each other or weights, where the model writes to one of them.
+  template <class Views, class At> [[gnu::noinline]] bool overlap(At&& at, Overlap& found) const {
     std::optional<Mutex::Hold> hold;
     if constexpr (!exclusive) hold.emplace(looking);
-    Overlap found;
-    if (!find_overlap<Views, Runtime>(*spec, weights_in_use, at, found)) return success();
-    return describe_overlap(*spec, container.constants(), found);
+    return find_overlap<Views, Runtime>(*spec, weights_in_use, at, found);
   }
 
   /// Whether a weight that the model runs on lies within a range.
