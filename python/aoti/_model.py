@@ -154,7 +154,8 @@ class CompiledModel(_C.Model):
     ) -> None:
         """As torch's class has it: sets the weights of a map, all of them or none.
 
-        check_full_update: refuse a map that lacks one. user_managed: use the tensors themselves, without a copy.
+        check_full_update: refuse a map that lacks one.
+        user_managed: use the tensors themselves, without a copy.
         allow_h2d_copy: tensors on the CPU are taken in any case, but for user_managed ones.
         """
         if user_managed and allow_h2d_copy:
