@@ -31,7 +31,7 @@ namespace aoti::inline AOTI_ABI {
 ///
 /// @tparam options those of the runners that as() gives and a Registry opens
 template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
-  static_assert(aoti::TensorRuntime<Runtime>,
+  static_assert(detail::CheckedRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
 
  public:
@@ -76,6 +76,14 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
       return std::move(done).error();
     }
     return outputs;
+  }
+  /// Refuses other arguments, when it is compiled.
+  template <std::size_t Outputs, class... Others>
+  Result<std::array<Tensor, Outputs>> run(Others&&...) const {
+    static_assert((detail::InputOf<Others, Tensor> && ...),
+                  "inputs are tensors of the runtime, passed by reference or by std::move; for a "
+                  "stream, run what as<Device>() gives");
+    return Error{Errc::invalid_argument};
   }
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
     if (self_ == nullptr) [[unlikely]]
@@ -139,10 +147,11 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   template <class R> const R* get() const noexcept {
     return is<R>() ? &static_cast<const Of<R>*>(self_)->runner : nullptr;
   }
-  template <DevicePolicy Device> Runner<Device, Runtime, options>* as() noexcept {
+  template <detail::CheckedDevice Device> Runner<Device, Runtime, options>* as() noexcept {
     return get<Runner<Device, Runtime, options>>();
   }
-  template <DevicePolicy Device> const Runner<Device, Runtime, options>* as() const noexcept {
+  template <detail::CheckedDevice Device>
+  const Runner<Device, Runtime, options>* as() const noexcept {
     return get<Runner<Device, Runtime, options>>();
   }
 
@@ -258,7 +267,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
   /// The policies named: `Registry<>::of<Cpu, Cuda>()`. Of two with one key the last counts.
   /// @allocates a few words
-  template <DevicePolicy... Devices> static Registry of() {
+  template <detail::CheckedDevice... Devices> static Registry of() {
     Registry registry;
     (registry.template add<Devices>(), ...);
     return registry;
@@ -266,7 +275,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
   /// Opens packages of Device::key with this policy from now on, in place of another with that key.
   /// @allocates a few words
-  template <DevicePolicy Device> void add() { add(Device::key, &open_with<Device>); }
+  template <detail::CheckedDevice Device> void add() { add(Device::key, &open_with<Device>); }
 
   /// The same with a function, which may open a runner with an observer or options of its own.
   void add(std::string_view key, Factory* factory) {

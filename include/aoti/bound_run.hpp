@@ -30,7 +30,8 @@ namespace aoti::inline AOTI_ABI {
 template <class Runner> class BoundRun {
   using Runtime = typename Runner::TensorRuntime;
   static_assert(std::same_as<typename Runtime::Tensor, Tensor>,
-                "bound runs are for the runtime without libtorch, see runtime/native.hpp");
+                "a BoundRun needs a runner on a runtime without libtorch, such as Runner<Cpu, "
+                "Native> with aoti/runtime/native.hpp");
 
  public:
   /// @param inputs kept, and read in every run; see Runner::run for what is checked in each

@@ -40,10 +40,10 @@ template <class Runner> struct WeightsAccess;
 /// Every form of run takes a stream, on which the model queues its work: `Stream{}`, the default,
 /// is the one that is current for the calling thread; see the device policy for others, and for
 /// when outputs may be read. On return the thread's device and stream are what they were.
-template <DevicePolicy Device, class Runtime = Libtorch, Options options = Options{},
-          ObserverPolicy Observer = NoObserver>
+template <detail::CheckedDevice Device, class Runtime = Libtorch, Options options = Options{},
+          detail::CheckedObserver Observer = NoObserver>
 class Runner {
-  static_assert(aoti::TensorRuntime<Runtime>,
+  static_assert(detail::CheckedRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
 
  public:
@@ -110,6 +110,15 @@ class Runner {
     auto outputs = run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
     watch.ended(outputs);
     return outputs;
+  }
+  /// Refuses other arguments, when it is compiled.
+  template <std::size_t Outputs, class First, class... Rest>
+  Result<std::array<Tensor, Outputs>> run(First&&, Rest&&...) const
+      requires(!detail::are_arguments<Tensor, Stream, First, Rest...>) {
+    static_assert(detail::are_arguments<Tensor, Stream, First, Rest...>,
+                  "inputs are tensors of the runtime, passed by reference or by std::move, after a "
+                  "Stream if there is one");
+    return Error{Errc::invalid_argument};
   }
 
   /// Runs into slots of the caller's, whose tensors are replaced.

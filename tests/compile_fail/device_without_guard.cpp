@@ -1,5 +1,5 @@
 // A device policy must have all members.
-// expected: DevicePolicy
+// expected: a DevicePolicy needs static Result<Guard> enter.DeviceIndex, Stream.
 #include <aoti/runner.hpp>
 
 #include "../support/fake_runtime.hpp"

@@ -1,5 +1,5 @@
 // Inputs are tensors.
-// expected: no matching (member )?function for call to
+// expected: inputs are tensors of the runtime, passed by reference or by std::move, after a
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"

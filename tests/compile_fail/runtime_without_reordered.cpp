@@ -1,5 +1,5 @@
 // A tensor runtime must have all members.
-// expected: name a complete TensorRuntime
+// expected: a TensorRuntime needs static Tensor reordered.const Tensor&, std::span<const int>.
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"

@@ -105,9 +105,12 @@ struct Unending {
 struct Unique : Deaf {
   Unique(Unique&&) = default;
 };
+struct Rounding : Deaf {
+  static double now() noexcept;
+};
 static_assert(!aoti::ObserverPolicy<Throwing> && !aoti::ObserverPolicy<Unsafe>);
 static_assert(!aoti::ObserverPolicy<Unending> && !aoti::ObserverPolicy<Unique>);
-static_assert(!aoti::ObserverPolicy<int>);
+static_assert(!aoti::ObserverPolicy<Rounding> && !aoti::ObserverPolicy<int>);
 
 class Observers : public Tidy {
  protected:

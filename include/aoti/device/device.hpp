@@ -54,6 +54,47 @@ concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& str
   { D::synchronize(index) } -> std::same_as<Result<void>>;
 };
 
+namespace detail {
+
+/// Says, where it is instantiated, what a type lacks to be a DevicePolicy: each requirement anew.
+template <class D> struct NoDevicePolicy {
+  // clang-format off
+  static_assert(requires { requires std::copyable<typename D::Stream>;
+                           requires std::default_initializable<typename D::Stream>; },
+                "a DevicePolicy needs a type Stream, copyable and default-constructible");
+  static_assert(requires { requires std::movable<typename D::Guard>; },
+                "a DevicePolicy needs a type Guard, movable");
+  using Stream = typename D::Stream;
+  using Guard = typename D::Guard;
+  static DeviceIndex index;
+  static const Stream& stream;
+  static const Guard& guard;
+  static_assert(requires { { D::key } -> std::convertible_to<std::string_view>; },
+                "a DevicePolicy needs static constexpr std::string_view key");
+  static_assert(requires { { D::type } -> std::convertible_to<DeviceType>; },
+                "a DevicePolicy needs static constexpr DeviceType type");
+  static_assert(requires { { D::check(index) } -> std::same_as<Result<void>>; },
+                "a DevicePolicy needs static Result<void> check(DeviceIndex)");
+  static_assert(requires { { D::resolve(index) } -> std::same_as<DeviceIndex>; },
+                "a DevicePolicy needs static DeviceIndex resolve(DeviceIndex)");
+  static_assert(requires { { D::device_string(index) } -> std::same_as<std::string>; },
+                "a DevicePolicy needs static std::string device_string(DeviceIndex)");
+  static_assert(requires { { D::enter(index, stream) } -> std::same_as<Result<Guard>>; },
+                "a DevicePolicy needs static Result<Guard> enter(DeviceIndex, Stream)");
+  static_assert(requires { { D::native(guard) } -> std::same_as<AOTInductorStreamHandle>; },
+                "a DevicePolicy needs static AOTInductorStreamHandle native(const Guard&)");
+  static_assert(requires { { D::synchronize(index) } -> std::same_as<Result<void>>; },
+                "a DevicePolicy needs static Result<void> synchronize(DeviceIndex)");
+  // clang-format on
+  static constexpr bool value = false;
+};
+
+/// A DevicePolicy; of another type an error of compiling says what it lacks.
+template <class D>
+concept CheckedDevice = DevicePolicy<D> || NoDevicePolicy<D>::value;
+
+}  // namespace detail
+
 /// The index in "", "cuda" or "cuda:1", of a device with that key. @errors invalid_argument
 template <class = void>
 Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view text) {

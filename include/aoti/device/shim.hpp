@@ -86,8 +86,8 @@ template <class Shim> struct ShimDevice {
     constexpr Stream() noexcept = default;
     /// @param handle a native stream, of the runner's device; a null one is the default stream
     constexpr explicit Stream(void* handle) noexcept : handle_{handle}, is_current_{false} {}
-    Stream(std::nullptr_t) = delete;  // say device_default(), or {} for the current one
-    Stream(int) = delete;
+    Stream(std::nullptr_t) = delete;  // say Stream::device_default(), or {} for the current one
+    Stream(int) = delete;             // say Stream::device_default(), or {} for the current one
     static constexpr Stream device_default() noexcept {
       return Stream{static_cast<void*>(nullptr)};
     }

@@ -18,6 +18,12 @@ namespace aoti::inline AOTI_ABI::detail {
 template <class T, class Tensor>
 concept InputOf = std::same_as<std::remove_cvref_t<T>, Tensor>;
 
+/// Whether a run with counts known at compile time takes these: inputs, perhaps after a stream.
+template <class Tensor, class Stream, class First, class... Rest>
+inline constexpr bool are_arguments = (InputOf<Rest, Tensor> && ... &&
+                                       (InputOf<First, Tensor> ||
+                                        std::convertible_to<First, Stream>));
+
 /// Calls `f(i)` for each i below `count` until it returns false, and returns the number of calls
 /// that returned true. Where the count is known at compile time, i is a constant.
 template <std::size_t extent, class F>

@@ -62,6 +62,10 @@ concept HasClock = requires {
   requires noexcept(Observer::now());
   requires std::same_as<decltype(Observer::now()), std::int64_t>;
 };
+template <class Observer>
+concept HasNow = requires(Observer& observer) {
+  observer.now();
+};
 
 }  // namespace detail
 
@@ -80,9 +84,32 @@ concept ObserverPolicy = std::same_as<O, NoObserver> || requires(const O& observ
   requires std::is_nothrow_copy_constructible_v<O> && std::is_nothrow_copy_assignable_v<O>;
   requires noexcept(observer.begin(Event{}));
   requires detail::EndsWithToken<O> || detail::EndsWithoutToken<O>;
+  requires detail::HasClock<O> || !detail::HasNow<O>;
 };
 
 namespace detail {
+
+/// Says, where it is instantiated, what a type lacks to be an ObserverPolicy: each requirement
+/// anew.
+template <class O> struct NoObserverPolicy {
+  static constexpr bool begins = requires(const O& observer) {
+    requires noexcept(observer.begin(Event{}));
+  };
+  static_assert(std::copyable<O> && std::is_nothrow_copy_constructible_v<O> &&
+                    std::is_nothrow_copy_assignable_v<O>,
+                "an ObserverPolicy needs a copy constructor and assignment that are noexcept");
+  static_assert(begins, "an ObserverPolicy needs begin(Event) const noexcept");
+  static_assert(!begins || EndsWithToken<O> || EndsWithoutToken<O>,
+                "an ObserverPolicy needs end(Event, const Outcome&) const noexcept, with a third "
+                "parameter for what begin returns, unless that is void");
+  static_assert(HasClock<O> || !HasNow<O>,
+                "an ObserverPolicy that has now() needs static std::int64_t now() noexcept");
+  static constexpr bool value = false;
+};
+
+/// An ObserverPolicy; of another type an error of compiling says what it lacks.
+template <class O>
+concept CheckedObserver = ObserverPolicy<O> || NoObserverPolicy<O>::value;
 
 template <class Observer> inline std::int64_t now() noexcept {
   if constexpr (HasClock<Observer>) {

@@ -202,7 +202,9 @@ concept ImportProvider = requires(std::string_view symbol) {
 /// `NativeWith<Provide<abi::imported::cpu_mm_out, my_mm_out>>`. For a function without a row, any
 /// type with the members `type` and `symbol` takes its place. It is called from within a model, as
 /// the C interface has it: it must not throw, and returns 0, or else NativeFunctions::fail(…).
-template <class Import, typename Import::type* function> struct Provide {
+template <class Import, auto function> struct Provide {
+  static_assert(std::convertible_to<decltype(function), typename Import::type*>,
+                "the function must have the type that the import's row in abi/imports.inc states");
   static void* import(std::string_view symbol) noexcept {
     return symbol == Import::symbol ? reinterpret_cast<void*>(function) : nullptr;
   }

@@ -82,6 +82,63 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
 
 namespace detail {
 
+/// Says, where it is instantiated, what a complete type lacks to be a TensorRuntime: each
+/// requirement anew.
+template <class R>
+requires requires { sizeof(R); }
+struct NoTensorRuntime {
+  // clang-format off
+  static_assert(requires { requires std::default_initializable<typename R::Tensor>;
+                           requires std::movable<typename R::Tensor>; },
+                "a TensorRuntime needs a type Tensor, default-constructible and movable");
+  using Tensor = typename R::Tensor;
+  static Tensor&& given();
+  static const Tensor& input;
+  static AtenTensorHandle handle;
+  static std::span<const int> order;
+  static const char* symbol;
+  static_assert(requires { { R::is_defined(input) } -> std::same_as<bool>; },
+                "a TensorRuntime needs static bool is_defined(const Tensor&)");
+  static_assert(requires { { R::is_strided(input) } -> std::same_as<bool>; },
+                "a TensorRuntime needs static bool is_strided(const Tensor&)");
+  static_assert(requires { { R::is_strided_on(input, DeviceType{}) } -> std::same_as<bool>; },
+                "a TensorRuntime needs static bool is_strided_on(const Tensor&, DeviceType)");
+  static_assert(requires { { R::dtype(input) } -> std::same_as<DType>; },
+                "a TensorRuntime needs static DType dtype(const Tensor&)");
+  static_assert(requires { { R::device(input) } -> std::same_as<DeviceType>; },
+                "a TensorRuntime needs static DeviceType device(const Tensor&)");
+  static_assert(requires { { R::sizes(input) } -> std::same_as<std::span<const std::int64_t>>; },
+                "a TensorRuntime needs static std::span<const std::int64_t> sizes(const Tensor&)");
+  static_assert(requires { { R::strides(input) } -> std::same_as<std::span<const std::int64_t>>; },
+                "a TensorRuntime needs static std::span<const std::int64_t> "
+                "strides(const Tensor&)");
+  static_assert(requires { { R::is_row_major(input) } -> std::same_as<bool>; },
+                "a TensorRuntime needs static bool is_row_major(const Tensor&)");
+  static_assert(requires { { R::share(input) } -> std::same_as<AtenTensorHandle>; },
+                "a TensorRuntime needs static AtenTensorHandle share(const Tensor&)");
+  static_assert(requires { { R::give(given()) } -> std::same_as<AtenTensorHandle>; },
+                "a TensorRuntime needs static AtenTensorHandle give(Tensor&&)");
+  static_assert(requires { { R::take(handle) } noexcept -> std::same_as<Tensor>; },
+                "a TensorRuntime needs static Tensor take(AtenTensorHandle) noexcept");
+  static_assert(requires { { R::peek(handle) } noexcept -> std::same_as<const Tensor&>; },
+                "a TensorRuntime needs static const Tensor& peek(AtenTensorHandle) noexcept");
+  static_assert(requires { { R::destroy(handle) } noexcept; },
+                "a TensorRuntime needs static void destroy(AtenTensorHandle) noexcept");
+  static_assert(requires { { R::reordered(input, order) } -> std::same_as<Tensor>; },
+                "a TensorRuntime needs static Tensor "
+                "reordered(const Tensor&, std::span<const int>)");
+  static_assert(requires { { R::import(symbol) } -> std::same_as<void*>; },
+                "a TensorRuntime needs static void* import(const char*)");
+  static_assert(requires { { R::last_error() } -> std::same_as<std::string>; },
+                "a TensorRuntime needs static std::string last_error()");
+  // clang-format on
+  static constexpr bool value = false;
+};
+
+/// A TensorRuntime; of another complete type an error of compiling says what it lacks.
+template <class R>
+concept CheckedRuntime = TensorRuntime<R> || NoTensorRuntime<R>::value;
+
 template <class Runtime> struct RoomOf {
   struct type {};
 };

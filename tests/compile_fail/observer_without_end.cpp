@@ -1,0 +1,16 @@
+// An observer must have all members.
+// expected: an ObserverPolicy needs end.Event, const Outcome&. const noexcept
+#include <aoti/aoti.hpp>
+
+#include "../support/fake_runtime.hpp"
+
+struct Observer {
+  void begin(aoti::Event) const noexcept {}
+#ifndef COMPILE_FAIL
+  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+#endif
+};
+
+using Runner = aoti::Runner<aoti::Cpu, aoti_test::FakeRuntime, aoti::Options{}, Observer>;
+
+auto open() { return Runner::open("model.pt2"); }

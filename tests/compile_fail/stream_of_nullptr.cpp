@@ -1,0 +1,11 @@
+// A null handle of the program's own is the default stream; a literal one may mean the current one.
+// expected: say Stream::device_default.., or .. for the current one
+#include <aoti/device/cuda.hpp>
+
+using Handle = struct CUstream_st*;  // cudaStream_t
+
+#ifdef COMPILE_FAIL
+aoti::Cuda::Stream stream() { return aoti::Cuda::Stream{nullptr}; }
+#else
+aoti::Cuda::Stream stream() { return aoti::Cuda::Stream{static_cast<Handle>(nullptr)}; }
+#endif
