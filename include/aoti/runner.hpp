@@ -319,7 +319,8 @@ class Runner {
     return tensors;
   }
 
-  /// `run<…>` with counts known at run time; `taken[i]` tells whether input i is given to the model.
+  /// `run<…>` with counts known at run time; `taken[i]` tells whether input i is given to the
+  /// model.
   Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> taken,
                             std::span<Tensor> outputs) const {
     detail::Watch watch{model_.observer, Event::run};

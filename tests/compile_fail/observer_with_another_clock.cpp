@@ -6,7 +6,7 @@
 
 struct Observer {
   void begin(aoti::Event) const noexcept {}
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 #ifdef COMPILE_FAIL
   double now() const noexcept { return 0; }
 #else

@@ -1,5 +1,5 @@
 // What an observer does may not throw.
-// expected: an ObserverPolicy needs end.Event, const Outcome&. const noexcept
+// expected: an ObserverPolicy needs end.Event, const Completion&. const noexcept
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"
@@ -7,9 +7,9 @@
 struct Observer {
   void begin(aoti::Event) const noexcept {}
 #ifdef COMPILE_FAIL
-  void end(aoti::Event, const aoti::Outcome&) const {}
+  void end(aoti::Event, const aoti::Completion&) const {}
 #else
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 #endif
 };
 

@@ -8,7 +8,7 @@ struct Observer {
 #ifndef COMPILE_FAIL
   void begin(aoti::Event) const noexcept {}
 #endif
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 };
 
 using Runner = aoti::Runner<aoti::Cpu, aoti_test::FakeRuntime, aoti::Options{}, Observer>;

@@ -1,5 +1,5 @@
 // An observer must have all members.
-// expected: an ObserverPolicy needs end.Event, const Outcome&. const noexcept
+// expected: an ObserverPolicy needs end.Event, const Completion&. const noexcept
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"
@@ -7,7 +7,7 @@
 struct Observer {
   void begin(aoti::Event) const noexcept {}
 #ifndef COMPILE_FAIL
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 #endif
 };
 

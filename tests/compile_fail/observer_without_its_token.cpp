@@ -7,9 +7,9 @@
 struct Observer {
   int begin(aoti::Event) const noexcept { return 1; }
 #ifdef COMPILE_FAIL
-  void end(aoti::Event, const aoti::Outcome&) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&) const noexcept {}
 #else
-  void end(aoti::Event, const aoti::Outcome&, int) const noexcept {}
+  void end(aoti::Event, const aoti::Completion&, int) const noexcept {}
 #endif
 };
 

@@ -1,9 +1,12 @@
-"""Where what lives in include/aoti: what may include what, how long a header may be, and which test belongs to it.
+"""Where what lives in include/aoti: what may include what, how long a header may be, and which test belongs to it; and form.
 
 docs/architecture.md says the same in words.
 """
 
 import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -128,3 +131,11 @@ def test_each_header_has_its_test() -> None:
 
     assert not [header for header in HEADERS if not is_tested(header) and not is_listed(header)]
     assert not [key for key in TESTED_BY if is_tested(key) or not any(header.startswith(key) for header in HEADERS)]
+
+
+@pytest.mark.skipif(shutil.which("clang-format") is None, reason="there is no clang-format")
+def test_sources_are_formatted() -> None:
+    sources = [path for folder in ("include", "tests", "bench", "examples", "python") for path in (ROOT / folder).rglob("*.[ch]pp")]
+    with ThreadPoolExecutor() as threads:
+        formatted = threads.map(lambda path: subprocess.run(["clang-format", path], capture_output=True, check=True).stdout, sources)
+        assert not [path for path, text in zip(sources, formatted) if text != path.read_bytes()]

@@ -99,9 +99,10 @@ template <class O> struct NoObserverPolicy {
                     std::is_nothrow_copy_assignable_v<O>,
                 "an ObserverPolicy needs a copy constructor and assignment that are noexcept");
   static_assert(begins, "an ObserverPolicy needs begin(Event) const noexcept");
-  static_assert(!begins || EndsWithToken<O> || EndsWithoutToken<O>,
-                "an ObserverPolicy needs end(Event, const Outcome&) const noexcept, with a third "
-                "parameter for what begin returns, unless that is void");
+  static_assert(
+      !begins || EndsWithToken<O> || EndsWithoutToken<O>,
+      "an ObserverPolicy needs end(Event, const Completion&) const noexcept, with a third "
+      "parameter for what begin returns, unless that is void");
   static_assert(HasClock<O> || !HasNow<O>,
                 "an ObserverPolicy that has now() needs static std::int64_t now() noexcept");
   static constexpr bool value = false;
