@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import importlib.util
 import re
 import sys
@@ -14,26 +13,23 @@ from types import ModuleType
 from docutils import nodes
 from sphinx.ext.autodoc.mock import mock
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
-MERMAID = Path(importlib.util.find_spec("mermaidx").origin).parent / "assets" / "mermaid.js"
 DOXYGEN = ROOT / "build" / "docs" / "doxygen" / "xml"
 VERSION = ".".join(re.findall(r"define AOTI_VERSION_\w+ (\d+)", (ROOT / "include/aoti/version.hpp").read_text()))
 
 project = "aoti"
 author = "the authors of aoti"
 version = release = VERSION
-extensions = ["myst_parser", "breathe", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "breathe", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinxcontrib.mermaid"]
 exclude_patterns = ["README.md"]  # a part of index.rst
 default_role = "py:obj"
 smartquotes = False
 
 html_theme = "furo"
 html_title = f"aoti {version}"
-html_static_path = ["_static", str(MERMAID)]
+html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_js_files = [("mermaid.js", {"defer": ""}), ("diagrams.js", {"defer": ""})]
 html_copy_source = False
 html_show_copyright = False
 pygments_style = "friendly"
@@ -71,15 +67,6 @@ def import_package() -> None:
 
 
 import_package()
-
-
-class Mermaid(SphinxDirective):
-    """A diagram, which the browser draws."""
-
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        return [nodes.raw("", f'<pre class="mermaid">{html.escape(chr(10).join(self.content))}</pre>', format="html")]
 
 
 def lead_links(app, doctree) -> None:
@@ -164,7 +151,6 @@ def expect_all_public(app, env) -> None:
 
 def setup(app) -> None:
     app.shown_files = set()
-    app.add_directive("mermaid", Mermaid)
     app.connect("doctree-read", lead_links, priority=400)
     app.connect("html-collect-pages", show_files)
     app.connect("autodoc-process-docstring", docstring)
