@@ -1,6 +1,6 @@
 # Fails when `preprocessed` (what -dM -E printed) defines a macro AOTI_… that `allowed` (a regex) does not match.
 file(STRINGS "${preprocessed}" leaked REGEX "^#define _*AOTI_")
-list(FILTER leaked EXCLUDE REGEX "^#define ${allowed}( |$)")
+list(FILTER leaked EXCLUDE REGEX "^#define ${allowed}([ (]|$)")
 if(leaked)
   list(JOIN leaked "\n  " leaked)
   message(FATAL_ERROR "macros leak from the headers:\n  ${leaked}")

@@ -41,7 +41,6 @@ def model_without_observer(text: str) -> str:
     text = take_out(text, r"\n *watch\.(?:about\(count, inactive|ended\(done)\);", 2)
     text = take_out(text, r"\[\[no_unique_address\]\] Observer observer;", 1)
     text = take_out(text, r"observer\{other\.observer\},", 1)
-    text = take_out(text, r"observer = other\.observer;", 1)
     return take_out(text, r"\(const Observer& watching\) noexcept : observer\{watching\}", 1, "(const Observer&) noexcept")
 
 
