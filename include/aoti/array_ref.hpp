@@ -190,7 +190,8 @@ template <class Runtime = Native> class ArrayRefModel {
     }
     const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
     const detail::Fit fits =
-        runner_.model_.template fit<detail::Views, std::dynamic_extent>(inputs.size(), at);
+        runner_.model_.template fit<detail::Views, std::dynamic_extent, detail::Fit::yes>(
+            inputs.size(), at);
     if (fits != detail::Fit::yes) [[unlikely]]
       return misfit(inputs);
     // In one expression: the result is made where it is returned, not copied there.

@@ -172,8 +172,8 @@ template <class Runner> class BoundRun {
   /// Whether the inputs, which do not change, fit as they are.
   bool inputs_fit() const {
     const auto at = [&](std::size_t i) -> const Tensor& { return inputs_[i]; };
-    return model().template fit<Runtime, std::dynamic_extent>(inputs_.size(), at) ==
-           detail::Fit::yes;
+    return model().template fit<Runtime, std::dynamic_extent, detail::Fit::yes>(
+               inputs_.size(), at) == detail::Fit::yes;
   }
 
   // Each result is made where it is returned: a copy would wait for what was just written.

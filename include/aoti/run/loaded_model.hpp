@@ -110,7 +110,7 @@ struct LoadedModel {
     Fit fits = Fit::yes;
     if constexpr (options.check_inputs) {
       const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
-      fits = fit<Runtime, In>(in.size(), at);
+      fits = fit<Runtime, In, Fit::reordered>(in.size(), at);
       if (fits == Fit::no) [[unlikely]]
         return misfit<Runtime>(in.size(), at, Fit::reordered);
     }
@@ -130,16 +130,18 @@ struct LoadedModel {
 
   /// How the inputs of a run fit, all of them: the rules, in their order. `at(i)` gives input i,
   /// which `Views` reads.
-  template <class Views, std::size_t In, class At>
+  /// @tparam least what is less than this is Fit::no
+  template <class Views, std::size_t In, Fit least, class At>
   [[gnu::always_inline]] Fit fit(std::size_t count, At&& at) const {
     bool copy = false;
     const InputCheck* const check = checks.data();  // null without a spec
-    const std::size_t good = count_while<In>(count, [&](auto i) {
-      if (check == nullptr) return is_readable<Device, Views>(at(i));
-      const Fit one = check[i].template fit<Views>(*spec, at, i);
-      copy |= one == Fit::reordered;
-      return one != Fit::no;
-    });
+    const std::size_t good = count_while<In>(
+        count, [&](auto i) __attribute__((always_inline)) {
+          if (check == nullptr) return is_readable<Device, Views>(at(i));
+          const Fit one = check[i].template fit<Views>(*spec, at, i);
+          copy |= one == Fit::reordered;
+          return one >= least;
+        });
     if (good != count) [[unlikely]]
       return Fit::no;
     if (Overlap found; writes && overlap<Views>(at, found)) [[unlikely]]
