@@ -31,14 +31,14 @@ namespace aoti::inline AOTI_ABI {
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
-/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor lies
-/// on,
+/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor is on,
 ///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
 /// - `data(tensor)`, which may be absent: where a strided tensor's first element is; inputs that a
-///   model writes to are compared by it with the others
-/// - `owns_memory(tensor)`, which may be absent: whether its memory stays as long as it does;
-/// outputs
-///   for which it does not are copied where they may be views of a model's own memory
+///   model writes to are compared by it with the others, and with weights
+/// - `detached(tensor)`, which may be absent: the tensor, to make a weight's copy from;
+///   `writable(tensor)`, likewise: the tensor, to be used as a weight that a model may write to
+/// - `owns_memory(tensor)`, which may be absent: whether its memory stays as long as it does; other
+///   outputs are copied where they may be views of a model's own memory
 /// - `adopt(dtype, data, sizes, strides, release, context)`, which may be absent: a handle of a
 ///   tensor in memory on the CPU, or null; `release(context)` is called when nothing uses that any
 ///   more, also where there is no handle. Without it a runner's outputs must not outlive the
@@ -52,7 +52,9 @@ namespace aoti::inline AOTI_ABI {
 /// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
 ///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
 ///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
-///   null; `remedy`, which may be absent: what to do where operators are missing
+///   null; `remedy`, which may be absent: what to do where operators are missing; `begin_run()`,
+///   `failed()` and `take_failure()`, which may be absent: what became of operators in this thread
+///   since a run began, for models that do not tell
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
