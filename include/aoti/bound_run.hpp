@@ -203,7 +203,7 @@ template <class Runner> class BoundRun {
         return model().invoke(in_.data(), in_.size(), out_.data(), out_.size(),
                               Runner::DevicePolicy::native(guard.value()));
       }();
-      if (native != 0 || model().operator_failed()) [[unlikely]]
+      if (native != 0 || model().operators.failed()) [[unlikely]]
         return model().failed(native);
       return success();
     });

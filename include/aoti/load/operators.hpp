@@ -73,6 +73,9 @@ namespace detail {
 /// What a runtime has that runs no operators.
 struct NoOperators {
   static constexpr AOTIProxyExecutorHandle handle() noexcept { return nullptr; }
+  static constexpr void begin_run() noexcept {}
+  static constexpr bool failed() noexcept { return false; }
+  static std::string take_failure() { return {}; }
 };
 
 template <class Runtime> struct OperatorsOf { using type = NoOperators; };

@@ -123,7 +123,7 @@ struct LoadedModel {
     const Gate::Beside beside{lender()};
     const AOTIRuntimeError native =
         invoke(in.data(), in.size(), out.data(), out.size(), Device::native(entered.value()));
-    if (native != 0 || operator_failed()) [[unlikely]]
+    if (native != 0 || operators.failed()) [[unlikely]]
       return failed(native);
     return settle(out);
   }
@@ -205,12 +205,6 @@ struct LoadedModel {
     changes.increment();
   }
 
-  /// Whether an operator failed in what the model did last, which older models do not tell.
-  [[gnu::always_inline]] bool operator_failed() const {
-    if constexpr (requires { operators.failed(); }) return operators.failed();
-    return false;
-  }
-
   /// What keeps weights that outputs may lie in from being freed.
   [[gnu::always_inline]] Gate* lender() const noexcept {
     return exclusive ? nullptr : lending.get();
@@ -220,7 +214,7 @@ struct LoadedModel {
   [[gnu::always_inline]] AOTIRuntimeError invoke(AtenTensorHandle* in, std::size_t inputs,
                                                  AtenTensorHandle* out, std::size_t outputs,
                                                  AOTInductorStreamHandle stream) const {
-    if constexpr (requires { operators.begin_run(); }) operators.begin_run();
+    operators.begin_run();
     [[maybe_unused]] const typename RunningOf<Runtime>::type running;
     const auto call = [&] {
       return run(container.handle(), in, inputs, out, outputs, stream, operators.handle());
@@ -300,16 +294,14 @@ struct LoadedModel {
       Watch watch{observer, Event::fold};
       [[maybe_unused]] const typename RunningOf<Runtime>::type running;
       watch.about(count, inactive);
-      if constexpr (requires { operators.begin_run(); }) operators.begin_run();
+      operators.begin_run();
       auto done = container.template call<&abi::ModelExports::run_constant_folding>(
           inactive, stream, operators.handle());
-      if constexpr (requires { operators.failed(); }) {
-        if (operators.failed()) {
-          std::string text = operators.take_failure();
-          const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
-          constexpr const abi::Row& row = abi::export_row<&abi::ModelExports::run_constant_folding>;
-          done = Error{code, row.symbol, std::move(text)};
-        }
+      if (operators.failed()) {
+        std::string text = operators.take_failure();
+        const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+        constexpr const abi::Row& row = abi::export_row<&abi::ModelExports::run_constant_folding>;
+        done = Error{code, row.symbol, std::move(text)};
       }
       watch.ended(done);
       if (!done) return done;
@@ -384,16 +376,14 @@ struct LoadedModel {
     const bool single = run == container.exports().run_single_threaded;
     const abi::Row& row = single ? abi::export_row<&abi::ModelExports::run_single_threaded>
                                  : abi::export_row<&abi::ModelExports::run>;
-    if constexpr (requires { operators.failed(); }) {
-      if (operators.failed()) {
-        std::string text = operators.take_failure();
-        if (native != 0 && container.traits().tells_errors) {
-          const Error error = abi::detail::model_error(container.exports(), row, native);
-          text = concat({text, " (", error.text(), ")"});
-        }
-        const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
-        return {code, row.symbol, std::move(text), native};
+    if (operators.failed()) {
+      std::string text = operators.take_failure();
+      if (native != 0 && container.traits().tells_errors) {
+        const Error error = abi::detail::model_error(container.exports(), row, native);
+        text = concat({text, " (", error.text(), ")"});
       }
+      const Errc code = tells_of_memory(text) ? Errc::out_of_memory : Errc::model_failed;
+      return {code, row.symbol, std::move(text), native};
     }
     return explained(abi::detail::model_error(container.exports(), row, native));
   }

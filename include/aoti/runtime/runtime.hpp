@@ -53,8 +53,8 @@ namespace aoti::inline AOTI_ABI {
 ///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
 ///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
 ///   null; `remedy`, which may be absent: what to do where operators are missing; `begin_run()`,
-///   `failed()` and `take_failure()`, which may be absent: what became of operators in this thread
-///   since a run began, for models that do not tell
+///   `failed()` and `take_failure()`: whether an operator has failed in this thread since a run
+///   began, and why, for models that do not tell
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
