@@ -126,7 +126,8 @@ TYPED_TEST(DropInBattery, LoadersTellOfAModel) {
 
 TYPED_TEST(DropInBattery, LoadersTakeDynamicSizesAndWeights) {
   typename TypeParam::Loader loader{model_path("mlp"), "model", false, 2};
-  const auto [input, output] = recorded_mlp();
+  const Recorded mlp = recorded_mlp();
+  const at::Tensor &input = mlp.input, &output = mlp.output;
   const at::Tensor rows = at::arange(64, at::kLong).remainder(4);
   EXPECT_TRUE(close(loader.run({input.index_select(0, rows)})[0], output.index_select(0, rows)));
   TensorMap zeros;
