@@ -166,6 +166,7 @@ template <class Runner> class BoundRun {
     expected_.resize(outputs_.size(), nullptr);
     planned_.reserve(outputs_.size());
     made_.reserve(most_learnt);
+    aside_.resize(outputs_.size());
     return true;
   }
 
@@ -179,9 +180,8 @@ template <class Runner> class BoundRun {
   // Each result is made where it is returned: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
     if (!fits_ || weights_ != model().changes.load()) [[unlikely]] {
-      if (weights_ != model().changes.load()) learn_anew();
+      if (!look_again()) return model().in_use();
       // Says what does not fit, or lays inputs out anew for each run and copies results.
-      fits_ = inputs_fit();
       if (!fits_) return runner_->run_handles(in_, out_, stream);
     }
     return call(stream);
@@ -215,7 +215,11 @@ template <class Runner> class BoundRun {
 
   /// Brings results that are not in place where they belong, and learns where they come from.
   [[gnu::noinline]] Result<void> finish() {
-    auto done = detail::guard(Errc::out_of_memory, "BoundRun::run", [&] { return copy_outputs(); });
+    const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
+    auto done = detail::guard(Errc::out_of_memory, "BoundRun::run", [&]() -> Result<void> {
+      if (!occupancy.entered()) return model().in_use();
+      return copy_outputs();
+    });
     bool as_learnt = true;
     for (std::size_t i = 0; i < out_.size(); ++i) {
       as_learnt &= expected_[i] == nullptr || expected_[i] == out_[i];
@@ -235,11 +239,18 @@ template <class Runner> class BoundRun {
     for (AtenTensorHandle& handle : expected_) handle = nullptr;
   }
 
-  /// With other weights, others of the outputs may lie where a weight does.
-  [[gnu::noinline]] void learn_anew() noexcept {
-    weights_ = model().changes.load();
-    forget();
-    learns_ = attempts_ > 0;
+  /// Whether the inputs fit; with other weights, others of the outputs may lie where one does, too.
+  /// False where another thread is inside the runner.
+  [[gnu::noinline]] bool look_again() {
+    const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
+    if (!occupancy.entered()) return false;
+    if (weights_ != model().changes.load()) {
+      weights_ = model().changes.load();
+      forget();
+      learns_ = attempts_ > 0;
+    }
+    fits_ = inputs_fit();
+    return true;
   }
 
   /// Notes the n-th tensor that the model makes in the first run; the first so many.
@@ -272,20 +283,20 @@ template <class Runner> class BoundRun {
       if (found == nullptr || !same_type(*found, i)) return misfit(i, found);
     }
     // What lies in the memory of an output would be overwritten by another's copy.
-    std::vector<Tensor> aside(out_.size());
     for (std::size_t i = 0; i < out_.size(); ++i) {
       if (!outputs_[i].defined()) continue;
       const Body& found = *Body::of(out_[i]);
       if (learns_) plan(i, found);
       if (is_in_place(found, i) || !lies_in_an_output(found)) continue;
-      aside[i] = detail::TensorAccess::owner_of(detail::reordered(found, {}));
-      if (!aside[i].defined()) return Error{Errc::out_of_memory, "BoundRun::run", "copying"};
+      aside_[i] = detail::TensorAccess::owner_of(detail::reordered(found, {}));
+      if (!aside_[i].defined()) return Error{Errc::out_of_memory, "BoundRun::run", "copying"};
     }
     for (std::size_t i = 0; i < out_.size(); ++i) {
       if (!outputs_[i].defined() || is_in_place(*Body::of(out_[i]), i)) continue;
       const Body* from =
-          aside[i].defined() ? detail::TensorAccess::body_of(aside[i]) : Body::of(out_[i]);
+          aside_[i].defined() ? detail::TensorAccess::body_of(aside_[i]) : Body::of(out_[i]);
       detail::copy_elements(*detail::TensorAccess::body_of(outputs_[i]), *from);
+      aside_[i] = Tensor{};
     }
     return success();
   }
@@ -375,6 +386,7 @@ template <class Runner> class BoundRun {
   std::vector<AtenTensorHandle> out_;       // between runs what is expected, or null
   std::vector<AtenTensorHandle> expected_;  // the planned ones by output, else null
   std::vector<Made> made_;
+  std::vector<Tensor> aside_;  // while results are copied
   bool learns_ = true;
   int attempts_ = 4;  // to learn, where a model does not keep to what was learnt
   bool fits_ = false;

@@ -23,11 +23,13 @@ namespace aoti::inline AOTI_ABI::drop_in {
 
 class AOTIModelContainerRunnerCpu : public detail::RunnerOn<Cpu> {
  public:
+  using RunnerOn::RunnerOn;
   explicit AOTIModelContainerRunnerCpu(const std::string& model_so_path, std::size_t num_models = 1,
                                        bool run_single_threaded = false)
       : RunnerOn{model_so_path, detail::options_for<Cpu>(num_models, "cpu", ""),
                  run_single_threaded} {}
-  /// On the caller's weights, which are used as they are.
+  /// On the caller's weights, all of them, which are used without a copy and kept alive. Those
+  /// that are embedded in the image are loaded all the same.
   AOTIModelContainerRunnerCpu(const std::string& model_so_path, std::size_t num_models,
                               std::unordered_map<std::string, at::Tensor>& constants)
       : RunnerOn{model_so_path, detail::options_for<Cpu>(num_models, "cpu", ""), constants} {}
@@ -57,14 +59,26 @@ class AOTIModelContainerRunnerXpu : public detail::GpuRunner<Xpu> {
 
 class AOTIModelContainerRunnerMps : public detail::RunnerOn<Mps> {
  public:
+  using RunnerOn::RunnerOn;
   explicit AOTIModelContainerRunnerMps(const std::string& model_so_path, std::size_t num_models = 1,
                                        bool run_single_threaded = false)
       : RunnerOn{model_so_path, detail::options_for<Mps>(num_models, "mps", ""),
                  run_single_threaded} {}
 };
 
+namespace detail {
+
+/// The class under torch's name for a device; a policy of one's own has none.
+template <DevicePolicy Device> struct ClassFor { using type = RunnerOn<Device>; };
+template <> struct ClassFor<Cpu> { using type = AOTIModelContainerRunnerCpu; };
+template <> struct ClassFor<Cuda> { using type = AOTIModelContainerRunnerCuda; };
+template <> struct ClassFor<Xpu> { using type = AOTIModelContainerRunnerXpu; };
+template <> struct ClassFor<Mps> { using type = AOTIModelContainerRunnerMps; };
+
+}  // namespace detail
+
 /// Opens a package for whichever of the devices it was compiled for. AOTIModelPackageLoader is for
-/// all of torch's; BasicPackageLoader<Cpu> compiles in a quarter of the time.
+/// all the devices that torch's is for; BasicPackageLoader<Cpu> compiles in a quarter of the time.
 template <DevicePolicy... Devices> class BasicPackageLoader {
  public:
   explicit BasicPackageLoader(const std::string& model_package_path,
@@ -78,6 +92,10 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
                                        .stream_affinity = use_stream_affinity,
                                        .weights = PackagedWeights::optional}} {}
 
+  BasicPackageLoader(const BasicPackageLoader&) = delete;
+  BasicPackageLoader& operator=(const BasicPackageLoader&) = delete;
+
+  /// The loader's own, of the class for the device.
   AOTIModelContainerRunner* get_runner() { return runner_.get(); }
   std::unordered_map<std::string, std::string> get_metadata() { return metadata_; }
 
@@ -100,7 +118,7 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
     return runner_->get_custom_objs();
   }
 
-  /// As update_constant_buffer; tensors on the CPU are copied to the device in any case.
+  /// As update_constant_buffer. Tensors on the CPU are copied to the device, unless user_managed.
   void load_constants(std::unordered_map<std::string, at::Tensor>& constants_map, bool use_inactive,
                       bool check_full_update, bool user_managed = false,
                       bool allow_h2d_copy = false) {
@@ -129,8 +147,9 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
     metadata_ = map_of(model.metadata);
     const std::string_view key = aoti::detail::device_key(model);
     const auto open_on = [&]<class Device>() {
-      if (key != Device::key) return;
-      runner_ = std::make_unique<detail::RunnerOn<Device>>(model, choice, single_threaded);
+      if (runner_ != nullptr || key != Device::key) return;
+      runner_ =
+          std::make_unique<typename detail::ClassFor<Device>::type>(model, choice, single_threaded);
     };
     (open_on.template operator()<Devices>(), ...);
     if (runner_ != nullptr) return;
@@ -148,6 +167,9 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
   std::unordered_map<std::string, std::string> metadata_;
 };
 
-using AOTIModelPackageLoader = BasicPackageLoader<Cpu, Cuda, Xpu, Mps>;
+class AOTIModelPackageLoader : public BasicPackageLoader<Cpu, Cuda, Xpu, Mps> {
+ public:
+  using BasicPackageLoader::BasicPackageLoader;
+};
 
 }  // namespace aoti::inline AOTI_ABI::drop_in

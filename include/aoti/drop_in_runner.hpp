@@ -56,8 +56,9 @@ struct Update {
 
 }  // namespace detail
 
-/// A model on some device. Any number of threads may run it, `num_models` of them at once; with
-/// `run_single_threaded`, which is faster, one at a time.
+/// A model on some device. Any number of threads may run it, `num_models` of them at once, also
+/// while one changes the weights; with `run_single_threaded`, which is faster, one thread at a time
+/// may call it, and a second one gets an Error.
 class AOTIModelContainerRunner {
  public:
   AOTIModelContainerRunner(const AOTIModelContainerRunner&) = delete;
@@ -69,7 +70,8 @@ class AOTIModelContainerRunner {
                               void* stream_handle = nullptr) {
     return detail::value_of(run_on(inputs, stream_handle));
   }
-  /// The same, and frees each input as soon as the model is done with it.
+  /// The same, and frees each input as soon as the model is done with it: they are undefined
+  /// tensors afterwards, unless the call is refused.
   std::vector<at::Tensor> boxed_run(std::vector<at::Tensor>&& inputs,
                                     void* stream_handle = nullptr) {
     return detail::value_of(boxed_run_on(inputs, stream_handle));
@@ -88,14 +90,14 @@ class AOTIModelContainerRunner {
     return dtypes;
   }
 
-  /// Tensors in the model's memory, valid until that set is replaced or the model is gone; none
-  /// where there is no second set.
+  /// Tensors in the model's memory, valid until that set is replaced or freed or the model is gone;
+  /// none where there is no second set.
   std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
     return detail::value_of(extract(use_inactive ? WeightSet::inactive : WeightSet::active));
   }
 
   /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
-  /// none where this throws.
+  /// none where this throws. A model without weights is given all of them at once.
   /// @param validate_full_updates whether all parameters must be among them
   /// @param user_managed whether the model uses the tensors themselves, without a copy
   void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
@@ -137,6 +139,7 @@ class AOTIModelContainerRunner {
   bool did_call_load_constants() const {
     return !given_constants_ && container().weight_sets().state() != WeightsState::none;
   }
+  /// For models for GPUs, while nothing runs.
   void set_use_stream_affinity(bool use_stream_affinity) {
     detail::value_of(
         container().call<&abi::ModelExports::set_use_stream_affinity>(use_stream_affinity));
@@ -173,7 +176,7 @@ class AOTIModelContainerRunner {
   static detail::TensorMap named(const TensorConstantMap& map) {
     detail::TensorMap tensors;
     for (const auto& [name, tensor] : map) {
-      if (tensor != nullptr) tensors.emplace(name, *tensor);
+      tensors.emplace(name, tensor != nullptr ? *tensor : at::Tensor{});
     }
     return tensors;
   }
@@ -234,6 +237,11 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   }
   Result<void> update(const TensorMap& tensors, Update how) override {
     return on([&](auto& runner) -> Result<void> {
+      if (!how.inactive && runner.container().weight_sets().is_staged()) {
+        return aoti::Error{Errc::bad_state, runner.origin(),
+                           "a second set of weights waits, which an update of the first would take "
+                           "in; swap it in, or free it, before"};
+      }
       auto update = update_weights(runner);
       if (!update) return std::move(update).error();
       for (const auto& [name, tensor] : tensors) {
@@ -303,6 +311,7 @@ OpenOptions options_for(std::size_t num_models, const std::string& device_str,
 /// On devices whose kernels lie in a folder.
 template <DevicePolicy Device> class GpuRunner : public RunnerOn<Device> {
  public:
+  using RunnerOn<Device>::RunnerOn;
   explicit GpuRunner(const std::string& model_so_path, std::size_t num_models = 1,
                      const std::string& device_str = std::string{Device::key},
                      const std::string& cubin_dir = "", bool run_single_threaded = false)

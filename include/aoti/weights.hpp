@@ -102,8 +102,8 @@ template <class Runner> class WeightsUpdate {
     });
   }
 
-  /// Fails unless this update sets all weights. As torch has it, buffers and parameters without
-  /// elements need not be among them.
+  /// Fails unless this update sets all weights. As torch has it, buffers, plain tensors, and
+  /// parameters that have no elements need not be among them.
   /// @errors bad_state (ended already), missing_constants (all of their names)
   Result<void> expect_all() const {
     if (runner_ == nullptr) return ended();
@@ -133,7 +133,10 @@ template <class Runner> class WeightsUpdate {
   Result<void> commit(Stream stream = {}) {
     const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
       if (auto done = write(native); !done) return done;
-      if (auto done = swap(); !done) return done;
+      if (auto done = swap(); !done) {
+        access().sets().abandon();  // no later update is to go on from these
+        return done;
+      }
       // From here on all is done; what cannot be freed now is when the next set takes its place.
       static_cast<void>(access().observed(
           Event::free, [&] { return access().free_inactive(); }, 0, true));
@@ -289,9 +292,11 @@ template <class Runner> class WeightsUpdate {
     if (auto done = fit().expect_apart(expected_, all, tensors_.handles); !done) return done;
     if (auto done = access().settle(); !done) return done;
     sets.begin(std::move(in_block));
-    if (auto done = fill_inactive(all, stream); !done) {
+    auto filled = detail::guard(Errc::model_threw, "WeightsUpdate",
+                                [&] { return fill_inactive(all, stream); });
+    if (!filled) {
       access().abandon();
-      return done;
+      return filled;
     }
     sets.stage();
     return success();

@@ -10,7 +10,6 @@ embeds them in the image.
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import os
 import re
@@ -913,7 +912,7 @@ def _decomposable(ep: ExportedProgram) -> Iterator[None]:
     ranges = getattr(getattr(mode, "shape_env", None), "var_to_range", {})
     hidden = {key: ranges.pop(key) for key in list(ranges) if not key.is_Symbol}
     try:
-        vars(ep)["module"] = functools.partial(module_of, ep)
+        vars(ep)["module"] = lambda check_guards=False: module_of(ep)
         yield
     finally:
         del vars(ep)["module"]

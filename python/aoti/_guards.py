@@ -262,7 +262,7 @@ def _holds(text: str, tensors: Mapping[str, torch.Tensor]) -> bool:
     numbers = _Sizes(tensors).visit(ast.parse(text, mode="eval"))
     try:
         return bool(eval(compile(ast.fix_missing_locations(numbers), "", "eval"), _NAMES))
-    except ZeroDivisionError:
+    except (ArithmeticError, ValueError):  # such as the root of a negative number
         return False
 
 

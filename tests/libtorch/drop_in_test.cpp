@@ -105,6 +105,7 @@ TYPED_TEST(DropInBattery, LoadersRunPackages) {
     EXPECT_TRUE(close(loader.boxed_run(std::move(inputs))[0], output));
     typename TypeParam::Base* const runner = loader.get_runner();
     EXPECT_TRUE(close(runner->run({input})[0], output));
+    EXPECT_NE(dynamic_cast<typename TypeParam::Cpu*>(runner), nullptr);
     EXPECT_TRUE(loader.get_custom_objs().empty());
   }
 }
@@ -208,6 +209,27 @@ TYPED_TEST(DropInBattery, ErrorsAreExceptions) {
   typename TypeParam::Loader loader{model_path("mlp")};
   TensorMap none;
   EXPECT_THROW(loader.load_constants(none, false, false, true, true), std::exception);
+}
+
+TEST(DropIn, LeavesWeightsAsTheyAreWhereAnUpdateIsRefused) {
+  needs("mlp");
+  aoti::drop_in::BasicPackageLoader<aoti::Cpu> loader{model_path("mlp")};
+  const auto [input, output] = recorded_mlp();
+  TensorMap zeros;
+  aoti::drop_in::TensorConstantMap pointers;
+  for (const auto& [name, tensor] : loader.get_runner()->extract_constants_map(false)) {
+    zeros[name] = at::zeros_like(tensor);
+    pointers[name] = pointers.empty() ? nullptr : &zeros[name];
+  }
+  EXPECT_THROW(loader.get_runner()->update_constant_buffer(pointers, false, false),
+               aoti::drop_in::Error);
+  EXPECT_TRUE(close(loader.run({input})[0], output));
+  // What waits in the other set is not taken in.
+  loader.load_constants(zeros, true, true);
+  EXPECT_THROW(loader.load_constants(zeros, false, true), aoti::drop_in::Error);
+  EXPECT_TRUE(close(loader.run({input})[0], output));
+  loader.get_runner()->swap_constant_buffer();
+  EXPECT_TRUE(close(loader.run({input})[0], at::zeros_like(output)));
 }
 
 TEST(DropIn, TellsWhatIsWrong) {

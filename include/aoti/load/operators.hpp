@@ -83,6 +83,14 @@ template <class Runtime>
 requires requires { typename Runtime::Operators; }
 struct OperatorsOf<Runtime> {
   using type = typename Runtime::Operators;
+  static_assert(
+      requires(const type& operators) {
+        operators.begin_run();
+        operators.failed();
+        operators.take_failure();
+      },
+      "a runtime's Operators need begin_run(), failed() and take_failure(); see TensorRuntime in "
+      "aoti/runtime/runtime.hpp");
 };
 
 /// Makes the executor of a model that needs one.

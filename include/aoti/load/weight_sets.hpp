@@ -2,13 +2,10 @@
 // The two sets of weights that a model's container has room for: which one it runs on, what the
 // other one holds, and whose memory they lie in.
 //
-// The active set:      none ──load──▶ loaded ──fold──▶ folded
-//                       └───────first swap───────────────▲
-//
-// The inactive set:    none ──begin──▶ unfinished ──stage──▶ staged ──swap──▶ previous
-//                       ▲                  │  ▲                │                 │
-//                       └─────release──────┴──┼─────────────────┴─────────────────┤
-//                                             └──────────────begin────────────────┘
+// The active set:     none ─load─▶ loaded ─fold─▶ folded;  none ─swap─▶ folded
+// The inactive set:   none ─begin─▶ unfinished ─stage─▶ staged ─swap─▶ previous ─swap─▶ previous
+//                     staged, previous ─begin, abandon─▶ unfinished
+//                     unfinished, staged, previous ─release─▶ none, or unfinished while it is lent
 //
 // A container makes one block of memory, for the weights that it copies itself, and that block
 // changes sides with its set at each swap. All other tensors are counted by reference.
@@ -35,8 +32,8 @@ enum class WeightSet : bool { active, inactive };
 
 namespace detail {
 
-/// What a container holds. The functions are the transitions; what they tell of has been done, by
-/// calls of the model, or is done next. Used by one thread at a time.
+/// What a container holds. The functions are the transitions: they note what calls of the model
+/// have done, and call nothing themselves. Used by one thread at a time.
 class WeightSets {
  public:
   WeightSets() noexcept = default;
@@ -96,7 +93,7 @@ class WeightSets {
     if (first) state_ = WeightsState::folded;
     return first;
   }
-  /// The inactive set is given up, and holds the active tensors now.
+  /// The inactive set is given up.
   /// @return whether what the container allocated for it can be freed, too: not its block while
   ///         that is lent, or while an active constant lies in it
   bool release() noexcept {

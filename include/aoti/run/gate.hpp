@@ -41,9 +41,11 @@ class Mutex {
   pthread_mutex_t mutex_;
 };
 
-/// For models whose abi::ModelTraits::first_run_is_alone: a second thread that comes between would
-/// take the lock and wait for an instance, the first one for the lock. Here the first run on a set
-/// is alone.
+/// A lock that runs hold beside one another, and that changes hold alone. Two have one each:
+/// - models whose abi::ModelTraits::first_run_is_alone, whose own locks let a second thread and the
+///   first one wait for each other for ever: the first run on a set of weights is alone (`pass`),
+///   and so is the change to another set (`change`)
+/// - models that lend weights: those are freed (`alone`) when no run holds them (`Beside`)
 class Gate {
  public:
   Gate() noexcept = default;
@@ -53,14 +55,19 @@ class Gate {
 
   /// Calls `run`, which returns 0 where it succeeds, beside others or alone.
   template <class Run> auto pass(Run&& run) -> decltype(run()) {
-    {
-      const Hold hold{lock_, ::pthread_rwlock_rdlock};
-      if (passed_.load()) return run();
+    while (true) {
+      {
+        const Hold hold{lock_, ::pthread_rwlock_rdlock};
+        if (passed_.load()) return run();
+      }
+      // One at a time waits to be alone: those behind it would wait for ever while others run.
+      const Mutex::Hold first{first_};
+      if (passed_.load()) continue;
+      const Hold hold{lock_, ::pthread_rwlock_wrlock};
+      const auto native = run();
+      if (native == 0) passed_.store(true);
+      return native;
     }
-    const Hold hold{lock_, ::pthread_rwlock_wrlock};
-    const auto native = run();
-    if (native == 0) passed_.store(true);
-    return native;
   }
 
   /// Holds a gate, where there is one, beside others that do.
@@ -104,6 +111,7 @@ class Gate {
   };
 
   pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
+  Mutex first_;
   Atomic<bool> passed_ = false;
 };
 

@@ -128,8 +128,8 @@ struct LoadedModel {
     return settle(out);
   }
 
-  /// How the inputs of a run fit, all of them: the rules, in their order. `at(i)` gives input i,
-  /// which `Views` reads.
+  /// How the inputs of a run fit: all rules, in the order in which they are checked. `at(i)` gives
+  /// input i, which `Views` reads.
   /// @tparam least what is less than this is Fit::no
   template <class Views, std::size_t In, Fit least, class At>
   [[gnu::always_inline]] Fit fit(std::size_t count, At&& at) const {
@@ -187,7 +187,7 @@ struct LoadedModel {
     return find_overlap<Views, Runtime>(*spec, weights_in_use, at, found);
   }
 
-  /// Whether a weight that the model runs on lies within a range.
+  /// Whether a weight that the model runs on lies in a range of memory, or partly so.
   bool is_weight(const ByteRange& range) const {
     std::optional<Mutex::Hold> hold;
     if constexpr (!exclusive) hold.emplace(looking);

@@ -17,8 +17,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The bytes from the first to the last of a tensor; at null, which meets nothing, without
-/// elements.
+/// The bytes from the first to the last of a tensor. One without elements has none, and meets
+/// nothing.
 struct ByteRange {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;

@@ -35,8 +35,9 @@ namespace aoti::inline AOTI_ABI {
 ///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
 /// - `data(tensor)`, which may be absent: where a strided tensor's first element is; inputs that a
 ///   model writes to are compared by it with the others, and with weights
-/// - `detached(tensor)`, which may be absent: the tensor, to make a weight's copy from;
-///   `writable(tensor)`, likewise: the tensor, to be used as a weight that a model may write to
+/// - `detached(tensor)`, which may be absent: a tensor of the same memory without what a copy of it
+///   must not take over; `writable(tensor)`, which may be absent: one of the same memory that may
+///   be written to in any mode, for weights that are shared
 /// - `owns_memory(tensor)`, which may be absent: whether its memory stays as long as it does; other
 ///   outputs are copied where they may be views of a model's own memory
 /// - `adopt(dtype, data, sizes, strides, release, context)`, which may be absent: a handle of a

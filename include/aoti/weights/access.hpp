@@ -144,14 +144,23 @@ template <class Runner> struct WeightsAccess {
   Result<void> swap() const {
     if (!sets().has_second()) return no_second_set();
     if (auto done = swap_sets(); !done) return done;
-    std::vector<AtenTensorHandle> active;
-    if (!extract(WeightSet::active, active)) active.clear();
-    model().use(active);
     if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
       model().run = container().exports().run;
     }
     if (sets().swap()) std::swap(model().input_count, model().hidden_input_count);
+    note_weights();
     return success();
+  }
+
+  /// Notes which weights the model runs on now; none where memory runs out.
+  void note_weights() const {
+    auto done = guard(Errc::model_threw, "swap", [&]() -> Result<void> {
+      std::vector<AtenTensorHandle> active;
+      if (!extract(WeightSet::active, active)) active.clear();
+      model().use(active);
+      return success();
+    });
+    if (!done) model().use({});
   }
 
   Error no_second_set() const {
