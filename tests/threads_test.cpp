@@ -1,8 +1,6 @@
 // Runners and packages used by several threads at once.
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -54,25 +52,6 @@ TEST_F(Threads, PassAGateAloneAtFirst) {
     EXPECT_EQ(met, 0);
     EXPECT_EQ(gate.change([&] { return inside.load(); }), 0);
   }
-}
-
-// Where runs wait for one instance, there is always one that holds the gate.
-TEST_F(Threads, AllPassAGateOnceOneHas) {
-  aoti::detail::Gate gate;
-  std::mutex instance;
-  std::atomic<int> runs[4] = {};
-  std::atomic<bool> stop = false;
-  on_threads(4, [&](int i) {
-    while (!stop) {
-      gate.pass([&] {
-        const std::lock_guard lock{instance};
-        std::this_thread::sleep_for(std::chrono::microseconds{200});
-        stop = ++runs[i] == 300 || stop;
-        return 0;
-      });
-    }
-  });
-  for (const auto& count : runs) EXPECT_GT(count, 3);
 }
 
 TEST_F(Threads, TwoInAnUnsharedRunnerAreAnError) {
