@@ -26,7 +26,7 @@ std::vector<std::string> made;   // the device and the operators of each executo
 bool make_fails = false;
 
 /// A runtime whose executors do nothing but exist.
-struct Executor {
+struct Executor : aoti::detail::NoOperators {
   static bool has(const std::string& name) {
     for (const std::string& it : known) {
       if (it == name) return true;
