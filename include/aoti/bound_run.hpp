@@ -284,6 +284,7 @@ template <class Runner> class BoundRun {
     }
     // What lies in the memory of an output would be overwritten by another's copy.
     for (std::size_t i = 0; i < out_.size(); ++i) {
+      aside_[i] = Tensor{};  // of a copy that failed
       if (!outputs_[i].defined()) continue;
       const Body& found = *Body::of(out_[i]);
       if (learns_) plan(i, found);

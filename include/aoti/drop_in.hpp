@@ -152,11 +152,7 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
           std::make_unique<typename detail::ClassFor<Device>::type>(model, choice, single_threaded);
     };
     (open_on.template operator()<Devices>(), ...);
-    if (runner_ != nullptr) return;
-    throw Error{{Errc::wrong_device, model.origin,
-                 key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
-                             : aoti::detail::concat(
-                                   {"compiled for ", key, ", for which there is no policy"})}};
+    if (runner_ == nullptr) throw Error{aoti::detail::no_policy_for(model, key)};
   }
 
   static std::unordered_map<std::string, std::string> map_of(const Metadata& metadata) {

@@ -49,10 +49,7 @@ template <class T> T value_of(Result<T> result) {
   if constexpr (!std::same_as<T, void>) return std::move(result).value();
 }
 
-/// How weights are changed.
-struct Update {
-  bool inactive, full, share;
-};
+using Replacement = aoti::detail::Replacement;
 
 }  // namespace detail
 
@@ -93,7 +90,7 @@ class AOTIModelContainerRunner {
   /// Tensors in the model's memory, valid until that set is replaced or freed or the model is gone;
   /// none where there is no second set.
   std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
-    return detail::value_of(extract(use_inactive ? WeightSet::inactive : WeightSet::active));
+    return detail::value_of(extract(set_of(use_inactive)));
   }
 
   /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
@@ -103,7 +100,8 @@ class AOTIModelContainerRunner {
   void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
                               bool use_inactive, bool validate_full_updates,
                               bool user_managed = false) {
-    detail::value_of(update(tensor_map, {use_inactive, validate_full_updates, user_managed}));
+    detail::value_of(
+        update(tensor_map, {set_of(use_inactive), validate_full_updates, user_managed}));
   }
   void update_constant_buffer(const TensorConstantMap& const_map, bool use_inactive,
                               bool validate_full_updates, bool user_managed = false) {
@@ -129,7 +127,7 @@ class AOTIModelContainerRunner {
   }
 
   void run_const_fold(bool use_inactive, AOTInductorStreamHandle stream_handle = nullptr) {
-    detail::value_of(fold(use_inactive ? WeightSet::inactive : WeightSet::active, stream_handle));
+    detail::value_of(fold(set_of(use_inactive), stream_handle));
   }
   /// Throws where there is no second set of weights.
   void swap_constant_buffer() { detail::value_of(swap()); }
@@ -162,7 +160,7 @@ class AOTIModelContainerRunner {
   virtual Result<detail::Tensors> boxed_run_on(std::span<at::Tensor> inputs,
                                                void* stream) const = 0;
   virtual Result<detail::TensorMap> extract(WeightSet set) const = 0;
-  virtual Result<void> update(const detail::TensorMap& tensors, detail::Update how) = 0;
+  virtual Result<void> update(const detail::TensorMap& tensors, detail::Replacement how) = 0;
   virtual Result<void> update_from(const std::string& blob) = 0;
   virtual Result<void> fold(WeightSet set, void* stream) = 0;
   virtual Result<void> swap() = 0;
@@ -173,6 +171,9 @@ class AOTIModelContainerRunner {
  private:
   const std::vector<Constant>& constants() const noexcept { return container().constants(); }
 
+  static WeightSet set_of(bool use_inactive) noexcept {
+    return use_inactive ? WeightSet::inactive : WeightSet::active;
+  }
   static detail::TensorMap named(const TensorConstantMap& map) {
     detail::TensorMap tensors;
     for (const auto& [name, tensor] : map) {
@@ -202,7 +203,7 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   /// One that runs on the caller's weights, without a copy.
   RunnerOn(const std::string& path, OpenOptions choice, const TensorMap& constants)
       : RunnerOn{path, without_weights(std::move(choice)), false} {
-    value_of(update(constants, {.inactive = false, .full = false, .share = true}));
+    value_of(update(constants, {.share = true}));
     given_constants_ = true;
   }
 
@@ -235,33 +236,19 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
       return tensors;
     });
   }
-  Result<void> update(const TensorMap& tensors, Update how) override {
+  Result<void> update(const TensorMap& tensors, Replacement how) override {
     return on([&](auto& runner) -> Result<void> {
-      if (!how.inactive && runner.container().weight_sets().is_staged()) {
+      if (how.set == WeightSet::active && runner.container().weight_sets().is_staged()) {
         return aoti::Error{Errc::bad_state, runner.origin(),
                            "a second set of weights waits, which an update of the first would take "
                            "in; swap it in, or free it, before"};
       }
-      auto update = update_weights(runner);
-      if (!update) return std::move(update).error();
-      for (const auto& [name, tensor] : tensors) {
-        auto done =
-            how.share ? update.value().share(name, tensor) : update.value().set(name, tensor);
-        if (!done) return done;
-      }
-      if (how.full) {
-        if (auto done = update.value().expect_all(); !done) return done;
-      }
-      return how.inactive ? update.value().stage() : update.value().commit();
+      return aoti::detail::replace_weights(runner, tensors, how,
+                                           [](const at::Tensor&) { return true; });
     });
   }
   Result<void> update_from(const std::string& blob) override {
-    return on([&](auto& runner) -> Result<void> {
-      auto update = update_weights(runner);
-      if (!update) return std::move(update).error();
-      if (auto done = update.value().set_blob(blob); !done) return done;
-      return update.value().commit();
-    });
+    return on([&](auto& runner) { return aoti::detail::replace_weights(runner, blob); });
   }
   Result<void> fold(WeightSet set, void* stream) override {
     return on([&](auto& runner) { return fold_weights(runner, set, stream_of(stream)); });
@@ -285,10 +272,7 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   }
 
   static typename Device::Stream stream_of(void* handle) {
-    if constexpr (std::constructible_from<typename Device::Stream, void*>) {
-      if (handle != nullptr) return typename Device::Stream{handle};
-    }
-    return {};
+    return aoti::detail::stream_of<Device>(handle);
   }
 
   template <class Body> auto on(Body&& body) const {

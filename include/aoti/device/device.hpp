@@ -111,4 +111,15 @@ Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view te
                detail::concat({"found '", text, "', expected '", key, "' or '", key, ":0'"})};
 }
 
+namespace detail {
+
+/// The stream of a handle; the one that is current for null, and where handles say nothing.
+template <class Device> typename Device::Stream stream_of(void* handle) {
+  if constexpr (std::constructible_from<typename Device::Stream, void*>) {
+    if (handle != nullptr) return typename Device::Stream{handle};
+  }
+  return {};
+}
+
+}  // namespace detail
 }  // namespace aoti::inline AOTI_ABI

@@ -2,6 +2,7 @@
 // Which kind of device a model was compiled for.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "aoti/image/image.hpp"
@@ -21,6 +22,13 @@ template <class = void> std::string_view device_key(const PackagedModel& model) 
     if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) return "xpu";
   }
   return "cpu";
+}
+
+/// That none of the policies at hand has a model's key.
+[[gnu::cold]] inline Error no_policy_for(const PackagedModel& model, std::string_view key) {
+  return {Errc::wrong_device, model.origin,
+          key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
+                      : concat({"compiled for ", key, ", for which there is no policy"})};
 }
 
 }  // namespace aoti::inline AOTI_ABI::detail

@@ -29,12 +29,7 @@ namespace aoti::inline AOTI_ABI::python {
 using Tensors = std::vector<at::Tensor>;
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-/// How weights are changed.
-struct Update {
-  WeightSet set = WeightSet::active;
-  bool full = false;   ///< Whether all parameters must be among them; buffers never need be.
-  bool share = false;  ///< Whether the model uses the tensors themselves.
-};
+using Update = aoti::detail::Replacement;
 
 /// What an object in Python holds. Zeroed, since Python can make objects without their __init__.
 struct Zeroed {
@@ -106,12 +101,14 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
 
   Result<void> run(std::span<const at::Tensor> inputs, std::span<at::Tensor> outputs,
                    void* stream) const override {
-    return in_turn(
-        [&]() -> Result<void> { return runner_.run_into(inputs, outputs, stream_of(stream)); });
+    return in_turn([&]() -> Result<void> {
+      return runner_.run_into(inputs, outputs, aoti::detail::stream_of<Device>(stream));
+    });
   }
   Result<Tensors> boxed_run(std::span<at::Tensor> inputs, void* stream) const override {
-    return in_turn(
-        [&]() -> Result<Tensors> { return runner_.boxed_run(inputs, stream_of(stream)); });
+    return in_turn([&]() -> Result<Tensors> {
+      return runner_.boxed_run(inputs, aoti::detail::stream_of<Device>(stream));
+    });
   }
 
   std::size_t input_count() const override { return runner_.input_count(); }
@@ -157,27 +154,14 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
   }
   Result<void> update(const NamedTensors& tensors, Update how) override {
     return with_weights([&]() -> Result<void> {
-      auto update = update_weights(runner_);
-      if (!update) return std::move(update).error();
-      for (const auto& [name, tensor] : tensors) {
-        // What was lent keeps the model alive, and would do so for ever inside of it.
-        auto done = how.share && !is_lent(tensor) ? update.value().share(name, tensor)
-                                                  : update.value().set(name, tensor);
-        if (!done) return done;
-      }
-      if (how.full) {
-        if (auto done = update.value().expect_all(); !done) return done;
-      }
-      return how.set == WeightSet::active ? update.value().commit() : update.value().stage();
+      // What was lent keeps the model alive, and would do so for ever inside of it.
+      return aoti::detail::replace_weights(
+          runner_, tensors, how, [this](const at::Tensor& tensor) { return !is_lent(tensor); });
     });
   }
   Result<void> update_from_blob(const std::string& path) override {
-    return with_weights([&]() -> Result<void> {
-      auto update = update_weights(runner_);
-      if (!update) return std::move(update).error();
-      if (auto done = update.value().set_blob(path); !done) return done;
-      return update.value().commit();
-    });
+    return with_weights(
+        [&]() -> Result<void> { return aoti::detail::replace_weights(runner_, path); });
   }
   Result<void> swap_weights() override {
     return with_weights([&]() -> Result<void> { return aoti::swap_weights(runner_); });
@@ -230,13 +214,6 @@ template <DevicePolicy Device, Access access> class ProgramOf final : public Pro
     return tensors;
   }
 
-  static typename Device::Stream stream_of(void* handle) {
-    if constexpr (std::constructible_from<typename Device::Stream, void*>) {
-      if (handle != nullptr) return typename Device::Stream{handle};
-    }
-    return {};
-  }
-
   Runner runner_;
   std::vector<std::size_t> mutated_;
   mutable std::mutex mutex_;  // of runs, with exclusive access
@@ -268,10 +245,7 @@ Result<std::unique_ptr<Program>> open_program(const Package& package, const Open
   };
   (open_on.template operator()<Devices>(), ...);
   if (opened) return std::move(*opened);
-  return Error{Errc::wrong_device, model.value().origin,
-               key.empty()
-                   ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
-                   : detail::concat({"compiled for ", key, ", for which there is no policy"})};
+  return aoti::detail::no_policy_for(model.value(), key);
 }
 
 }  // namespace aoti::inline AOTI_ABI::python
