@@ -26,12 +26,11 @@ void check(benchmark::State& state, const char* relation, int count) {
   std::array<aoti::Tensor, 2> inputs{
       bench::value(aoti::Tensor::empty(aoti::DType::float32, {4, 6})),
       bench::value(aoti::Tensor::empty(aoti::DType::float32, {24}))};
-  const auto at = [&](std::size_t i) -> const aoti::Tensor& { return inputs[i]; };
   bool fits = true;
   for (auto _ : state) {
     benchmark::DoNotOptimize(inputs);
     for (std::size_t i = 0; i < 2; ++i) {
-      fits &= checks[i].fit<aoti::Native>(spec, at, i) == aoti::detail::Fit::yes;
+      fits &= checks[i].fit<aoti::Native>(spec, inputs, i) == aoti::detail::Fit::yes;
     }
   }
   if (!fits) state.SkipWithError("wrong result");

@@ -188,11 +188,8 @@ template <class Runtime = Native> class ArrayRefModel {
         outputs.size() != runner_.output_count()) [[unlikely]] {
       return wrong_count(inputs.size(), outputs.size());
     }
-    const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
-    const detail::Fit fits =
-        runner_.model_.template fit<detail::Views, std::dynamic_extent, detail::Fit::yes>(
-            inputs.size(), at);
-    if (fits != detail::Fit::yes) [[unlikely]]
+    if (runner_.model_.template fit<detail::Views, std::dynamic_extent, detail::Fit::yes>(inputs) !=
+        detail::Fit::yes) [[unlikely]]
       return misfit(inputs);
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
@@ -291,8 +288,7 @@ template <class Runtime = Native> class ArrayRefModel {
               detail::concat({"found ", inputs[i].rank, " dimensions, expected at most ",
                               TensorView::max_rank})};
     }
-    const auto at = [&](std::size_t i) -> const TensorView& { return inputs[i]; };
-    return runner_.model_.template misfit<detail::Views>(inputs.size(), at, detail::Fit::yes);
+    return runner_.model_.template misfit<detail::Views, detail::Fit::yes>(inputs);
   }
 
   decltype(Exports::model_run_minimal_arrayref_interface_v2) run_ = nullptr;

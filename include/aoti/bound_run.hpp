@@ -151,6 +151,18 @@ template <class Runner> class BoundRun {
     std::size_t next = 0;
   };
 
+  /// Handles that are the bound run's own, for tensors that fit.
+  struct Bound {
+    static constexpr std::size_t extent = std::dynamic_extent;
+    static constexpr bool are_bound = true;
+    std::span<AtenTensorHandle> handles;
+
+    std::size_t size() const noexcept { return handles.size(); }
+    std::span<AtenTensorHandle> slots() const noexcept { return handles; }
+    static constexpr bool make() noexcept { return true; }
+    static constexpr void accept() noexcept {}
+  };
+
   explicit BoundRun(const Runner& runner) noexcept : runner_{&runner} {}
 
   const auto& model() const noexcept { return runner_->model_; }
@@ -170,13 +182,6 @@ template <class Runner> class BoundRun {
     return true;
   }
 
-  /// Whether the inputs, which do not change, fit as they are.
-  bool inputs_fit() const {
-    const auto at = [&](std::size_t i) -> const Tensor& { return inputs_[i]; };
-    return model().template fit<Runtime, std::dynamic_extent, detail::Fit::yes>(
-               inputs_.size(), at) == detail::Fit::yes;
-  }
-
   // Each result is made where it is returned: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
     if (!fits_ || weights_ != model().changes.load()) [[unlikely]] {
@@ -188,25 +193,12 @@ template <class Runner> class BoundRun {
   }
 
   [[gnu::always_inline]] Result<void> call(typename Runner::Stream stream) {
-    const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
     detail::Watch watch{model().observer, Event::run};
-    auto done = detail::guard(Errc::model_threw, "BoundRun::run", [&]() -> Result<void> {
-      if (!occupancy.entered()) [[unlikely]]
-        return model().in_use();
-      if (model().input_count == Model::none) [[unlikely]]
-        return model().gone();
-      auto guard = Runner::DevicePolicy::enter(model().device, stream);
-      if (!guard) [[unlikely]]
-        return std::move(guard).error();
-      const AOTIRuntimeError native = [&] {
-        const Placing placing{*this};
-        return model().invoke(in_.data(), in_.size(), out_.data(), out_.size(),
-                              Runner::DevicePolicy::native(guard.value()));
-      }();
-      if (native != 0 || model().operators.failed()) [[unlikely]]
-        return model().failed(native);
-      return success();
-    });
+    Bound in{in_};
+    auto done = [&]() -> Result<void> {
+      const Placing placing{*this};
+      return model().call("BoundRun::run", in, std::span{out_}, stream);
+    }();
     watch.ended(done);
     if (!done) [[unlikely]]
       detail::destroy_all<Runtime>(out_);
@@ -249,7 +241,8 @@ template <class Runner> class BoundRun {
       forget();
       learns_ = attempts_ > 0;
     }
-    fits_ = inputs_fit();
+    fits_ = model().template fit<Runtime, std::dynamic_extent, detail::Fit::yes>(inputs_) ==
+            detail::Fit::yes;
     return true;
   }
 

@@ -97,19 +97,13 @@ class Runner {
   ///         model_threw; those of the device policy's `enter`
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
-    detail::Watch watch{model_.observer, Event::run};
-    auto outputs = run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
-    watch.ended(outputs);
-    return outputs;
+    return run_array<Outputs>(Stream{}, std::forward<Inputs>(inputs)...);
   }
   /// The same on a stream: `runner.run<1>(stream, a, b)`.
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   [[gnu::always_inline]] Result<std::array<Tensor, Outputs>> run(Stream stream,
                                                                  Inputs&&... inputs) const {
-    detail::Watch watch{model_.observer, Event::run};
-    auto outputs = run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
-    watch.ended(outputs);
-    return outputs;
+    return run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
   }
   /// Refuses other arguments, when it is compiled.
   template <std::size_t Outputs, class First, class... Rest>
@@ -125,17 +119,7 @@ class Runner {
   /// @errors as above; on any error the outputs are as they were
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
                         Stream stream = {}) const {
-    detail::Watch watch{model_.observer, Event::run};
-    Rooms<8> rooms;
-    auto done = run_spans(
-        inputs.size(), outputs, stream,
-        [&](std::size_t i) {
-          return i < rooms.size() ? detail::lend<Runtime>(inputs[i], rooms[i])
-                                  : Runtime::share(inputs[i]);
-        },
-        [](std::size_t, Tensor&&) {});
-    watch.ended(done);
-    return done;
+    return run_list(detail::Listed<const Tensor>{inputs}, outputs, stream);
   }
 
   /// Runs with counts known at run time.
@@ -157,12 +141,7 @@ class Runner {
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(model_.output_count);
-      detail::Watch watch{model_.observer, Event::run};
-      auto done = run_spans(
-          inputs.size(), outputs, stream,
-          [&](std::size_t i) { return Runtime::give(std::move(inputs[i])); },
-          [&](std::size_t i, Tensor&& tensor) { inputs[i] = std::move(tensor); });
-      watch.ended(done);
+      auto done = run_list(detail::Listed<Tensor>{inputs}, outputs, stream);
       if (!done) return std::move(done).error();
       return outputs;
     });
@@ -183,12 +162,10 @@ class Runner {
             Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"});
       }
     }
-    bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run_handles", [&, stream] {
-      return model_.template execute<std::dynamic_extent, std::dynamic_extent>(
-          inputs, outputs, refused, stream, [&](std::size_t i) { return inputs[i]; });
-    });
-    if (!refused) detail::destroy_all<Runtime>(inputs);
+    auto done = [&] {
+      detail::GivenHandles<Runtime> in{inputs};
+      return model_.call("Runner::run_handles", in, outputs, stream);
+    }();
     if (!done) detail::destroy_all<Runtime>(outputs);
     watch.ended(done);
     return done;
@@ -271,8 +248,6 @@ class Runner {
   template <class> friend struct detail::WeightsAccess;
 
   using Model = detail::LoadedModel<Device, Runtime, options, Observer>;
-  template <std::size_t count>
-  using Rooms = std::array<typename detail::RoomOf<Runtime>::type, count>;
 
   explicit Runner(Model&& model) noexcept : model_{std::move(model)} {}
 
@@ -294,73 +269,41 @@ class Runner {
                                                                  Inputs&&... inputs) const {
     constexpr std::size_t count = sizeof...(Inputs);
     const std::array<const Tensor*, count> pointers{&inputs...};
-    constexpr std::array<bool, count> taken{std::same_as<Inputs&&, Tensor&&>...};
-    Rooms<count> rooms;
-    detail::Handles<Runtime, count> in;
+    static constexpr std::array<bool, count> given{std::same_as<Inputs&&, Tensor&&>...};
+    detail::Watch watch{model_.observer, Event::run};
+    detail::Inputs<Runtime, detail::PointedTo<Tensor, count>> in{{pointers, given}};
     detail::Handles<Runtime, Outputs> out;
-    bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
-      return model_.template execute<count, Outputs>(in, out, refused, stream, [&](auto i) {
-        if constexpr (taken[i]) {
-          return Runtime::give(std::move(const_cast<Tensor&>(*pointers[i])));
-        } else {
-          return detail::lend<Runtime>(*pointers[i], rooms[i]);
-        }
-      });
-    });
-    if (!done) [[unlikely]] {
-      for (std::size_t i = 0; i < count && refused; ++i) {
-        if (taken[i] && in[i] != nullptr) const_cast<Tensor&>(*pointers[i]) = in.take(i);
-      }
+    auto done = model_.call("Runner::run", in, out.slots(), stream);
+    watch.ended(done);
+    if (!done) [[unlikely]]
       return std::move(done).error();
-    }
     std::array<Tensor, Outputs> tensors;
     for (std::size_t i = 0; i < Outputs; ++i) tensors[i] = out.take(i);
     return tensors;
   }
 
-  /// `run<…>` with counts known at run time; `taken[i]` tells whether input i is given to the
+  /// `run<…>` with counts known at run time; `given[i]` tells whether input i is given to the
   /// model.
-  Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> taken,
+  Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> given,
                             std::span<Tensor> outputs) const {
-    detail::Watch watch{model_.observer, Event::run};
-    Rooms<8> rooms;
-    auto done = run_spans(
-        inputs.size(), outputs, Stream{},
-        [&](std::size_t i) {
-          if (taken[i]) return Runtime::give(std::move(const_cast<Tensor&>(*inputs[i])));
-          return i < rooms.size() ? detail::lend<Runtime>(*inputs[i], rooms[i])
-                                  : Runtime::share(*inputs[i]);
-        },
-        [&](std::size_t i, Tensor&& tensor) {
-          if (taken[i]) const_cast<Tensor&>(*inputs[i]) = std::move(tensor);
-        });
-    watch.ended(done);
-    return done;
+    return run_list(detail::PointedTo<Tensor, std::dynamic_extent>{inputs, given}, outputs,
+                    Stream{});
   }
 
-  /// `make(i)` makes the handle of input i, and `give_back(i, tensor)` undoes that.
-  template <class Make, class GiveBack>
-  [[gnu::flatten]] Result<void> run_spans(std::size_t inputs, std::span<Tensor> outputs,
-                                          Stream stream, Make make, GiveBack give_back) const {
-    if (inputs != model_.input_count || outputs.size() != model_.output_count) [[unlikely]] {
-      return model_.wrong_count(inputs, outputs.size());
+  template <class Source>
+  [[gnu::flatten]] Result<void> run_list(const Source& inputs, std::span<Tensor> outputs,
+                                         Stream stream) const {
+    detail::Watch watch{model_.observer, Event::run};
+    if (!model_.admits(inputs.size(), outputs.size())) [[unlikely]]
+      return watch.failed(model_.wrong_count(inputs.size(), outputs.size()));
+    detail::Inputs<Runtime, Source> in{inputs};
+    detail::Handles<Runtime, std::dynamic_extent> out{outputs.size()};
+    auto done = model_.call("Runner::run", in, out.slots(), stream);
+    if (done) [[likely]] {
+      for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
     }
-    constexpr std::size_t any = std::dynamic_extent;
-    detail::Handles<Runtime, any> in{inputs};
-    detail::Handles<Runtime, any> out{outputs.size()};
-    bool refused = true;
-    auto done = detail::guard(Errc::model_threw, "Runner::run", [&, stream] {
-      return model_.template execute<any, any>(in, out, refused, stream, make);
-    });
-    if (!done) [[unlikely]] {
-      for (std::size_t i = 0; i < inputs && refused; ++i) {
-        if (in[i] != nullptr && !detail::is_lent<Runtime>(in[i])) give_back(i, in.take(i));
-      }
-      return done;
-    }
-    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = out.take(i);
-    return success();
+    watch.ended(done);
+    return done;
   }
 
   Model model_;

@@ -46,13 +46,14 @@ struct Outcome {
 
 /// As a runner does it: each input in turn, up to the first that does not fit.
 Outcome check(const ModelSpec& model, const std::vector<FakeTensor>& inputs) {
-  const auto at = [&](std::size_t i) -> const FakeTensor& { return inputs[i]; };
   Outcome outcome{Fit::yes, {}};
   for (std::size_t i = 0; i < model.inputs.size(); ++i) {
-    const Fit fit = aoti::detail::InputCheck{model, i}.fit<FakeRuntime>(model, at, i);
+    const aoti::detail::InputCheck rules{model, i};
+    const Fit fit = rules.fit<FakeRuntime>(model, inputs, i);
     outcome.fit = std::min(outcome.fit, fit);
     if (fit != Fit::no) continue;
-    const aoti::Error error = aoti::detail::describe_mismatch<FakeRuntime>(model, at, i);
+    aoti::Error error{Errc::none};
+    rules.fit<FakeRuntime>(model, inputs, i, aoti::detail::InWords{error});
     return {fit, error.message(), error.code()};
   }
   return outcome;
@@ -290,8 +291,7 @@ TEST(Check, DoesNotOverflow) {
     for (const std::int64_t b : {std::int64_t{0}, INT64_MAX / 2, INT64_MAX}) {
       FakeTensor tensor = floats({0, 1, 1});
       tensor.sizes = {0, a, b};
-      const auto at = [&](std::size_t) -> const FakeTensor& { return tensor; };
-      const Fit fit = aoti::detail::InputCheck{model, 0}.fit<FakeRuntime>(model, at, 0);
+      const Fit fit = aoti::detail::InputCheck{model, 0}.fit<FakeRuntime>(model, &tensor, 0);
       if (std::max(a, b) > INT64_MAX / 2) {
         EXPECT_EQ(fit, Fit::no) << a << ", " << b;
       }

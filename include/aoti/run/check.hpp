@@ -88,90 +88,6 @@ template <class Runtime>
                   to_string(expected)})};
 }
 
-/// What is wrong with input `i`; called when something is.
-template <class Runtime, class At>
-[[gnu::cold, gnu::noinline]] Error describe_mismatch(const ModelSpec& spec, At&& at,
-                                                     std::size_t i) {
-  const TensorSpec& expected = spec.inputs[i];
-  const typename Runtime::Tensor& tensor = at(i);
-  std::string where = concat({"input ", i, " '", expected.name, "'"});
-  if (!Runtime::is_defined(tensor) || !Runtime::is_strided(tensor)) {
-    return describe_unreadable<Runtime>(tensor, std::move(where), expected.device);
-  }
-  const auto sizes = Runtime::sizes(tensor);
-  if (Runtime::dtype(tensor) != expected.dtype) {
-    return {Errc::input_dtype, std::move(where),
-            concat({"found ", to_string(Runtime::dtype(tensor)), ", expected ",
-                    to_string(expected.dtype)})};
-  }
-  if (Runtime::device(tensor) != expected.device) {
-    return describe_unreadable<Runtime>(tensor, std::move(where), expected.device);
-  }
-  if (sizes.size() != expected.shape.size()) {
-    return {Errc::input_rank, std::move(where),
-            concat({"found ", sizes.size(), " dimensions, expected ", expected.shape.size()})};
-  }
-  for (std::size_t d = 0; d < expected.shape.size(); ++d) {
-    const Dimension& dimension = expected.shape[d];
-    const std::int64_t size = sizes[d];
-    const std::string name =
-        dimension.symbol < 0
-            ? std::string{}
-            : concat({" (", spec.symbols[static_cast<std::size_t>(dimension.symbol)], ")"});
-    std::string text = concat({"dimension ", d, name, ": found ", size, ", expected "});
-    if (size < dimension.min || size > dimension.max) {
-      if (dimension.min == dimension.max) {
-        text += std::to_string(dimension.min);
-      } else if (dimension.max == Dimension::unbounded) {
-        text += concat({dimension.min, " or more"});
-      } else {
-        text += concat({dimension.min, " to ", dimension.max});
-      }
-      return {Errc::input_shape, std::move(where), std::move(text)};
-    }
-    if (dimension.first_input < 0) continue;
-    const auto first_input = static_cast<std::size_t>(dimension.first_input);
-    const auto first_dimension = static_cast<std::size_t>(dimension.first_dimension);
-    const Dimension& first = spec.inputs[first_input].shape[first_dimension];
-    const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
-    if (agrees(dimension, size, first, first_size)) continue;
-    if (&first == &dimension) {
-      text += concat({dimension.scale, " times a number"});
-      if (dimension.offset != 0) text += concat({" plus ", dimension.offset});
-      return {Errc::input_shape, std::move(where), std::move(text)};
-    }
-    text += std::to_string(static_cast<std::int64_t>(
-        static_cast<std::uint64_t>((first_size - first.offset) / first.scale) *
-            static_cast<std::uint64_t>(dimension.scale) +
-        static_cast<std::uint64_t>(dimension.offset)));
-    text += concat({", since dimension ", first_dimension, " of input ", first_input, " '",
-                    spec.inputs[first_input].name, "' is ", first_size});
-    return {Errc::input_shape, std::move(where), std::move(text)};
-  }
-  for (const Guard& guard : expected.guards) {
-    const auto size = [&](std::size_t k, std::size_t d) { return Runtime::sizes(at(k))[d]; };
-    if (holds(guard, size)) continue;
-    std::string text = "found ";
-    for (const Guard::Size& item : guard.sizes) {
-      if (text.size() > 6) text += ", ";
-      text += concat({spec.inputs[item.input].name, ".size(", item.dimension,
-                      ") = ", size(item.input, item.dimension)});
-    }
-    return {Errc::input_shape, std::move(where), concat({text, "; expected ", guard.text})};
-  }
-  if (expected.strides.empty()) {
-    return {Errc::input_layout, std::move(where),
-            concat({"found strides ", join(Runtime::strides(tensor)),
-                    expected.mutated ? "; the model writes to it, so that it" : "; it",
-                    " must be laid out as what it was exported with: without gaps, ",
-                    expected.order.empty() ? std::string{"row by row"}
-                                           : concat({"in the order ", join(expected.order)})})};
-  }
-  return {Errc::input_layout, std::move(where),
-          concat({"found strides ", join(Runtime::strides(tensor)), ", expected ",
-                  join(expected.strides), " (-1 for any)"})};
-}
-
 /// Whether it can be told on which device of the policy's kind a tensor lies.
 template <class Device, class Runtime>
 inline constexpr bool knows_index =
@@ -210,32 +126,26 @@ template <class Runtime>
   return true;
 }
 
-/// Whether the dimensions that are tied to others agree with them, and the relations hold whose
-/// last input this is. `at(i)` gives input i.
-template <class Runtime, class At>
-[[gnu::noinline]] bool ties_hold(const ModelSpec& spec, At&& at, std::size_t i) {
-  const auto sizes = Runtime::sizes(at(i));
-  for (std::size_t d = 0; d < sizes.size(); ++d) {
-    const Dimension& dimension = spec.inputs[i].shape[d];
-    if (dimension.first_input < 0) continue;
-    const auto first_input = static_cast<std::size_t>(dimension.first_input);
-    const auto first_dimension = static_cast<std::size_t>(dimension.first_dimension);
-    const Dimension& first = spec.inputs[first_input].shape[first_dimension];
-    const std::int64_t first_size = Runtime::sizes(at(first_input))[first_dimension];
-    if (!agrees(dimension, sizes[d], first, first_size)) return false;
-  }
-  for (const Guard& guard : spec.inputs[i].guards) {
-    if (!holds(guard, [&](std::size_t k, std::size_t d) { return Runtime::sizes(at(k))[d]; })) {
-      return false;
-    }
-  }
-  return true;
-}
-
 /// How an input fits: not at all, after its memory has been laid out anew, or as it is.
 enum class Fit : std::uint8_t { no, reordered, yes };
 
-/// An input's spec, condensed to what every call compares; the fewer instructions the better.
+/// What rules report to that are broken: here to nobody, since only the verdict counts.
+struct VerdictOnly {
+  template <class Describe> [[gnu::always_inline]] constexpr Fit operator()(Describe&&) const {
+    return Fit::no;
+  }
+};
+/// The same where it is to be said what is wrong.
+struct InWords {
+  Error& error;
+  template <class Describe> [[gnu::cold, gnu::noinline]] Fit operator()(Describe&& describe) const {
+    error = describe();
+    return Fit::no;
+  }
+};
+
+/// The rules on one input, with what every call compares at hand; the fewer instructions the
+/// better.
 class InputCheck {
  public:
   /// The spec must stay where it is.
@@ -251,29 +161,43 @@ class InputCheck {
     fixed_ = !spec_->strides.empty() || spec_->mutated;
   }
 
-  /// Compares input `i`, which `at(i)` gives, with the spec that this was made from.
-  template <class Runtime, class At>
-  [[gnu::always_inline]] Fit fit(const ModelSpec& spec, At&& at, std::size_t i) const {
-    const typename Runtime::Tensor& tensor = at(i);
+  /// Holds input `i` of a call against the spec that this was made from.
+  /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
+  /// @param report called where a rule is broken, with what describes that as an Error
+  template <class Runtime, Fit least = Fit::reordered, class Inputs, class Report = VerdictOnly>
+  [[gnu::always_inline]] Fit fit(const ModelSpec& spec, const Inputs& inputs, std::size_t i,
+                                 const Report& report = {}) const {
+    const typename Runtime::Tensor& tensor = inputs[i];
     if (!Runtime::is_strided_on(tensor, device_)) [[unlikely]]
-      return Fit::no;
-    if (Runtime::dtype(tensor) != dtype_) [[unlikely]]
-      return Fit::no;
+      return report([&] { return describe_unreadable<Runtime>(tensor, name(i), device_); });
+    if (Runtime::dtype(tensor) != dtype_) [[unlikely]] {
+      return report([&] {
+        return Error{Errc::input_dtype, name(i),
+                     concat({"found ", to_string(Runtime::dtype(tensor)), ", expected ",
+                             to_string(dtype_)})};
+      });
+    }
     const std::span<const std::int64_t> sizes = Runtime::sizes(tensor);
-    if (sizes.size() != rank_) [[unlikely]]
-      return Fit::no;
+    if (sizes.size() != rank_) [[unlikely]] {
+      return report([&] {
+        return Error{Errc::input_rank, name(i),
+                     concat({"found ", sizes.size(), " dimensions, expected ", rank_})};
+      });
+    }
     for (std::size_t d = 0; d < sizes.size(); ++d) {
       const Range& range = sizes_[d];
       if (static_cast<std::uint64_t>(sizes[d] - range.min) > range.span) [[unlikely]]
-        return Fit::no;
+        return report([&] { return out_of_range(spec, i, d, sizes[d]); });
     }
-    if (tied_ && !ties_hold<Runtime>(spec, at, i)) [[unlikely]]
+    if (tied_ && !ties_hold<Runtime>(spec, inputs, i, report)) [[unlikely]]
       return Fit::no;
     if (row_major_ ? Runtime::is_row_major(tensor) : has_layout<Runtime>(tensor, *spec_))
         [[likely]] {
       return Fit::yes;
     }
-    return fixed_ ? Fit::no : Fit::reordered;
+    if (fixed_ || least == Fit::yes) [[unlikely]]
+      return report([&] { return wrong_layout(i, Runtime::strides(tensor)); });
+    return Fit::reordered;
   }
 
  private:
@@ -281,6 +205,98 @@ class InputCheck {
     std::int64_t min;
     std::uint64_t span;  // max - min: one unsigned comparison does for both
   };
+
+  /// Whether the dimensions that are tied to others agree with them, and the relations hold whose
+  /// last input this is.
+  template <class Runtime, class Inputs, class Report>
+  [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, const Inputs& inputs, std::size_t i,
+                                   const Report& report) const {
+    const auto size = [&](std::size_t k, std::size_t d) { return Runtime::sizes(inputs[k])[d]; };
+    for (std::size_t d = 0; d < rank_; ++d) {
+      const Dimension& dimension = spec_->shape[d];
+      if (dimension.first_input < 0) continue;
+      const auto first_input = static_cast<std::size_t>(dimension.first_input);
+      const auto first_dimension = static_cast<std::size_t>(dimension.first_dimension);
+      const Dimension& first = spec.inputs[first_input].shape[first_dimension];
+      const std::int64_t first_size = size(first_input, first_dimension);
+      if (agrees(dimension, size(i, d), first, first_size)) continue;
+      report([&] { return untied(spec, i, d, size(i, d), first_size); });
+      return false;
+    }
+    for (const Guard& guard : spec_->guards) {
+      if (holds(guard, size)) continue;
+      report([&] {
+        std::string text = "found ";
+        for (const Guard::Size& item : guard.sizes) {
+          if (text.size() > 6) text += ", ";
+          text += concat({spec.inputs[item.input].name, ".size(", item.dimension,
+                          ") = ", size(item.input, item.dimension)});
+        }
+        return Error{Errc::input_shape, name(i), concat({text, "; expected ", guard.text})};
+      });
+      return false;
+    }
+    return true;
+  }
+
+  std::string name(std::size_t i) const { return concat({"input ", i, " '", spec_->name, "'"}); }
+
+  Error wrong_size(const ModelSpec& spec, std::size_t i, std::size_t d, std::int64_t size,
+                   const std::string& expected) const {
+    const int symbol = spec_->shape[d].symbol;
+    const std::string known_as =
+        symbol < 0 ? std::string{}
+                   : concat({" (", spec.symbols[static_cast<std::size_t>(symbol)], ")"});
+    return {Errc::input_shape, name(i),
+            concat({"dimension ", d, known_as, ": found ", size, ", expected ", expected})};
+  }
+
+  [[gnu::cold, gnu::noinline]] Error out_of_range(const ModelSpec& spec, std::size_t i,
+                                                  std::size_t d, std::int64_t size) const {
+    const Dimension& dimension = spec_->shape[d];
+    if (dimension.min == dimension.max) {
+      return wrong_size(spec, i, d, size, std::to_string(dimension.min));
+    }
+    if (dimension.max == Dimension::unbounded) {
+      return wrong_size(spec, i, d, size, concat({dimension.min, " or more"}));
+    }
+    return wrong_size(spec, i, d, size, concat({dimension.min, " to ", dimension.max}));
+  }
+
+  [[gnu::cold, gnu::noinline]] Error untied(const ModelSpec& spec, std::size_t i, std::size_t d,
+                                            std::int64_t size, std::int64_t first_size) const {
+    const Dimension& dimension = spec_->shape[d];
+    const auto first_input = static_cast<std::size_t>(dimension.first_input);
+    const TensorSpec& other = spec.inputs[first_input];
+    const Dimension& first = other.shape[static_cast<std::size_t>(dimension.first_dimension)];
+    if (&first == &dimension) {
+      std::string multiple = concat({dimension.scale, " times a number"});
+      if (dimension.offset != 0) multiple += concat({" plus ", dimension.offset});
+      return wrong_size(spec, i, d, size, multiple);
+    }
+    const auto expected = static_cast<std::int64_t>(
+        static_cast<std::uint64_t>((first_size - first.offset) / first.scale) *
+            static_cast<std::uint64_t>(dimension.scale) +
+        static_cast<std::uint64_t>(dimension.offset));
+    return wrong_size(spec, i, d, size,
+                      concat({expected, ", since dimension ", dimension.first_dimension,
+                              " of input ", first_input, " '", other.name, "' is ", first_size}));
+  }
+
+  [[gnu::cold, gnu::noinline]] Error wrong_layout(std::size_t i,
+                                                  std::span<const std::int64_t> strides) const {
+    if (!spec_->strides.empty()) {
+      return {Errc::input_layout, name(i),
+              concat({"found strides ", join(strides), ", expected ", join(spec_->strides),
+                      " (-1 for any)"})};
+    }
+    return {Errc::input_layout, name(i),
+            concat({"found strides ", join(strides),
+                    spec_->mutated ? "; the model writes to it, so that it" : "; it",
+                    " must be laid out as what it was exported with: without gaps, ",
+                    spec_->order.empty() ? std::string{"row by row"}
+                                         : concat({"in the order ", join(spec_->order)})})};
+  }
 
   const TensorSpec* spec_;
   std::size_t rank_;

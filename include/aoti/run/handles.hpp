@@ -2,6 +2,7 @@
 // Tensor handles on their way into and out of a model, and the mark of a runner in use.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -11,6 +12,7 @@
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/atomic.hpp"
+#include "aoti/runtime/runtime.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -74,11 +76,12 @@ template <class Runtime, std::size_t N> class Handles {
     }
   }
 
-  operator std::span<AtenTensorHandle, N>() noexcept {
+  std::span<AtenTensorHandle, N> slots() noexcept {
     return std::span<AtenTensorHandle, N>{slots_, size()};
   }
 
   AtenTensorHandle operator[](std::size_t i) const noexcept { return slots_[i]; }
+  AtenTensorHandle& operator[](std::size_t i) noexcept { return slots_[i]; }
 
   /// The tensor in a slot, which is emptied; an undefined one where the slot is empty.
   typename Runtime::Tensor take(std::size_t i) noexcept {
@@ -93,6 +96,102 @@ template <class Runtime, std::size_t N> class Handles {
 
   std::size_t size_;
   AtenTensorHandle slots_[capacity == 0 ? 1 : capacity];
+};
+
+/// Tensors that a call takes as inputs: those of a span, kept or, where they are not const, given.
+template <class Tensor> struct Listed {
+  static constexpr std::size_t extent = std::dynamic_extent;
+  std::span<Tensor> tensors;
+
+  std::size_t size() const noexcept { return tensors.size(); }
+  static constexpr bool gives(std::size_t) noexcept { return !std::is_const_v<Tensor>; }
+  auto& operator[](std::size_t i) const noexcept {
+    return const_cast<std::remove_const_t<Tensor>&>(tensors[i]);
+  }
+};
+
+/// The same of tensors that are pointed to, of which some are given.
+template <class Tensor, std::size_t N> struct PointedTo {
+  static constexpr std::size_t extent = N;
+  std::span<const Tensor* const, N> tensors;
+  std::span<const bool, N> given;
+
+  std::size_t size() const noexcept { return tensors.size(); }
+  bool gives(std::size_t i) const noexcept { return given[i]; }
+  Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
+};
+
+/// The inputs of one call as handles, from when they are made until the call ends. What was given
+/// is the caller's again unless the model accepted it; what the model left is destroyed.
+/// @tparam Source Listed or PointedTo
+template <class Runtime, class Source> class Inputs {
+ public:
+  static constexpr std::size_t extent = Source::extent;
+  static constexpr bool are_bound = false;
+
+  explicit Inputs(const Source& source) noexcept : source_{source}, slots_{source.size()} {}
+  Inputs(const Inputs&) = delete;
+  Inputs& operator=(const Inputs&) = delete;
+  ~Inputs() {
+    if (accepted_) [[likely]]
+      return;
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (source_.gives(i) && slots_[i] != nullptr) source_[i] = slots_.take(i);
+    }
+  }
+
+  std::size_t size() const noexcept { return source_.size(); }
+  std::span<AtenTensorHandle, extent> slots() noexcept { return slots_.slots(); }
+
+  /// Makes all handles; false where memory ran out.
+  [[gnu::always_inline]] bool make() {
+    const auto one = [&](auto i) __attribute__((always_inline)) {
+      AtenTensorHandle& slot = slots_[i];
+      if (source_.gives(i)) {
+        slot = Runtime::give(std::move(source_[i]));
+      } else {
+        slot = i < rooms ? lend<Runtime>(source_[i], rooms_[i]) : Runtime::share(source_[i]);
+      }
+      return slot != nullptr;
+    };
+    return count_while<extent>(size(), one) == size();
+  }
+  /// From here on the model has them.
+  void accept() noexcept { accepted_ = true; }
+
+ private:
+  static constexpr std::size_t rooms = extent != std::dynamic_extent ? extent : 8;
+
+  Source source_;
+  std::array<typename RoomOf<Runtime>::type, rooms> rooms_;
+  Handles<Runtime, extent> slots_;  // destroyed before the rooms that they may lie in
+  bool accepted_ = false;
+};
+
+/// The caller's own handles as inputs.
+template <class Runtime> struct GivenHandles {
+  static constexpr std::size_t extent = std::dynamic_extent;
+  static constexpr bool are_bound = false;
+  std::span<AtenTensorHandle> handles;
+  bool accepted = false;
+
+  ~GivenHandles() {
+    if (accepted) destroy_all<Runtime>(handles);
+  }
+  std::size_t size() const noexcept { return handles.size(); }
+  std::span<AtenTensorHandle> slots() const noexcept { return handles; }
+  static constexpr bool make() noexcept { return true; }
+  void accept() noexcept { accepted = true; }
+};
+
+/// The tensors behind handles.
+template <class Runtime> struct Behind {
+  std::span<const AtenTensorHandle> handles;
+
+  std::size_t size() const noexcept { return handles.size(); }
+  const typename Runtime::Tensor& operator[](std::size_t i) const {
+    return Runtime::peek(handles[i]);
+  }
 };
 
 /// Handles that are owned until they are destroyed here; null ones are skipped.

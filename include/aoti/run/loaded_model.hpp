@@ -89,102 +89,108 @@ struct LoadedModel {
   }
   ~LoadedModel() = default;
 
-  /// The run path: makes the input handles by `make(i)`, checks, and calls the model. What is left
-  /// in the slots is the caller's to destroy. `refused` stays true until the model is called.
-  template <std::size_t In, std::size_t Out, class Make>
-  [[gnu::always_inline]] Result<void> execute(std::span<AtenTensorHandle, In> in,
-                                              std::span<AtenTensorHandle, Out> out, bool& refused,
-                                              Stream stream, Make&& make) const {
-    if (in.size() != input_count || out.size() != output_count) [[unlikely]] {
-      return wrong_count(in.size(), out.size());
-    }
-    const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
-    if (!occupancy.entered()) [[unlikely]]
-      return in_use();
-    const std::size_t made =
-        count_while<In>(in.size(), [&](auto i) { return (in[i] = make(i)) != nullptr; });
-    if (made != in.size()) [[unlikely]]
-      return out_of_memory("making the handle of an input");
-    // The checks come after the handles: before, they would wait for the cache and then the
-    // handles' atomic operations for them, which costs twice as much.
-    Fit fits = Fit::yes;
-    if constexpr (options.check_inputs) {
-      const auto at = [&](std::size_t i) -> const Tensor& { return Runtime::peek(in[i]); };
-      fits = fit<Runtime, In, Fit::reordered>(in.size(), at);
-      if (fits == Fit::no) [[unlikely]]
-        return misfit<Runtime>(in.size(), at, Fit::reordered);
-    }
-    auto entered = Device::enter(device, stream);
-    if (!entered) [[unlikely]]
-      return std::move(entered).error();
-    refused = false;
-    if (fits == Fit::reordered && !reorder<Runtime>(*spec, in)) [[unlikely]]
-      return out_of_memory("copying an input");
-    const Gate::Beside beside{lender()};
-    const AOTIRuntimeError native =
-        invoke(in.data(), in.size(), out.data(), out.size(), Device::native(entered.value()));
-    if (native != 0 || operators.failed()) [[unlikely]]
-      return failed(native);
-    return settle(out);
+  /// One call of the model, step by step. What is left in the slots is the caller's to destroy.
+  /// @tparam In Inputs, or what is like it: inputs that `make` turns into handles, and that stay
+  ///         the caller's until `accept`. Those that are bound were checked before, and where they
+  ///         are, outputs are settled by the caller
+  template <class In, std::size_t Out>
+  [[gnu::always_inline]] Result<void> call(const char* operation, In& in,
+                                           std::span<AtenTensorHandle, Out> out,
+                                           Stream stream) const {
+    return guard(Errc::model_threw, operation, [&, stream]() -> Result<void> {
+      if (!admits(in.size(), out.size())) [[unlikely]]
+        return wrong_count(in.size(), out.size());
+      const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
+      if (!occupancy.entered()) [[unlikely]]
+        return in_use();
+
+      if (!in.make()) [[unlikely]]
+        return out_of_memory("making the handle of an input");
+      // The checks come after the handles: before, they would wait for the cache and then the
+      // handles' atomic operations for them, which costs twice as much.
+      Fit fits = Fit::yes;
+      if constexpr (options.check_inputs && !In::are_bound) {
+        const Behind<Runtime> inputs{in.slots()};
+        fits = fit<Runtime, In::extent, Fit::reordered>(inputs);
+        if (fits == Fit::no) [[unlikely]]
+          return misfit<Runtime, Fit::reordered>(inputs);
+      }
+
+      auto entered = Device::enter(device, stream);
+      if (!entered) [[unlikely]]
+        return std::move(entered).error();
+      in.accept();
+      if (fits == Fit::reordered && !reorder<Runtime>(*spec, in.slots())) [[unlikely]]
+        return out_of_memory("copying an input");
+
+      const Gate::Beside beside{In::are_bound ? nullptr : lender()};
+      const AOTIRuntimeError native = invoke(in.slots(), out, Device::native(entered.value()));
+      if (native != 0 || operators.failed()) [[unlikely]]
+        return failed(native);
+      if constexpr (In::are_bound) return success();
+      return settle(out);
+    });
   }
 
-  /// How the inputs of a run fit: all rules, in the order in which they are checked. `at(i)` gives
-  /// input i, which `Views` reads.
-  /// @tparam least what is less than this is Fit::no
-  template <class Views, std::size_t In, Fit least, class At>
-  [[gnu::always_inline]] Fit fit(std::size_t count, At&& at) const {
+  /// Whether a run with so many inputs and outputs may begin; no run of a model that was moved
+  /// from, or that has no weights.
+  bool admits(std::size_t inputs, std::size_t outputs) const noexcept {
+    return inputs == input_count && outputs == output_count;
+  }
+
+  /// Holds the inputs of a run against all rules, in this order.
+  /// @tparam Views what reads `inputs`, each of which is `inputs[i]`
+  /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
+  /// @param report called where a rule is broken, with what describes that as an Error
+  template <class Views, std::size_t In, Fit least, class Inputs, class Report = VerdictOnly>
+  [[gnu::always_inline]] Fit fit(const Inputs& inputs, const Report& report = {}) const {
     bool copy = false;
     const InputCheck* const check = checks.data();  // null without a spec
+    const std::size_t count = inputs.size();
     const std::size_t good = count_while<In>(
         count, [&](auto i) __attribute__((always_inline)) {
-          if (check == nullptr) return is_readable<Device, Views>(at(i));
-          const Fit one = check[i].template fit<Views>(*spec, at, i);
+          if (check == nullptr) {
+            return is_readable<Device, Views>(inputs[i]) ||
+                   report([&] {
+                     return describe_unreadable<Views>(inputs[i], concat({"input ", i + 0}),
+                                                       Device::type);
+                   }) != Fit::no;
+          }
+          const Fit one = check[i].template fit<Views, least>(*spec, inputs, i, report);
           copy |= one == Fit::reordered;
-          return one >= least;
+          return one != Fit::no;
         });
     if (good != count) [[unlikely]]
       return Fit::no;
-    if (Overlap found; writes && overlap<Views>(at, found)) [[unlikely]]
-      return Fit::no;
+    if (Overlap found; writes && overlap<Views>(inputs, found)) [[unlikely]]
+      return report([&] { return describe_overlap(*spec, container.constants(), found); });
     if constexpr (knows_index<Device, Views>) {
-      const auto is_here = [&](auto i) { return !is_elsewhere<Device, Views>(at(i), device); };
-      if (count_while<In>(count, is_here) != count) [[unlikely]]
-        return Fit::no;
+      const std::size_t here = count_while<In>(
+          count, [&](auto i) { return !is_elsewhere<Device, Views>(inputs[i], device); });
+      if (here != count) [[unlikely]] {
+        return report([&] {
+          return Error{Errc::input_device, concat({"input ", here}),
+                       describe_elsewhere<Device, Views>(inputs[here], device)};
+        });
+      }
     }
     return copy ? Fit::reordered : Fit::yes;
   }
 
   /// The first of these rules that is broken, in words.
-  /// @param least how each input has to fit
-  template <class Views, class At>
-  [[gnu::cold, gnu::noinline]] Error misfit(std::size_t count, At&& at, Fit least) const {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (checks.empty()) {
-        if (is_readable<Device, Views>(at(i))) continue;
-        return describe_unreadable<Views>(at(i), concat({"input ", i}), Device::type);
-      }
-      if (checks[i].template fit<Views>(*spec, at, i) < least) {
-        return describe_mismatch<Views>(*spec, at, i);
-      }
-    }
-    if (Overlap found; writes && overlap<Views>(at, found)) {
-      return describe_overlap(*spec, container.constants(), found);
-    }
-    if constexpr (knows_index<Device, Views>) {
-      for (std::size_t i = 0; i < count; ++i) {
-        if (!is_elsewhere<Device, Views>(at(i), device)) continue;
-        return {Errc::input_device, concat({"input ", i}),
-                describe_elsewhere<Device, Views>(at(i), device)};
-      }
-    }
-    return {Errc::bad_state, origin, "inputs or weights were changed while they were checked"};
+  template <class Views, Fit least, class Inputs>
+  [[gnu::cold, gnu::noinline]] Error misfit(const Inputs& inputs) const {
+    Error error{Errc::bad_state, origin, "inputs or weights were changed while they were checked"};
+    static_cast<void>(fit<Views, std::dynamic_extent, least>(inputs, InWords{error}));
+    return error;
   }
 
   /// Finds inputs that overlap each other or weights, where the model writes to one of them.
-  template <class Views, class At> [[gnu::noinline]] bool overlap(At&& at, Overlap& found) const {
+  template <class Views, class Inputs>
+  [[gnu::noinline]] bool overlap(const Inputs& inputs, Overlap& found) const {
     std::optional<Mutex::Hold> hold;
     if constexpr (!exclusive) hold.emplace(looking);
-    return find_overlap<Views, Runtime>(*spec, weights_in_use, at, found);
+    return find_overlap<Views, Runtime>(*spec, weights_in_use, inputs, found);
   }
 
   /// Whether a weight that the model runs on lies in a range of memory, or partly so.
@@ -210,14 +216,15 @@ struct LoadedModel {
     return exclusive ? nullptr : lending.get();
   }
 
-  /// Calls the model.
-  [[gnu::always_inline]] AOTIRuntimeError invoke(AtenTensorHandle* in, std::size_t inputs,
-                                                 AtenTensorHandle* out, std::size_t outputs,
+  /// The one call into the model's code of a run.
+  [[gnu::always_inline]] AOTIRuntimeError invoke(std::span<AtenTensorHandle> in,
+                                                 std::span<AtenTensorHandle> out,
                                                  AOTInductorStreamHandle stream) const {
     operators.begin_run();
     [[maybe_unused]] const typename RunningOf<Runtime>::type running;
     const auto call = [&] {
-      return run(container.handle(), in, inputs, out, outputs, stream, operators.handle());
+      return run(container.handle(), in.data(), in.size(), out.data(), out.size(), stream,
+                 operators.handle());
     };
     return exclusive || gate.get() == nullptr ? call() : gate.get()->pass(call);
   }

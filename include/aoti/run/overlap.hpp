@@ -163,29 +163,30 @@ struct Overlap {
 };
 
 /// Finds an overlap; false where there is none, and for runtimes that do not tell where memory is.
-/// `at(i)` gives input i, which `Views` reads.
-template <class Views, class Runtime, class At>
-[[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights, At&& at,
-                                    Overlap& found) {
-  if constexpr (requires { Views::data(at(0)); }) {
+/// @tparam Views what reads `inputs`
+template <class Views, class Runtime, class Inputs>
+[[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights,
+                                    const Inputs& inputs, Overlap& found) {
+  if constexpr (requires { Views::data(inputs[0]); }) {
     std::array<ByteRange, 64> known;
     const std::size_t count = spec.inputs.size();
     for (std::size_t i = 0; i < count && i < known.size(); ++i) {
-      known[i] = ByteRange::of<Views>(at(i));
+      known[i] = ByteRange::of<Views>(inputs[i]);
     }
     const auto range = [&](std::size_t i) {
-      return i < known.size() ? known[i] : ByteRange::of<Views>(at(i));
+      return i < known.size() ? known[i] : ByteRange::of<Views>(inputs[i]);
     };
     const auto meet = [&](std::size_t i, const ByteRange& other, auto&& blocks_of_other) {
       const ByteRange mine = range(i);
       return mine.meets(other) &&
-             ByteBlocks::of<Views>(at(i)).meet(blocks_of_other(),
-                                               static_cast<std::int64_t>(mine.begin - other.begin));
+             ByteBlocks::of<Views>(inputs[i]).meet(
+                 blocks_of_other(), static_cast<std::int64_t>(mine.begin - other.begin));
     };
     for (std::size_t i = 0; i < count; ++i) {
       const bool written = spec.inputs[i].mutated;
       for (std::size_t k = 0; written && k < count; ++k) {
-        if (k == i || !meet(i, range(k), [&] { return ByteBlocks::of<Views>(at(k)); })) continue;
+        if (k == i || !meet(i, range(k), [&] { return ByteBlocks::of<Views>(inputs[k]); }))
+          continue;
         found = {.input = i, .other = k, .weight = false};
         return true;
       }
