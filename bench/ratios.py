@@ -1,10 +1,22 @@
 """Prints the medians of a benchmark run, and their ratios to what they are compared with: ratios.py FILE.json"""
 
+from __future__ import annotations
+
 import json
+import statistics
 import sys
 from collections import defaultdict
-from statistics import median
+from typing import Any, NamedTuple
 
+# Real models, and what they are called.
+MODELS = {
+    "resnet18": "ResNet-18",
+    "mobilenet_v3": "MobileNetV3",
+    "vit": "ViT-B/16",
+    "bert": "BERT, three layers",
+    "llama": "Llama, three layers",
+    "lstm": "LSTM",
+}
 # What each benchmark is compared with, and the most that the ratio may be.
 LIMITS = {
     "run/add/aoti_unchecked": [("run/add/raw_single_threaded", 1.05)],
@@ -15,10 +27,7 @@ LIMITS = {
     "run/add/aoti_arrayref": [("run/add/torch_loader", 0.06)],
     "run/mlp/aoti_native": [("run/mlp/torch_loader", 0.05)],
     "run/mlp/aoti_bound": [("run/mlp/torch_loader", 0.05)],
-    **{
-        f"run/{model}/aoti_native": [(f"run/{model}/torch_loader", 1.05)]
-        for model in ("resnet18", "mobilenet_v3", "vit", "bert", "llama", "lstm")
-    },
+    **{f"run/{model}/aoti_native": [(f"run/{model}/torch_loader", 1.05)] for model in MODELS},
     # Half the time for a run is twice the runs.
     "run/mlp/throughput/real_time/threads:2": [("run/mlp/throughput/real_time/threads:1", 1 / 1.9)],
     "load/vit/aoti": [("load/vit/torch_loader", 0.70)],
@@ -32,25 +41,92 @@ DIFFERENCES = {
 }
 
 
+class Benchmark(NamedTuple):
+    """The times of its repetitions."""
+
+    times: list[float]
+    unit: str
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+
+class Results(NamedTuple):
+    """A run of Google Benchmark: the machine, what was measured, and the messages of what failed."""
+
+    context: dict[str, Any]
+    benchmarks: dict[str, Benchmark]
+    failed: dict[str, str]
+
+
+class Comparison(NamedTuple):
+    """A ratio to a reference, or, with a unit, a difference from it; and the most that it may be."""
+
+    reference: str
+    value: float
+    aim: float
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.aim
+
+
+def read(path: str) -> Results:
+    """Reads the JSON of Google Benchmark; exits if there is none or nothing was measured."""
+    try:
+        with open(path) as file:
+            found = json.load(file)
+        context, measured = found["context"], found["benchmarks"]
+    except (OSError, ValueError, KeyError):
+        sys.exit(f"{path} cannot be read as results of Google Benchmark: `./dev bench --json {path}` writes it.")
+    runs, failed = defaultdict(list), {}
+    for run in measured:
+        name = run["run_name"]
+        if "error_occurred" in run:
+            failed[name] = run["error_message"]
+        elif run["run_type"] == "iteration":
+            runs[name].append(run)
+    if not runs:
+        sys.exit(f"{path} holds no measurements: repeat `./dev bench`, without a filter or with one that matches.")
+    benchmarks = {
+        name: Benchmark([run["real_time" if wall_clock(name) else "cpu_time"] for run in same], same[0]["time_unit"])
+        for name, same in sorted(runs.items())
+    }
+    return Results(context, benchmarks, failed)
+
+
+def wall_clock(name: str) -> bool:
+    """Whether the time that counts is that of a clock on the wall, not that of the processor."""
+    return name.startswith("load/") or "/real_time" in name
+
+
+def compare(name: str, benchmarks: dict[str, Benchmark]) -> list[Comparison]:
+    """A benchmark with each of its references that was measured."""
+    time, unit = benchmarks[name].median, benchmarks[name].unit
+    found = [
+        Comparison(reference, time / benchmarks[reference].median, limit)
+        for reference, limit in LIMITS.get(name, [])
+        if reference in benchmarks
+    ]
+    reference, limit = DIFFERENCES.get(name, ("", 0))
+    if reference in benchmarks:
+        found.append(Comparison(reference, time - benchmarks[reference].median, limit, unit))
+    return found
+
+
 def main(path: str) -> None:
-    times = defaultdict(list)
-    with open(path) as file:
-        for run in json.load(file)["benchmarks"]:
-            if run["run_type"] == "iteration" and "error_occurred" not in run:
-                name = run["run_name"]
-                clock = "real_time" if name.startswith("load/") or "/real_time" in name else "cpu_time"
-                times[name].append((run[clock], run["time_unit"]))
-    medians = {name: (median(time for time, _ in runs), runs[0][1]) for name, runs in times.items()}
-    for name, (time, unit) in sorted(medians.items()):
-        print(f"{name:32} {time:10.4g} {unit}")
-        for reference, limit in LIMITS.get(name, []):
-            if reference in medians:
-                ratio = time / medians[reference][0]
-                print(f"{'':34}{ratio:5.2f} of {reference}, at most {limit:.2f} is the aim")
-        reference, limit = DIFFERENCES.get(name, ("", 0))
-        if reference in medians:
-            difference = time - medians[reference][0]
-            print(f"{'':34}{difference:+5.1f} {unit} to {reference}, at most {limit} is the aim")
+    results = read(path)
+    for name, benchmark in results.benchmarks.items():
+        print(f"{name:32} {benchmark.median:10.4g} {benchmark.unit}")
+        for reference, value, aim, unit in compare(name, results.benchmarks):
+            if unit:
+                print(f"{'':34}{value:+5.1f} {unit} to {reference}, at most {aim} is the aim")
+            else:
+                print(f"{'':34}{value:5.2f} of {reference}, at most {aim:.2f} is the aim")
+    for name, message in results.failed.items():
+        print(f"{name:32} failed: {message}")
 
 
 if __name__ == "__main__":
