@@ -69,6 +69,12 @@ def import_package() -> None:
 import_package()
 
 
+def add_figures(app, docname, source) -> None:
+    """Lists the page of `./dev report`, if there is one."""
+    if docname == "index" and "report/figures" in app.env.found_docs:
+        source[0] = source[0].replace("guide/performance\n", "guide/performance\n   report/figures\n")
+
+
 def lead_links(app, doctree) -> None:
     """Leads the links of Markdown, which are to files of the repository: to the page of one, or to its text."""
     env = app.env
@@ -151,6 +157,7 @@ def expect_all_public(app, env) -> None:
 
 def setup(app) -> None:
     app.shown_files = set()
+    app.connect("source-read", add_figures)
     app.connect("doctree-read", lead_links, priority=400)
     app.connect("html-collect-pages", show_files)
     app.connect("autodoc-process-docstring", docstring)
