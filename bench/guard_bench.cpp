@@ -30,7 +30,7 @@ void check(benchmark::State& state, const char* relation, int count) {
   for (auto _ : state) {
     benchmark::DoNotOptimize(inputs);
     for (std::size_t i = 0; i < 2; ++i) {
-      fits &= checks[i].fit<aoti::Native>(spec, inputs, i) == aoti::detail::Fit::yes;
+      fits &= checks[i].fit<aoti::Native>(spec, std::span{inputs}, i) == aoti::detail::Fit::yes;
     }
   }
   if (!fits) state.SkipWithError("wrong result");

@@ -16,6 +16,7 @@
 #include "aoti/device/cuda.hpp"
 #include "aoti/device/mps.hpp"
 #include "aoti/device/xpu.hpp"
+#include "aoti/run/erased_runner.hpp"
 #include "aoti/runner.hpp"
 
 namespace aoti::inline AOTI_ABI {
@@ -70,9 +71,9 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
     if (self_ == nullptr) return gone();
     const std::array<const Tensor*, sizeof...(Inputs)> pointers{&inputs...};
-    static constexpr std::array<bool, sizeof...(Inputs)> taken{std::same_as<Inputs&&, Tensor&&>...};
+    static constexpr std::array<bool, sizeof...(Inputs)> given{std::same_as<Inputs&&, Tensor&&>...};
     std::array<Tensor, Outputs> outputs;
-    if (auto done = self_->run_pointers(pointers, taken, outputs); !done) {
+    if (auto done = self_->run_pointers(pointers, given, outputs); !done) {
       return std::move(done).error();
     }
     return outputs;
@@ -88,15 +89,15 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
     if (self_ == nullptr) [[unlikely]]
       return gone();
-    return self_->run_into(inputs, outputs);
+    return self_->run_into(inputs, outputs, nullptr);
   }
   Result<Tensors> run(std::span<const Tensor> inputs) const {
     if (self_ == nullptr) return gone();
-    return self_->run(inputs);
+    return self_->run(inputs, nullptr);
   }
   Result<Tensors> boxed_run(std::span<Tensor> inputs) const {
     if (self_ == nullptr) return gone();
-    return self_->boxed_run(inputs);
+    return self_->boxed_run(inputs, nullptr);
   }
   Result<void> run_handles(std::span<AtenTensorHandle> inputs,
                            std::span<AtenTensorHandle> outputs) const {
@@ -156,74 +157,8 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   }
 
  private:
-  using Operators = typename detail::OperatorsOf<Runtime>::type;
-
-  struct Self {
-    virtual ~Self() = default;
-    virtual Result<void> run_pointers(std::span<const Tensor* const>, std::span<const bool>,
-                                      std::span<Tensor>) const = 0;
-    virtual Result<void> run_into(std::span<const Tensor>, std::span<Tensor>) const = 0;
-    virtual Result<Tensors> run(std::span<const Tensor>) const = 0;
-    virtual Result<Tensors> boxed_run(std::span<Tensor>) const = 0;
-    virtual Result<void> run_handles(std::span<AtenTensorHandle>,
-                                     std::span<AtenTensorHandle>) const = 0;
-    virtual std::size_t input_count() const noexcept = 0;
-    virtual std::size_t output_count() const noexcept = 0;
-    virtual Result<std::string> input_name(std::size_t) const = 0;
-    virtual Result<std::string> output_name(std::size_t) const = 0;
-    virtual Result<std::size_t> input_index(std::string_view) const = 0;
-    virtual Result<std::size_t> output_index(std::string_view) const = 0;
-    virtual Result<CallSpec> call_spec() const = 0;
-    virtual const ModelSpec* spec() const noexcept = 0;
-    virtual const Metadata& metadata() const noexcept = 0;
-    virtual std::string_view device_key() const noexcept = 0;
-    virtual const std::string& origin() const noexcept = 0;
-    virtual const Operators& operators() const noexcept = 0;
-    virtual const Container& container() const noexcept = 0;
-    virtual void unload() noexcept = 0;
-    virtual const void* type() const noexcept = 0;
-  };
-
-  template <class R> struct Of final : Self {
-    // Its address tells the type, also where there is no RTTI. Not const, since linkers may merge
-    // constants.
-    static inline char tag = 0;
-    R runner;
-
-    explicit Of(R&& taken) noexcept : runner{std::move(taken)} {}
-    Result<void> run_pointers(std::span<const Tensor* const> in, std::span<const bool> taken,
-                              std::span<Tensor> out) const override {
-      return runner.run_pointers(in, taken, out);
-    }
-    Result<void> run_into(std::span<const Tensor> in, std::span<Tensor> out) const override {
-      return runner.run_into(in, out);
-    }
-    Result<Tensors> run(std::span<const Tensor> in) const override { return runner.run(in); }
-    Result<Tensors> boxed_run(std::span<Tensor> in) const override { return runner.boxed_run(in); }
-    Result<void> run_handles(std::span<AtenTensorHandle> in,
-                             std::span<AtenTensorHandle> out) const override {
-      return runner.run_handles(in, out);
-    }
-    std::size_t input_count() const noexcept override { return runner.input_count(); }
-    std::size_t output_count() const noexcept override { return runner.output_count(); }
-    Result<std::string> input_name(std::size_t i) const override { return runner.input_name(i); }
-    Result<std::string> output_name(std::size_t i) const override { return runner.output_name(i); }
-    Result<std::size_t> input_index(std::string_view name) const override {
-      return runner.input_index(name);
-    }
-    Result<std::size_t> output_index(std::string_view name) const override {
-      return runner.output_index(name);
-    }
-    Result<CallSpec> call_spec() const override { return runner.call_spec(); }
-    const ModelSpec* spec() const noexcept override { return runner.spec(); }
-    const Metadata& metadata() const noexcept override { return runner.metadata(); }
-    std::string_view device_key() const noexcept override { return runner.device_key(); }
-    const std::string& origin() const noexcept override { return runner.origin(); }
-    const Operators& operators() const noexcept override { return runner.operators(); }
-    const Container& container() const noexcept override { return runner.container(); }
-    void unload() noexcept override { std::move(runner).unload(); }
-    const void* type() const noexcept override { return &tag; }
-  };
+  using Self = detail::ErasedRunner<Runtime>;
+  template <class R> using Of = detail::Erasing<R>;
 
   template <class Value, class... Arguments>
   Result<Value> ask(Result<Value> (Self::*member)(Arguments...) const,
@@ -236,7 +171,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   struct Nothing {
     Metadata metadata;
     std::string origin;
-    Operators operators;
+    typename Self::Operators operators;
     Container container;
   };
   static const Nothing& nothing() noexcept {
@@ -247,7 +182,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   AnyRunner() noexcept = default;
 
   template <class R> bool is() const noexcept {
-    return self_ != nullptr && self_->type() == &Of<R>::tag;
+    return self_ != nullptr && self_->tag() == &detail::ClassTag<R>::tag;
   }
   [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "AnyRunner", "the runner was moved from"};

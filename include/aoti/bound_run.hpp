@@ -241,7 +241,7 @@ template <class Runner> class BoundRun {
       forget();
       learns_ = attempts_ > 0;
     }
-    fits_ = model().template fit<Runtime, std::dynamic_extent, detail::Fit::yes>(inputs_) ==
+    fits_ = model().template fit<Runtime, std::dynamic_extent, detail::Fit::yes>(inputs()) ==
             detail::Fit::yes;
     return true;
   }

@@ -145,14 +145,12 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
   BasicPackageLoader(const Package& package, bool single_threaded, const OpenOptions& choice) {
     const PackagedModel model = detail::value_of(package.model(choice.model));
     metadata_ = map_of(model.metadata);
-    const std::string_view key = aoti::detail::device_key(model);
-    const auto open_on = [&]<class Device>() {
-      if (runner_ != nullptr || key != Device::key) return;
-      runner_ =
-          std::make_unique<typename detail::ClassFor<Device>::type>(model, choice, single_threaded);
+    using Opened = Result<std::unique_ptr<AOTIModelContainerRunner>>;
+    const auto open_on = [&]<class Device>() -> Opened {
+      return std::make_unique<typename detail::ClassFor<Device>::type>(model, choice,
+                                                                       single_threaded);
     };
-    (open_on.template operator()<Devices>(), ...);
-    if (runner_ == nullptr) throw Error{aoti::detail::no_policy_for(model, key)};
+    runner_ = detail::value_of(aoti::detail::with_policy_for<Devices...>(model, open_on));
   }
 
   static std::unordered_map<std::string, std::string> map_of(const Metadata& metadata) {

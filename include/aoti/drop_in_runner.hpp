@@ -10,18 +10,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "aoti/aoti.hpp"
+#include "aoti/changeable_runner.hpp"
 #include "aoti/runtime/libtorch_operators.hpp"
-#include "aoti/weights.hpp"
 
 namespace aoti::inline AOTI_ABI::drop_in {
 
@@ -49,7 +47,7 @@ template <class T> T value_of(Result<T> result) {
   if constexpr (!std::same_as<T, void>) return std::move(result).value();
 }
 
-using Replacement = aoti::detail::Replacement;
+using Runner = aoti::detail::ChangeableRunner<LibtorchWithOperators>;
 
 }  // namespace detail
 
@@ -65,13 +63,13 @@ class AOTIModelContainerRunner {
   /// Runs on the stream whose handle is given, or on the one that is current for the thread.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs,
                               void* stream_handle = nullptr) {
-    return detail::value_of(run_on(inputs, stream_handle));
+    return detail::value_of(runner_->run(inputs, stream_handle));
   }
   /// The same, and frees each input as soon as the model is done with it: they are undefined
   /// tensors afterwards, unless the call is refused.
   std::vector<at::Tensor> boxed_run(std::vector<at::Tensor>&& inputs,
                                     void* stream_handle = nullptr) {
-    return detail::value_of(boxed_run_on(inputs, stream_handle));
+    return detail::value_of(runner_->boxed_run(inputs, stream_handle));
   }
 
   std::unordered_map<std::string, std::string> getConstantNamesToOriginalFQNs() const {
@@ -90,7 +88,16 @@ class AOTIModelContainerRunner {
   /// Tensors in the model's memory, valid until that set is replaced or freed or the model is gone;
   /// none where there is no second set.
   std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
-    return detail::value_of(extract(set_of(use_inactive)));
+    const WeightSet set = set_of(use_inactive);
+    auto found = runner_->weights(set);
+    detail::TensorMap tensors;
+    if (!found && set == WeightSet::inactive && found.error().code() == Errc::bad_state) {
+      return tensors;
+    }
+    for (auto& [name, tensor] : detail::value_of(std::move(found))) {
+      tensors.emplace(name, std::move(tensor));
+    }
+    return tensors;
   }
 
   /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
@@ -100,8 +107,14 @@ class AOTIModelContainerRunner {
   void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
                               bool use_inactive, bool validate_full_updates,
                               bool user_managed = false) {
-    detail::value_of(
-        update(tensor_map, {set_of(use_inactive), validate_full_updates, user_managed}));
+    if (!use_inactive && container().weight_sets().is_staged()) {
+      throw Error{{Errc::bad_state, runner_->origin(),
+                   "a second set of weights waits, which an update of the first would take in; "
+                   "swap it in, or free it, before"}};
+    }
+    std::vector<aoti::detail::GivenWeight<at::Tensor>> given;
+    for (const auto& [name, tensor] : tensor_map) given.push_back({name, tensor, user_managed});
+    detail::value_of(runner_->replace(given, set_of(use_inactive), validate_full_updates));
   }
   void update_constant_buffer(const TensorConstantMap& const_map, bool use_inactive,
                               bool validate_full_updates, bool user_managed = false) {
@@ -122,16 +135,16 @@ class AOTIModelContainerRunner {
   }
   /// All weights, from a file as they lie beside a model's image.
   void update_constant_buffer_from_blob(const std::string& weights_path) {
-    detail::value_of(update_from(weights_path));
+    detail::value_of(runner_->replace_all(weights_path));
     given_constants_ = false;
   }
 
   void run_const_fold(bool use_inactive, AOTInductorStreamHandle stream_handle = nullptr) {
-    detail::value_of(fold(set_of(use_inactive), stream_handle));
+    detail::value_of(runner_->fold(set_of(use_inactive), stream_handle));
   }
   /// Throws where there is no second set of weights.
-  void swap_constant_buffer() { detail::value_of(swap()); }
-  void free_inactive_constant_buffer() { detail::value_of(free_inactive()); }
+  void swap_constant_buffer() { detail::value_of(runner_->swap()); }
+  void free_inactive_constant_buffer() { detail::value_of(runner_->free_inactive()); }
 
   /// Whether the model has weights, and can run; false where it was made with constants.
   bool did_call_load_constants() const {
@@ -149,26 +162,17 @@ class AOTIModelContainerRunner {
     detail::value_of(container().call<&abi::ModelExports::get_call_spec>(&in, &out));
     return {in != nullptr ? in : "", out != nullptr ? out : ""};
   }
-  virtual std::unordered_map<std::string, c10::IValue> get_custom_objs() const = 0;
+  std::unordered_map<std::string, c10::IValue> get_custom_objs() const {
+    const auto& objects = runner_->operators().objects();
+    return {objects.begin(), objects.end()};
+  }
 
  protected:
-  AOTIModelContainerRunner() = default;
-
-  virtual const Container& container() const noexcept = 0;
-  virtual Result<detail::Tensors> run_on(std::span<const at::Tensor> inputs,
-                                         void* stream) const = 0;
-  virtual Result<detail::Tensors> boxed_run_on(std::span<at::Tensor> inputs,
-                                               void* stream) const = 0;
-  virtual Result<detail::TensorMap> extract(WeightSet set) const = 0;
-  virtual Result<void> update(const detail::TensorMap& tensors, detail::Replacement how) = 0;
-  virtual Result<void> update_from(const std::string& blob) = 0;
-  virtual Result<void> fold(WeightSet set, void* stream) = 0;
-  virtual Result<void> swap() = 0;
-  virtual Result<void> free_inactive() = 0;
-
-  bool given_constants_ = false;
+  explicit AOTIModelContainerRunner(std::unique_ptr<detail::Runner> runner) noexcept
+      : runner_{std::move(runner)} {}
 
  private:
+  const Container& container() const noexcept { return runner_->container(); }
   const std::vector<Constant>& constants() const noexcept { return container().constants(); }
 
   static WeightSet set_of(bool use_inactive) noexcept {
@@ -181,106 +185,43 @@ class AOTIModelContainerRunner {
     }
     return tensors;
   }
+
+  std::unique_ptr<detail::Runner> runner_;
+  bool given_constants_ = false;
 };
 
 namespace detail {
 
-/// The runner of one device, with exclusive or with shared access.
+/// The runner of one device.
 template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner {
  public:
   /// @param source a path, or an open package
-  template <class Source> RunnerOn(const Source& source, OpenOptions choice, bool single_threaded) {
+  template <class Source>
+  RunnerOn(const Source& source, const OpenOptions& choice, bool single_threaded)
+      : AOTIModelContainerRunner{open(source, choice, single_threaded)} {}
+  /// One that runs on the caller's weights, without a copy.
+  RunnerOn(const std::string& path, OpenOptions choice, TensorMap& constants)
+      : RunnerOn{path, without_weights(std::move(choice)), false} {
+    update_constant_buffer(constants, false, false, true);
+    given_constants_ = true;
+  }
+
+ private:
+  template <class Source>
+  static std::unique_ptr<Runner> open(const Source& source, const OpenOptions& choice,
+                                      bool single_threaded) {
     if (single_threaded && choice.instances != 1) {
       throw Error{{Errc::invalid_argument, "run_single_threaded",
                    "it is for one model; num_models is another number"}};
     }
-    if (single_threaded) {
-      runner_.template emplace<Exclusive>(value_of(Exclusive::open(source, choice)));
-    } else {
-      runner_.template emplace<Shared>(value_of(Shared::open(source, choice)));
-    }
+    return value_of(aoti::detail::open_changeable<Device, LibtorchWithOperators, true>(
+        source, choice, single_threaded ? Access::exclusive : Access::shared));
   }
-  /// One that runs on the caller's weights, without a copy.
-  RunnerOn(const std::string& path, OpenOptions choice, const TensorMap& constants)
-      : RunnerOn{path, without_weights(std::move(choice)), false} {
-    value_of(update(constants, {.share = true}));
-    given_constants_ = true;
-  }
-
-  std::unordered_map<std::string, c10::IValue> get_custom_objs() const override {
-    return on([](const auto& runner) {
-      const auto& objects = runner.operators().objects();
-      return std::unordered_map<std::string, c10::IValue>{objects.begin(), objects.end()};
-    });
-  }
-
- protected:
-  const Container& container() const noexcept override {
-    return *on([](const auto& runner) { return &runner.container(); });
-  }
-  Result<Tensors> run_on(std::span<const at::Tensor> inputs, void* stream) const override {
-    return on([&](const auto& runner) { return runner.run(inputs, stream_of(stream)); });
-  }
-  Result<Tensors> boxed_run_on(std::span<at::Tensor> inputs, void* stream) const override {
-    return on([&](const auto& runner) { return runner.boxed_run(inputs, stream_of(stream)); });
-  }
-  Result<TensorMap> extract(WeightSet set) const override {
-    return on([&](auto& runner) -> Result<TensorMap> {
-      auto found = aoti::weights(runner, set);
-      TensorMap tensors;
-      if (!found && (set == WeightSet::active || found.error().code() != Errc::bad_state)) {
-        return std::move(found).error();
-      }
-      if (!found) return tensors;
-      for (auto& [name, tensor] : found.value()) tensors.emplace(name, std::move(tensor));
-      return tensors;
-    });
-  }
-  Result<void> update(const TensorMap& tensors, Replacement how) override {
-    return on([&](auto& runner) -> Result<void> {
-      if (how.set == WeightSet::active && runner.container().weight_sets().is_staged()) {
-        return aoti::Error{Errc::bad_state, runner.origin(),
-                           "a second set of weights waits, which an update of the first would take "
-                           "in; swap it in, or free it, before"};
-      }
-      return aoti::detail::replace_weights(runner, tensors, how,
-                                           [](const at::Tensor&) { return true; });
-    });
-  }
-  Result<void> update_from(const std::string& blob) override {
-    return on([&](auto& runner) { return aoti::detail::replace_weights(runner, blob); });
-  }
-  Result<void> fold(WeightSet set, void* stream) override {
-    return on([&](auto& runner) { return fold_weights(runner, set, stream_of(stream)); });
-  }
-  Result<void> swap() override {
-    return on([](auto& runner) { return swap_weights(runner); });
-  }
-  Result<void> free_inactive() override {
-    return on([](auto& runner) { return free_inactive_weights(runner); });
-  }
-
- private:
-  template <Access access>
-  using RunnerOf = Runner<Device, LibtorchWithOperators, Options{.access = access}>;
-  using Exclusive = RunnerOf<Access::exclusive>;
-  using Shared = RunnerOf<Access::shared>;
 
   static OpenOptions without_weights(OpenOptions choice) {
     choice.weights = PackagedWeights::ignored;
     return choice;
   }
-
-  static typename Device::Stream stream_of(void* handle) {
-    return aoti::detail::stream_of<Device>(handle);
-  }
-
-  template <class Body> auto on(Body&& body) const {
-    if (auto* runner = std::get_if<Exclusive>(&runner_)) return body(*runner);
-    return body(*std::get_if<Shared>(&runner_));
-  }
-
-  mutable std::variant<std::monostate, Exclusive, Shared> runner_;
 };
 
 template <DevicePolicy Device>

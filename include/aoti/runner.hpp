@@ -21,7 +21,8 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 template <class Runner> struct WeightsAccess;
-}
+template <class Runner, class Base> struct Erasing;
+}  // namespace detail
 
 /// A compiled model, ready to run.
 ///
@@ -127,7 +128,7 @@ class Runner {
   /// @allocates the vector
   Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
-      Tensors outputs(model_.output_count);
+      Tensors outputs(model_.signature.output_count);
       if (auto done = run_into(inputs, outputs, stream); !done) return std::move(done).error();
       return outputs;
     });
@@ -140,7 +141,7 @@ class Runner {
   /// @allocates the vector
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
-      Tensors outputs(model_.output_count);
+      Tensors outputs(model_.signature.output_count);
       auto done = run_list(detail::Listed<Tensor>{inputs}, outputs, stream);
       if (!done) return std::move(done).error();
       return outputs;
@@ -172,38 +173,34 @@ class Runner {
   }
 
   /// The numbers of tensors that a run takes and returns.
-  std::size_t input_count() const noexcept {
-    const std::size_t count =
-        model_.input_count != Model::none ? model_.input_count : model_.hidden_input_count;
-    return count != Model::none ? count : 0;
-  }
-  std::size_t output_count() const noexcept { return model_.output_count; }
+  std::size_t input_count() const noexcept { return model_.signature.input_count; }
+  std::size_t output_count() const noexcept { return model_.signature.output_count; }
 
   /// The name of an input or output: the spec's, else the one inside the compiled code.
   /// @errors invalid_argument (there is none of that index)
   Result<std::string> input_name(std::size_t i) const {
-    if (i >= input_count()) return model_.no_such("input", i, input_count());
-    return model_.spec ? model_.spec->inputs[i].name : model_.container.input_name(i);
+    if (i >= input_count()) return no_such("input", i, input_count());
+    return model_.signature.input_name(model_.container, i);
   }
   Result<std::string> output_name(std::size_t i) const {
-    if (i >= model_.output_count) return model_.no_such("output", i, model_.output_count);
-    return model_.spec ? model_.spec->outputs[i].name : model_.container.output_name(i);
+    if (i >= output_count()) return no_such("output", i, output_count());
+    return model_.signature.output_name(model_.container, i);
   }
 
   /// The index of the input or output of a name as above, for tensors that are given by name.
   /// @errors invalid_argument (there is none of that name)
   Result<std::size_t> input_index(std::string_view name) const {
-    return model_.index_of("input", name, input_count(),
-                           [this](std::size_t i) { return input_name(i); });
+    return index_of("input", name, input_count(), &Runner::input_name);
   }
   Result<std::size_t> output_index(std::string_view name) const {
-    return model_.index_of("output", name, output_count(),
-                           [this](std::size_t i) { return output_name(i); });
+    return index_of("output", name, output_count(), &Runner::output_name);
   }
 
   /// What the inputs and outputs are; null where the package carries no spec, in which case only
   /// the number of inputs is checked.
-  const ModelSpec* spec() const noexcept { return model_.spec ? &*model_.spec : nullptr; }
+  const ModelSpec* spec() const noexcept {
+    return model_.signature.spec ? &*model_.signature.spec : nullptr;
+  }
 
   /// How the model is called from Python. @errors unsupported (it has no call spec)
   Result<CallSpec> call_spec() const {
@@ -241,7 +238,7 @@ class Runner {
   }
 
  private:
-  template <class, Options> friend class AnyRunner;
+  template <class, class> friend struct detail::Erasing;
   template <class> friend class WeightsUpdate;
   template <class> friend class BoundRun;
   template <class> friend class ArrayRefModel;
@@ -267,11 +264,9 @@ class Runner {
   template <std::size_t Outputs, class... Inputs>
   [[gnu::flatten]] Result<std::array<Tensor, Outputs>> run_array(Stream stream,
                                                                  Inputs&&... inputs) const {
-    constexpr std::size_t count = sizeof...(Inputs);
-    const std::array<const Tensor*, count> pointers{&inputs...};
-    static constexpr std::array<bool, count> given{std::same_as<Inputs&&, Tensor&&>...};
+    using Source = detail::Arguments<Tensor, std::same_as<Inputs&&, Tensor&&>...>;
     detail::Watch watch{model_.observer, Event::run};
-    detail::Inputs<Runtime, detail::PointedTo<Tensor, count>> in{{pointers, given}};
+    detail::Inputs<Runtime, Source> in{Source{{&inputs...}}};
     detail::Handles<Runtime, Outputs> out;
     auto done = model_.call("Runner::run", in, out.slots(), stream);
     watch.ended(done);
@@ -286,8 +281,7 @@ class Runner {
   /// model.
   Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> given,
                             std::span<Tensor> outputs) const {
-    return run_list(detail::PointedTo<Tensor, std::dynamic_extent>{inputs, given}, outputs,
-                    Stream{});
+    return run_list(detail::PointedTo<Tensor>{inputs, given}, outputs, Stream{});
   }
 
   template <class Source>
@@ -304,6 +298,30 @@ class Runner {
     }
     watch.ended(done);
     return done;
+  }
+
+  [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
+                                             std::size_t count) const {
+    if (model_.container.handle() == nullptr) return model_.gone();
+    return {Errc::invalid_argument, origin(),
+            detail::concat({"there is no ", what, " ", i, "; the model has ", count})};
+  }
+
+  [[gnu::cold, gnu::noinline]] Result<std::size_t> index_of(
+      const char* what, std::string_view wanted, std::size_t count,
+      Result<std::string> (Runner::*name_of)(std::size_t) const) const {
+    return detail::guard(Errc::model_threw, "Runner", [&]() -> Result<std::size_t> {
+      std::vector<std::string> names;
+      for (std::size_t i = 0; i < count; ++i) {
+        BOOST_OUTCOME_TRYA(name, (this->*name_of)(i));
+        if (name == wanted) return i;
+        names.push_back(std::move(name));
+      }
+      if (model_.container.handle() == nullptr) return model_.gone();
+      return Error{Errc::invalid_argument, origin(),
+                   detail::concat({"there is no ", what, " '", wanted, "'; the model has ",
+                                   detail::join(names)})};
+    });
   }
 
   Model model_;

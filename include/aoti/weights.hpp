@@ -323,40 +323,4 @@ template <class Runner> Result<WeightsUpdate<Runner>> update_weights(Runner& run
   return WeightsUpdate<Runner>::begin(runner);
 }
 
-namespace detail {
-
-/// How many weights are replaced at once.
-struct Replacement {
-  WeightSet set = WeightSet::active;
-  bool full = false;   ///< Whether all parameters must be among them; buffers never need be.
-  bool share = false;  ///< Whether the model uses the tensors themselves.
-};
-
-/// Replaces weights by a map or a list of names and tensors: all of them or none.
-/// @param may_share tells of a tensor whether the model may use it itself, where it is to
-template <class Runner, class Named, class MayShare>
-Result<void> replace_weights(Runner& runner, const Named& tensors, Replacement how,
-                             MayShare&& may_share) {
-  auto update = update_weights(runner);
-  if (!update) return std::move(update).error();
-  for (const auto& [name, tensor] : tensors) {
-    auto done = how.share && may_share(tensor) ? update.value().share(name, tensor)
-                                               : update.value().set(name, tensor);
-    if (!done) return done;
-  }
-  if (how.full) {
-    if (auto done = update.value().expect_all(); !done) return done;
-  }
-  return how.set == WeightSet::active ? update.value().commit() : update.value().stage();
-}
-
-/// Replaces all weights by those of a file, as WeightsUpdate::set_blob reads it.
-template <class Runner> Result<void> replace_weights(Runner& runner, const std::string& blob) {
-  auto update = update_weights(runner);
-  if (!update) return std::move(update).error();
-  if (auto done = update.value().set_blob(blob); !done) return done;
-  return update.value().commit();
-}
-
-}  // namespace detail
 }  // namespace aoti::inline AOTI_ABI

@@ -49,11 +49,11 @@ Outcome check(const ModelSpec& model, const std::vector<FakeTensor>& inputs) {
   Outcome outcome{Fit::yes, {}};
   for (std::size_t i = 0; i < model.inputs.size(); ++i) {
     const aoti::detail::InputCheck rules{model, i};
-    const Fit fit = rules.fit<FakeRuntime>(model, inputs, i);
+    const Fit fit = rules.fit<FakeRuntime>(model, std::span{inputs}, i);
     outcome.fit = std::min(outcome.fit, fit);
     if (fit != Fit::no) continue;
     aoti::Error error{Errc::none};
-    rules.fit<FakeRuntime>(model, inputs, i, aoti::detail::InWords{error});
+    rules.fit<FakeRuntime>(model, std::span{inputs}, i, aoti::detail::InWords{error});
     return {fit, error.message(), error.code()};
   }
   return outcome;

@@ -38,8 +38,7 @@ def model_without_observer(text: str) -> str:
     text = take_out(text, r"\n *Watch watch\{observer, Event::fold\};", 1)
     text = take_out(text, r"\n *watch\.(?:about\(count, inactive|ended\(done)\);", 2)
     text = take_out(text, r"\[\[no_unique_address\]\] Observer observer;", 1)
-    text = take_out(text, r"observer\{other\.observer\},", 1)
-    return take_out(text, r"\(const Observer& watching\) noexcept : observer\{watching\}", 1, "(const Observer&) noexcept")
+    return take_out(text, r"observer\{(?:other\.observer|watching)\},", 2)
 
 
 WITHOUT_OBSERVER = {"runner.hpp": runner_without_observer, "run/loaded_model.hpp": model_without_observer}

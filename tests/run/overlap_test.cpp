@@ -120,7 +120,8 @@ TEST(Overlap, CountsWhereTheModelWrites) {
   for (std::size_t i = 0; i < 70; ++i) views.push_back(view({32 * i, {16}, {1}}));
   aoti::detail::Overlap found;
   const auto finds = [&](int written) {
-    return aoti::detail::find_overlap<Views, aoti::Native>(spec_of(written), {}, views, found);
+    return aoti::detail::find_overlap<Views, aoti::Native>(spec_of(written), {}, std::span{views},
+                                                           found);
   };
   EXPECT_FALSE(finds(66));
   views[69] = views[3];

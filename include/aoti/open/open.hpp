@@ -11,28 +11,64 @@
 #include "aoti/load/container.hpp"
 #include "aoti/load/operators.hpp"
 #include "aoti/run/gate.hpp"
+#include "aoti/run/signature.hpp"
 #include "aoti/weights/load.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Loads models of one class.
+/// A model whose image was read and checked, and can be loaded.
+struct Inspected {
+  Image image;
+  OperatorLibraries libraries;  // that its operators and functions come from
+};
+
+/// Opens models of one class. Each step makes what the next one takes, so that whatever exists is
+/// complete: a path or bytes, a package, a packaged model, an inspected image, a loaded model
+/// without weights, and one with them.
 template <class Model> struct Opening {
   const OpenOptions& choice;
   const typename Model::ObserverPolicy& observer;
 
   Result<Model> from(const std::string& path) const {
-    auto package = Package::open(path);
-    if (!package) return std::move(package).error();
-    return from(package.value());
+    BOOST_OUTCOME_TRYA(package, Package::open(path));
+    return from(package);
+  }
+
+  Result<Model> from(Bytes bytes) const {
+    BOOST_OUTCOME_TRYA(
+        package, Package::from_bytes(
+                     bytes, Image::recognises(bytes) ? "image in memory" : "package in memory"));
+    return from(package);
   }
 
   Result<Model> from(const Package& package) const {
-    auto model = package.model(choice.model);
-    if (!model) return std::move(model).error();
-    return from(model.value());
+    BOOST_OUTCOME_TRYA(packaged, package.model(choice.model));
+    return from(packaged);
   }
 
   Result<Model> from(const PackagedModel& packaged) const {
+    BOOST_OUTCOME_TRYV(check_choice(packaged));
+    [[maybe_unused]] const typename PreparingOf<Runtime>::type preparing;
+    BOOST_OUTCOME_TRYA(inspected, inspect(packaged));
+    // Creating a model changes the thread's device, which the guard restores.
+    const DeviceIndex device = Device::resolve(choice.device);
+    BOOST_OUTCOME_TRYA(entered, Device::enter(device, typename Device::Stream{}));
+    BOOST_OUTCOME_TRYA(model, load(packaged, inspected, device));
+    auto done = guard(Errc::model_threw, "Runner::open", [&] {
+      return give_weights(model, packaged, inspected.image, Device::native(entered));
+    });
+    if (!done) {
+      std::move(model.container).unload();
+      return Model::explained(std::move(done).error());
+    }
+    return std::move(model);
+  }
+
+ private:
+  using Device = typename Model::DevicePolicy;
+  using Runtime = typename Model::TensorRuntime;
+
+  Result<void> check_choice(const PackagedModel& packaged) const {
     if (choice.instances == 0 || (Model::exclusive && choice.instances > 1)) {
       return Error{
           Errc::invalid_argument, packaged.origin,
@@ -43,128 +79,68 @@ template <class Model> struct Opening {
       return Error{Errc::invalid_argument, packaged.origin,
                    "found stream_affinity, expected Access::shared with it"};
     }
-    [[maybe_unused]] const typename PreparingOf<Runtime>::type preparing;
-    auto image = read_image<Device>(packaged, choice.device);
-    if (!image) return std::move(image).error();
+    return success();
+  }
+
+  Result<Inspected> inspect(const PackagedModel& packaged) const {
+    BOOST_OUTCOME_TRYA(image, read_image<Device>(packaged, choice.device));
     OperatorLibraries libraries;
-    if (auto done = libraries.load(choice.operator_libraries); !done) {
-      return std::move(done).error();
-    }
-    load_needed<Runtime>(image.value(), libraries);
-    if (auto done = check_image<Runtime>(image.value(), packaged, libraries, true); !done) {
-      return std::move(done).error();
-    }
-    // Creating a model changes the thread's device, which the guard restores.
-    const DeviceIndex device = Device::resolve(choice.device);
-    auto entered = Device::enter(device, typename Device::Stream{});
-    if (!entered) return std::move(entered).error();
+    BOOST_OUTCOME_TRYV(libraries.load(choice.operator_libraries));
+    load_needed<Runtime>(image, libraries);
+    BOOST_OUTCOME_TRYV(check_image<Runtime>(image, packaged, libraries, true));
+    return Inspected{std::move(image), std::move(libraries)};
+  }
+
+  Result<Model> load(const PackagedModel& packaged, const Inspected& inspected,
+                     DeviceIndex device) const {
     const std::string name = Device::device_string(device);
-    auto operators = open_operators<Runtime>(packaged, image.value(), name);
-    if (!operators) return std::move(operators).error();
+    BOOST_OUTCOME_TRYA(operators, open_operators<Runtime>(packaged, inspected.image, name));
     Container::Import* const import = binds_imports<Runtime> ? &Runtime::import : nullptr;
-    auto container = Container::create(packaged, image.value(), name, choice, import, libraries);
+    auto container =
+        Container::create(packaged, inspected.image, name, choice, import, inspected.libraries);
     if (!container) return Model::explained(std::move(container).error());
-    Model model{observer};
-    model.device = device;
-    model.operators = std::move(operators).value();
-    model.container = std::move(container).value();
-    model.metadata = packaged.metadata;
-    model.origin = packaged.origin;
-    auto done = guard(Errc::model_threw, "Runner::open", [&]() -> Result<void> {
-      if (auto described = describe(model); !described) return described;
-      return load_weights(model, packaged, image.value(), Device::native(entered.value()));
+    auto signature = guard(Errc::model_threw, "Runner::open", [&] {
+      return Signature::of(container.value(), packaged.metadata, packaged.origin,
+                           Model::max_tensors);
     });
-    if (!done) {
-      std::move(model.container).unload();
-      return Model::explained(std::move(done).error());
+    if (!signature) {
+      std::move(container).value().unload();
+      return Model::explained(std::move(signature).error());
     }
-    return model;
+    return Model{observer,
+                 packaged,
+                 device,
+                 std::move(operators),
+                 std::move(container).value(),
+                 std::move(signature).value()};
   }
 
-  Result<Model> from(Bytes bytes) const {
-    auto package = Package::from_bytes(
-        bytes, Image::recognises(bytes) ? "image in memory" : "package in memory");
-    if (!package) return std::move(package).error();
-    return from(package.value());
-  }
-
- private:
-  using Device = typename Model::DevicePolicy;
-  using Runtime = typename Model::TensorRuntime;
-
-  Result<void> load_weights(Model& model, const PackagedModel& packaged, const Image& image,
+  Result<void> give_weights(Model& model, const PackagedModel& packaged, const Image& image,
                             AOTInductorStreamHandle stream) const {
     if (choice.stream_affinity) {  // before anything runs, folding included
-      auto bound = model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true);
-      if (!bound) return bound;
+      BOOST_OUTCOME_TRYV(
+          model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true));
     }
     WeightsLoader<Runtime> loader{model.container, packaged, image};
-    auto done = loader.load(model.spec ? &*model.spec : nullptr, Device::type,
-                            choice.weights == PackagedWeights::ignored);
-    if (!done) return done;
+    const auto& spec = model.signature.spec;
+    BOOST_OUTCOME_TRYV(loader.load(spec ? &*spec : nullptr, Device::type,
+                                   choice.weights == PackagedWeights::ignored));
     std::vector<AtenTensorHandle> tensors;
-    if (model.container.weight_sets().state() != WeightsState::none &&
-        model.container.traits().lists_entries &&
+    const WeightSets& sets = model.container.weight_sets();
+    if (sets.state() != WeightsState::none && model.container.traits().lists_entries &&
         extract_entries(model.container, false, tensors)) {
       model.use(tensors);
     }
-    model.lends_weights =
-        model.container.weight_sets().has_block() && !model.container.constants().empty();
+    model.lends_weights = sets.has_block() && !model.container.constants().empty();
     if (model.lends_weights && !Model::exclusive) model.lending = GatePointer::make();
-    if (model.container.weight_sets().state() == WeightsState::loaded)
+    if (sets.state() == WeightsState::loaded) {
+      model.admit();
       return model.fold(false, stream);
-    if (choice.weights != PackagedWeights::required) {
-      std::swap(model.input_count, model.hidden_input_count);
-      return success();
     }
+    if (choice.weights != PackagedWeights::required) return success();
     return Error{Errc::unsupported, model.origin,
                  "the package carries no weights, or not in a form that this library reads; a "
                  "runner opened with PackagedWeights::optional can be given them"};
-  }
-
-  /// Learns the counts and the spec, and picks the function to run.
-  static Result<void> describe(Model& model) {
-    const abi::ModelExports& exports = model.container.exports();
-    // After an explicit fold a container keeps its model where only …Run looks for it.
-    const bool single = Model::exclusive && model.container.traits().runs_single_threaded &&
-                        model.folded_count() == 0;
-    model.run = single ? exports.run_single_threaded : exports.run;
-    if (!Model::exclusive && model.container.traits().first_run_is_alone) {
-      model.gate = GatePointer::make();
-    }
-    auto inputs = model.container.input_count();
-    if (!inputs) return std::move(inputs).error();
-    auto outputs = model.container.output_count();
-    if (!outputs) return std::move(outputs).error();
-    model.input_count = inputs.value();
-    model.output_count = outputs.value();
-    if (model.input_count > Model::max_tensors || model.output_count > Model::max_tensors) {
-      return Error{Errc::unsupported, model.origin,
-                   concat({"found ", model.input_count, " inputs and ", model.output_count,
-                           " outputs, expected at most ", Model::max_tensors, " of each"})};
-    }
-    const std::string_view text = model.metadata[ModelSpec::metadata_key];
-    if (text.empty()) {
-      const auto call = model.container.call_spec();  // None is a leaf like any other
-      model.may_return_none = call && call.value().result.leaf_count() == model.output_count;
-      return success();
-    }
-    auto spec = ModelSpec::parse(text, model.origin);
-    if (!spec) return std::move(spec).error();
-    if (spec.value().inputs.size() != model.input_count ||
-        spec.value().outputs.size() != model.output_count) {
-      return Error{Errc::damaged_package, model.origin,
-                   concat({"the input spec tells of ", spec.value().inputs.size(), " inputs and ",
-                           spec.value().outputs.size(), " outputs, the model of ",
-                           model.input_count, " and ", model.output_count})};
-    }
-    model.spec = std::move(spec).value();
-    for (std::size_t i = 0; i < model.input_count; ++i) {
-      model.checks.emplace_back(*model.spec, i);
-      model.writes |= model.spec->inputs[i].mutated;
-    }
-    for (const Constant& constant : model.spec->constants) model.writes |= constant.mutated;
-    return success();
   }
 };
 

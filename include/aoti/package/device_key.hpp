@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "aoti/device/device.hpp"
 #include "aoti/image/image.hpp"
 #include "aoti/package/package.hpp"
 
@@ -24,11 +25,20 @@ template <class = void> std::string_view device_key(const PackagedModel& model) 
   return "cpu";
 }
 
-/// That none of the policies at hand has a model's key.
-[[gnu::cold]] inline Error no_policy_for(const PackagedModel& model, std::string_view key) {
-  return {Errc::wrong_device, model.origin,
-          key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
-                      : concat({"compiled for ", key, ", for which there is no policy"})};
+/// What `open.operator()<Device>()` gives of that policy whose key a model has.
+/// @errors those of `open`; wrong_device (none of the policies has it)
+template <DevicePolicy First, DevicePolicy... Others, class Open>
+auto with_policy_for(const PackagedModel& model, Open&& open)
+    -> decltype(open.template operator()<First>()) {
+  const std::string_view key = device_key(model);
+  if (key == First::key) return open.template operator()<First>();
+  if constexpr (sizeof...(Others) > 0) {
+    return with_policy_for<Others...>(model, open);
+  } else {
+    return Error{Errc::wrong_device, model.origin,
+                 key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
+                             : concat({"compiled for ", key, ", for which there is no policy"})};
+  }
 }
 
 }  // namespace aoti::inline AOTI_ABI::detail

@@ -151,14 +151,10 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
   py::list models;
   for (const std::string& name : package.model_names()) {
     const PackagedModel model = value_or_raise(package.model(name));
-    py::object refused = py::str("there is no policy for its device");
-    const auto check = [&]<class Device>() {
-      if (aoti::detail::device_key(model) != Device::key) return;
-      refused = py::none();
-      auto fit = preflight<Device, LibtorchWithOperators>(model);
-      if (!fit) refused = text_of(fit.error().message());
-    };
-    (check.template operator()<Devices>(), ...);
+    py::object refused = py::none();
+    const auto fit = aoti::detail::with_policy_for<Devices...>(
+        model, [&]<class Device>() { return preflight<Device, LibtorchWithOperators>(model); });
+    if (!fit) refused = text_of(fit.error().message());
     py::object reports_checks = py::none();
     if (auto image = Image::parse(model.image, model.origin)) {
       reports_checks = py::bool_(reports_failed_checks(model, image.value()));

@@ -165,7 +165,7 @@ class InputCheck {
   /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
   /// @param report called where a rule is broken, with what describes that as an Error
   template <class Runtime, Fit least = Fit::reordered, class Inputs, class Report = VerdictOnly>
-  [[gnu::always_inline]] Fit fit(const ModelSpec& spec, const Inputs& inputs, std::size_t i,
+  [[gnu::always_inline]] Fit fit(const ModelSpec& spec, Inputs inputs, std::size_t i,
                                  const Report& report = {}) const {
     const typename Runtime::Tensor& tensor = inputs[i];
     if (!Runtime::is_strided_on(tensor, device_)) [[unlikely]]
@@ -209,7 +209,7 @@ class InputCheck {
   /// Whether the dimensions that are tied to others agree with them, and the relations hold whose
   /// last input this is.
   template <class Runtime, class Inputs, class Report>
-  [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, const Inputs& inputs, std::size_t i,
+  [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, Inputs inputs, std::size_t i,
                                    const Report& report) const {
     const auto size = [&](std::size_t k, std::size_t d) { return Runtime::sizes(inputs[k])[d]; };
     for (std::size_t d = 0; d < rank_; ++d) {

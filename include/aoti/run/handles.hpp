@@ -111,19 +111,32 @@ template <class Tensor> struct Listed {
 };
 
 /// The same of tensors that are pointed to, of which some are given.
-template <class Tensor, std::size_t N> struct PointedTo {
-  static constexpr std::size_t extent = N;
-  std::span<const Tensor* const, N> tensors;
-  std::span<const bool, N> given;
+template <class Tensor> struct PointedTo {
+  static constexpr std::size_t extent = std::dynamic_extent;
+  std::span<const Tensor* const> tensors;
+  std::span<const bool> given;
 
   std::size_t size() const noexcept { return tensors.size(); }
   bool gives(std::size_t i) const noexcept { return given[i]; }
   Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
 };
 
+/// The same where their number and which of them are given are known at compile time.
+template <class Tensor, bool... given> struct Arguments {
+  static constexpr std::size_t extent = sizeof...(given);
+  std::array<const Tensor*, extent> tensors;
+
+  static constexpr std::size_t size() noexcept { return extent; }
+  static constexpr bool gives(std::size_t i) noexcept {
+    constexpr std::array<bool, extent> all{given...};
+    return all[i];
+  }
+  Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
+};
+
 /// The inputs of one call as handles, from when they are made until the call ends. What was given
 /// is the caller's again unless the model accepted it; what the model left is destroyed.
-/// @tparam Source Listed or PointedTo
+/// @tparam Source Listed, PointedTo or Arguments
 template <class Runtime, class Source> class Inputs {
  public:
   static constexpr std::size_t extent = Source::extent;
@@ -184,7 +197,7 @@ template <class Runtime> struct GivenHandles {
   void accept() noexcept { accepted = true; }
 };
 
-/// The tensors behind handles.
+/// The tensors behind handles; passed by value.
 template <class Runtime> struct Behind {
   std::span<const AtenTensorHandle> handles;
 

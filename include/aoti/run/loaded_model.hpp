@@ -18,6 +18,7 @@
 #include "aoti/run/handles.hpp"
 #include "aoti/run/observer.hpp"
 #include "aoti/run/overlap.hpp"
+#include "aoti/run/signature.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -31,6 +32,7 @@ struct LoadedModel {
   using Tensor = typename Runtime::Tensor;
   using Stream = typename Device::Stream;
   using RunFunction = decltype(abi::ModelExports::run);
+  using Operators = typename OperatorsOf<Runtime>::type;
 
   static constexpr bool exclusive = options.access == Access::exclusive;
   static constexpr bool detects_concurrent_use = exclusive && options.detect_concurrent_use;
@@ -38,48 +40,53 @@ struct LoadedModel {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
   [[no_unique_address]] Observer observer;
+  // What every run looks at comes first.
   RunFunction run = nullptr;
-  std::size_t input_count = none;         // none: every run is refused, by one comparison
-  std::size_t hidden_input_count = none;  // the number, while the model waits for its weights
-  std::size_t output_count = 0;
-  bool may_return_none = false;  // where no spec tells which outputs are None
-  bool writes = false;           // to inputs or weights, as its spec says
-  bool lends_weights = false;    // outputs may lie in memory that goes with the model
+  std::size_t admitted_inputs = none;  // none: every run is refused, by one comparison
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
+  bool lends_weights = false;  // outputs may lie in memory that goes with the model
+  Signature signature;
   Atomic<bool> updating = false;
   mutable Mutex looking;  // at the weights: the model lists them in one place, and we note them
   GatePointer gate;       // of models that several threads may call and that need it
   GatePointer lending;    // of those that lend weights: held until outputs have been copied
-  typename OperatorsOf<Runtime>::type operators;  // outlive the container
+  Operators operators;    // outlive the container
   Container container;
-  std::vector<InputCheck> checks;  // point into the spec's inputs
-  WeightsInUse weights_in_use;     // of shared runners while `looking` is held
-  Atomic<unsigned> changes = 0;    // of what is in use
-  std::optional<ModelSpec> spec;
+  WeightsInUse weights_in_use;   // of shared runners while `looking` is held
+  Atomic<unsigned> changes = 0;  // of what is in use
   Metadata metadata;
   std::string origin;
 
-  explicit LoadedModel(const Observer& watching) noexcept : observer{watching} {}
+  /// One without weights: no run is admitted.
+  LoadedModel(const Observer& watching, const PackagedModel& packaged, DeviceIndex on,
+              Operators&& its_operators, Container&& its_container, Signature&& its_signature)
+      : observer{watching},
+        device{on},
+        signature{std::move(its_signature)},
+        operators{std::move(its_operators)},
+        container{std::move(its_container)},
+        metadata{packaged.metadata},
+        origin{packaged.origin} {
+    // After an explicit fold a container keeps its model where only …Run looks for it.
+    const bool single = exclusive && container.traits().runs_single_threaded && folded_count() == 0;
+    run = single ? container.exports().run_single_threaded : container.exports().run;
+    if (!exclusive && container.traits().first_run_is_alone) gate = GatePointer::make();
+  }
   /// A model that was moved from answers every call with bad_state.
   LoadedModel(LoadedModel&& other) noexcept
       : observer{other.observer},
         run{other.run},
-        input_count{std::exchange(other.input_count, none)},
-        hidden_input_count{std::exchange(other.hidden_input_count, none)},
-        output_count{std::exchange(other.output_count, 0)},
-        may_return_none{other.may_return_none},
-        writes{other.writes},
-        lends_weights{other.lends_weights},
+        admitted_inputs{std::exchange(other.admitted_inputs, none)},
         device{other.device},
+        lends_weights{other.lends_weights},
+        signature{std::exchange(other.signature, Signature{})},
         gate{std::move(other.gate)},
         lending{std::move(other.lending)},
         operators{std::move(other.operators)},
         container{std::move(other.container)},
-        checks{std::move(other.checks)},
         weights_in_use{std::move(other.weights_in_use)},
         changes{other.changes.load()},
-        spec{std::exchange(other.spec, std::nullopt)},
         metadata{std::move(other.metadata)},
         origin{std::move(other.origin)} {}
   LoadedModel& operator=(LoadedModel&& other) noexcept {
@@ -120,7 +127,7 @@ struct LoadedModel {
       if (!entered) [[unlikely]]
         return std::move(entered).error();
       in.accept();
-      if (fits == Fit::reordered && !reorder<Runtime>(*spec, in.slots())) [[unlikely]]
+      if (fits == Fit::reordered && !reorder<Runtime>(*signature.spec, in.slots())) [[unlikely]]
         return out_of_memory("copying an input");
 
       const Gate::Beside beside{In::are_bound ? nullptr : lender()};
@@ -135,17 +142,17 @@ struct LoadedModel {
   /// Whether a run with so many inputs and outputs may begin; no run of a model that was moved
   /// from, or that has no weights.
   bool admits(std::size_t inputs, std::size_t outputs) const noexcept {
-    return inputs == input_count && outputs == output_count;
+    return inputs == admitted_inputs && outputs == signature.output_count;
   }
 
   /// Holds the inputs of a run against all rules, in this order.
-  /// @tparam Views what reads `inputs`, each of which is `inputs[i]`
+  /// @tparam Views what reads `inputs`, a span or the like, each of which is `inputs[i]`
   /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
   /// @param report called where a rule is broken, with what describes that as an Error
   template <class Views, std::size_t In, Fit least, class Inputs, class Report = VerdictOnly>
-  [[gnu::always_inline]] Fit fit(const Inputs& inputs, const Report& report = {}) const {
+  [[gnu::always_inline]] Fit fit(Inputs inputs, const Report& report = {}) const {
     bool copy = false;
-    const InputCheck* const check = checks.data();  // null without a spec
+    const InputCheck* const check = signature.checks.data();  // null without a spec
     const std::size_t count = inputs.size();
     const std::size_t good = count_while<In>(
         count, [&](auto i) __attribute__((always_inline)) {
@@ -156,14 +163,15 @@ struct LoadedModel {
                                                        Device::type);
                    }) != Fit::no;
           }
-          const Fit one = check[i].template fit<Views, least>(*spec, inputs, i, report);
+          const Fit one = check[i].template fit<Views, least>(*signature.spec, inputs, i, report);
           copy |= one == Fit::reordered;
           return one != Fit::no;
         });
     if (good != count) [[unlikely]]
       return Fit::no;
-    if (Overlap found; writes && overlap<Views>(inputs, found)) [[unlikely]]
-      return report([&] { return describe_overlap(*spec, container.constants(), found); });
+    if (Overlap found; signature.writes && overlap<Views>(inputs, found)) [[unlikely]]
+      return report(
+          [&] { return describe_overlap(*signature.spec, container.constants(), found); });
     if constexpr (knows_index<Device, Views>) {
       const std::size_t here = count_while<In>(
           count, [&](auto i) { return !is_elsewhere<Device, Views>(inputs[i], device); });
@@ -179,7 +187,7 @@ struct LoadedModel {
 
   /// The first of these rules that is broken, in words.
   template <class Views, Fit least, class Inputs>
-  [[gnu::cold, gnu::noinline]] Error misfit(const Inputs& inputs) const {
+  [[gnu::cold, gnu::noinline]] Error misfit(Inputs inputs) const {
     Error error{Errc::bad_state, origin, "inputs or weights were changed while they were checked"};
     static_cast<void>(fit<Views, std::dynamic_extent, least>(inputs, InWords{error}));
     return error;
@@ -187,10 +195,10 @@ struct LoadedModel {
 
   /// Finds inputs that overlap each other or weights, where the model writes to one of them.
   template <class Views, class Inputs>
-  [[gnu::noinline]] bool overlap(const Inputs& inputs, Overlap& found) const {
+  [[gnu::noinline]] bool overlap(Inputs inputs, Overlap& found) const {
     std::optional<Mutex::Hold> hold;
     if constexpr (!exclusive) hold.emplace(looking);
-    return find_overlap<Views, Runtime>(*spec, weights_in_use, inputs, found);
+    return find_overlap<Views, Runtime>(*signature.spec, weights_in_use, inputs, found);
   }
 
   /// Whether a weight that the model runs on lies in a range of memory, or partly so.
@@ -237,7 +245,7 @@ struct LoadedModel {
     bool has_memory = true;
     const std::size_t good = count_while<Out>(out.size(), [&](std::size_t i) {
       if (out[i] == nullptr) [[unlikely]]
-        return spec ? spec->outputs[i].none : may_return_none;
+        return signature.may_be_none(i);
       bool shared = is_lent<Runtime>(out[i]);
       for (std::size_t k = 0; k < i; ++k) shared |= out[k] == out[i];
       if (shared) [[unlikely]] {
@@ -279,6 +287,9 @@ struct LoadedModel {
     }
     return success();
   }
+
+  /// The model has its weights: from now on runs are admitted.
+  void admit() noexcept { admitted_inputs = signature.input_count; }
 
   /// Calls `body(native stream)` on the model's device.
   template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
@@ -328,13 +339,13 @@ struct LoadedModel {
   }
 
   [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
-    if (input_count == none) return gone();
-    if (inputs != input_count) {
+    if (admitted_inputs == none) return gone();
+    if (inputs != admitted_inputs) {
       return {Errc::input_count, origin,
-              concat({"found ", inputs, " inputs, expected ", input_count})};
+              concat({"found ", inputs, " inputs, expected ", admitted_inputs})};
     }
     return {Errc::output_count, origin,
-            concat({"found room for ", outputs, " outputs, expected ", output_count})};
+            concat({"found room for ", outputs, " outputs, expected ", signature.output_count})};
   }
   [[gnu::cold, gnu::noinline]] Error gone() const {
     if (container.handle() != nullptr) {
@@ -351,33 +362,9 @@ struct LoadedModel {
         "another thread is inside this runner; open one for each thread, or use Access::shared"};
   }
   [[gnu::cold, gnu::noinline]] Error missing_output(std::size_t i) const {
-    return {Errc::model_failed, origin,
-            concat({"the model returned success but no output ", i, " of ", output_count})};
-  }
-  [[gnu::cold, gnu::noinline]] Error no_such(const char* what, std::size_t i,
-                                             std::size_t count) const {
-    if (container.handle() == nullptr) return gone();
-    return {Errc::invalid_argument, origin,
-            concat({"there is no ", what, " ", i, "; the model has ", count})};
-  }
-  /// The index of the input or output whose `name_of(i)` is the one wanted.
-  template <class NameOf>
-  [[gnu::cold, gnu::noinline]] Result<std::size_t> index_of(const char* what,
-                                                            std::string_view wanted,
-                                                            std::size_t count,
-                                                            NameOf name_of) const {
-    return guard(Errc::model_threw, "Runner", [&]() -> Result<std::size_t> {
-      std::vector<std::string> names;
-      for (std::size_t i = 0; i < count; ++i) {
-        auto name = name_of(i);
-        if (!name) return std::move(name).error();
-        if (name.value() == wanted) return i;
-        names.push_back(std::move(name).value());
-      }
-      if (container.handle() == nullptr) return gone();
-      return Error{Errc::invalid_argument, origin,
-                   concat({"there is no ", what, " '", wanted, "'; the model has ", join(names)})};
-    });
+    return {
+        Errc::model_failed, origin,
+        concat({"the model returned success but no output ", i, " of ", signature.output_count})};
   }
   [[gnu::cold, gnu::noinline]] Error failed(AOTIRuntimeError native) const {
     const bool single = run == container.exports().run_single_threaded;

@@ -166,7 +166,7 @@ struct Overlap {
 /// @tparam Views what reads `inputs`
 template <class Views, class Runtime, class Inputs>
 [[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights,
-                                    const Inputs& inputs, Overlap& found) {
+                                    Inputs inputs, Overlap& found) {
   if constexpr (requires { Views::data(inputs[0]); }) {
     std::array<ByteRange, 64> known;
     const std::size_t count = spec.inputs.size();

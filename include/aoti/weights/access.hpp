@@ -147,7 +147,7 @@ template <class Runner> struct WeightsAccess {
     if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
       model().run = container().exports().run;
     }
-    if (sets().swap()) std::swap(model().input_count, model().hidden_input_count);
+    if (sets().swap()) model().admit();
     note_weights();
     return success();
   }

@@ -211,7 +211,7 @@ template <class Runner> struct WeightFit {
   Result<void> expect_apart(const std::vector<Constant>& expected,
                             const std::vector<AtenTensorHandle>& all,
                             const std::vector<AtenTensorHandle>& given) const {
-    if (!copies.access.model().writes) return success();
+    if (!copies.access.model().signature.writes) return success();
     std::pair<std::size_t, std::size_t> found;
     const auto weights = WeightsInUse::of<Runtime>(expected, all);
     if (!find_overlap<Runtime>(weights, given, found)) return success();

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A runner of a class that is known at run time only, and its weights: what drop_in and Python's
+// classes hold.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aoti/run/erased_runner.hpp"
+#include "aoti/weights.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
+
+/// A weight as it is given: by one of its names.
+template <class Tensor> struct GivenWeight {
+  std::string name;
+  Tensor tensor;
+  bool share = false;  ///< Whether the model uses the tensor itself.
+};
+
+/// What all runners on a tensor runtime have, and the functions of aoti/weights.hpp.
+template <class Runtime> struct ChangeableRunner : ErasedRunner<Runtime> {
+  using typename ErasedRunner<Runtime>::Tensor;
+
+  virtual Result<std::vector<Weight<Tensor>>> weights(WeightSet) = 0;
+  /// All of them or none. Those of the active set are committed, others staged.
+  /// @param full whether all parameters must be among them
+  virtual Result<void> replace(std::span<const GivenWeight<Tensor>>, WeightSet, bool full) = 0;
+  /// All weights, by those of a file as WeightsUpdate::set_blob reads it.
+  virtual Result<void> replace_all(const std::string& blob) = 0;
+  virtual Result<void> fold(WeightSet, void* stream) = 0;
+  virtual Result<void> swap() = 0;
+  virtual Result<void> free_inactive() = 0;
+  /// Whether others use tensors in the model's own memory.
+  virtual void lend(bool) = 0;
+};
+
+template <class Runner>
+struct Changing final : Erasing<Runner, ChangeableRunner<typename Runner::TensorRuntime>> {
+  using Base = Erasing<Runner, ChangeableRunner<typename Runner::TensorRuntime>>;
+  using Base::Base;
+  using Base::runner;
+  using typename Base::Tensor;
+
+  Result<std::vector<Weight<Tensor>>> weights(WeightSet set) override {
+    return aoti::weights(runner, set);
+  }
+  Result<void> replace(std::span<const GivenWeight<Tensor>> given, WeightSet set,
+                       bool full) override {
+    BOOST_OUTCOME_TRYA(update, update_weights(runner));
+    for (const GivenWeight<Tensor>& weight : given) {
+      BOOST_OUTCOME_TRYV(weight.share ? update.share(weight.name, weight.tensor)
+                                      : update.set(weight.name, weight.tensor));
+    }
+    if (full) BOOST_OUTCOME_TRYV(update.expect_all());
+    return set == WeightSet::active ? update.commit() : update.stage();
+  }
+  Result<void> replace_all(const std::string& blob) override {
+    BOOST_OUTCOME_TRYA(update, update_weights(runner));
+    BOOST_OUTCOME_TRYV(update.set_blob(blob));
+    return update.commit();
+  }
+  Result<void> fold(WeightSet set, void* stream) override {
+    return fold_weights(runner, set, stream_of<typename Base::Device>(stream));
+  }
+  Result<void> swap() override { return swap_weights(runner); }
+  Result<void> free_inactive() override { return free_inactive_weights(runner); }
+  void lend(bool lent) override { WeightsAccess<Runner>{runner}.sets().lend(lent); }
+};
+
+/// Opens a model, as Runner::open does, for one thread at a time or for any number.
+/// @param source a path, bytes, a package, or a model of one
+/// @tparam detects whether a second thread in a runner for one is noticed
+template <DevicePolicy Device, class Runtime, bool detects, class Source>
+Result<std::unique_ptr<ChangeableRunner<Runtime>>> open_changeable(const Source& source,
+                                                                   const OpenOptions& choice,
+                                                                   Access access) {
+  const auto open_with = [&]<class Runner>() -> Result<std::unique_ptr<ChangeableRunner<Runtime>>> {
+    BOOST_OUTCOME_TRYA(runner, Runner::open(source, choice));
+    return std::make_unique<Changing<Runner>>(std::move(runner));
+  };
+  constexpr Options exclusive{.detect_concurrent_use = detects};
+  constexpr Options shared{.access = Access::shared};
+  return access == Access::exclusive
+             ? open_with.template operator()<Runner<Device, Runtime, exclusive>>()
+             : open_with.template operator()<Runner<Device, Runtime, shared>>();
+}
+
+}  // namespace aoti::inline AOTI_ABI::detail
