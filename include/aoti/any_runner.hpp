@@ -73,9 +73,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     const std::array<const Tensor*, sizeof...(Inputs)> pointers{&inputs...};
     static constexpr std::array<bool, sizeof...(Inputs)> given{std::same_as<Inputs&&, Tensor&&>...};
     std::array<Tensor, Outputs> outputs;
-    if (auto done = self_->run_pointers(pointers, given, outputs); !done) {
-      return std::move(done).error();
-    }
+    BOOST_OUTCOME_TRYV(self_->run_pointers(pointers, given, outputs));
     return outputs;
   }
   /// Refuses other arguments, when it is compiled.
@@ -227,34 +225,16 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
   /// object has it in the metadata beside it; without that only a Runner opens it.
   /// @errors those of Runner::open; wrong_device (no key, or one that is not registered)
   Result<Any> open(const std::string& path, const OpenOptions& choice = {}) const {
-    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      auto package = Package::open(path);
-      if (!package) return std::move(package).error();
-      return open(package.value(), choice);
-    });
+    return open_from(path, choice);
   }
   Result<Any> open(Bytes bytes, const OpenOptions& choice = {}) const {
-    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      auto package = Package::from_bytes(bytes);
-      if (!package) return std::move(package).error();
-      return open(package.value(), choice);
-    });
+    return open_from(bytes, choice);
   }
   Result<Any> open(const Package& package, const OpenOptions& choice = {}) const {
-    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      auto model = package.model(choice.model);
-      if (!model) return std::move(model).error();
-      return open(model.value(), choice);
-    });
+    return open_from(package, choice);
   }
   Result<Any> open(const PackagedModel& model, const OpenOptions& choice = {}) const {
-    return detail::guard(Errc::library_load_failed, "Registry::open", [&]() -> Result<Any> {
-      const std::string_view key = model.metadata["AOTI_DEVICE_KEY"];
-      for (const Row& row : rows_) {
-        if (row.key == key) return row.open(model, choice);
-      }
-      return unknown(key, model.origin);
-    });
+    return open_from(model, choice);
   }
 
  private:
@@ -263,11 +243,24 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
     Factory* open;
   };
 
+  template <class Source>
+  Result<Any> open_from(const Source& source, const OpenOptions& choice) const {
+    return detail::guard(Errc::library_load_failed, "Registry::open", [&] {
+      return detail::with_model(source, choice.model,
+                                [&](const PackagedModel& model) -> Result<Any> {
+                                  const std::string_view key = model.metadata.device_key();
+                                  for (const Row& row : rows_) {
+                                    if (row.key == key) return row.open(model, choice);
+                                  }
+                                  return unknown(key, model.origin);
+                                });
+    });
+  }
+
   template <class Device>
   static Result<Any> open_with(const PackagedModel& model, const OpenOptions& choice) {
-    auto runner = Runner<Device, Runtime, options>::open(model, choice);
-    if (!runner) return std::move(runner).error();
-    return Any::of(std::move(runner).value());
+    BOOST_OUTCOME_TRYA(runner, (Runner<Device, Runtime, options>::open(model, choice)));
+    return Any::of(std::move(runner));
   }
 
   [[gnu::cold]] Error unknown(std::string_view key, const std::string& origin) const {

@@ -145,11 +145,10 @@ template <class Runtime = Native> class ArrayRefModel {
   /// @errors those of Runner::open; unsupported (the model was compiled without that interface, or
   ///         has constants that are computed when it is loaded)
   static Result<ArrayRefModel> open(const std::string& path, const OpenOptions& choice = {}) {
-    auto runner = Runner::open(path, choice);
-    if (!runner) return std::move(runner).error();
+    BOOST_OUTCOME_TRYA(runner, Runner::open(path, choice));
     return detail::guard(Errc::model_threw, "ArrayRefModel::open", [&]() -> Result<ArrayRefModel> {
-      ArrayRefModel model{std::move(runner).value()};
-      if (auto done = model.create(); !done) return std::move(done).error();
+      ArrayRefModel model{std::move(runner)};
+      BOOST_OUTCOME_TRYV(model.create());
       return model;
     });
   }
@@ -193,7 +192,7 @@ template <class Runtime = Native> class ArrayRefModel {
       return misfit(inputs);
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
-      [[maybe_unused]] const typename detail::RunningOf<Runtime>::type running;
+      [[maybe_unused]] const detail::RunningOf<Runtime> running;
       const AOTIRuntimeError native =
           run_(model_, static_cast<std::int32_t>(inputs.size()),
                reinterpret_cast<const AOTInductorArrayRefTensor*>(inputs.data()),
@@ -232,10 +231,10 @@ template <class Runtime = Native> class ArrayRefModel {
                    "the model has no weights, and could not be given any: open it with "
                    "PackagedWeights::required"};
     }
-    [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
+    [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
     std::vector<AtenTensorHandle> active;
     detail::WeightsAccess<Runner> access{runner_};
-    if (auto done = access.extract(WeightSet::active, active); !done) return done;
+    BOOST_OUTCOME_TRYV(access.extract(WeightSet::active, active));
     std::vector<abi::ConstantEntry> entries;
     entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "aoti/open/open.hpp"
+#include "aoti/package/source.hpp"
 #include "aoti/run/loaded_model.hpp"
 
 namespace aoti::inline AOTI_ABI {
@@ -129,7 +130,7 @@ class Runner {
   Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(model_.signature.output_count);
-      if (auto done = run_into(inputs, outputs, stream); !done) return std::move(done).error();
+      BOOST_OUTCOME_TRYV(run_into(inputs, outputs, stream));
       return outputs;
     });
   }
@@ -142,8 +143,7 @@ class Runner {
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(model_.signature.output_count);
-      auto done = run_list(detail::Listed<Tensor>{inputs}, outputs, stream);
-      if (!done) return std::move(done).error();
+      BOOST_OUTCOME_TRYV(run_list(detail::Listed<Tensor>{inputs}, outputs, stream));
       return outputs;
     });
   }
@@ -253,7 +253,9 @@ class Runner {
                                   const Observer& observer) {
     detail::Watch watch{observer, Event::load};
     auto model = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
-      return detail::Opening<Model>{choice, observer}.from(source);
+      return detail::with_model(source, choice.model, [&](const PackagedModel& packaged) {
+        return detail::Opening<Model>{choice, observer}.from(packaged);
+      });
     });
     if (model) watch.about(model.value().container.constants().size());
     watch.ended(model);

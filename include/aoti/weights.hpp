@@ -191,7 +191,7 @@ template <class Runner> class WeightsUpdate {
                    Make&& make) {
     return detail::guard(Errc::model_threw, operation, [&]() -> Result<void> {
       if (runner_ == nullptr) return ended();
-      [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
+      [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
       detail::OwnedHandles<Runtime> made{expected_.size()};
       bool known = false;
       for (const auto is_named : {&detail::has_fqn<>, &detail::has_own_name<>}) {
@@ -231,7 +231,7 @@ template <class Runner> class WeightsUpdate {
 
   Result<void> put_blob(Bytes blob) {
     if (runner_ == nullptr) return ended();
-    [[maybe_unused]] const typename detail::PreparingOf<Runtime>::type preparing;
+    [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
     detail::OwnedHandles<Runtime> made{expected_.size()};
     if (auto done = fit().copy_all(blob, expected_, made.handles); !done) return done;
     std::swap(tensors_.handles, made.handles);

@@ -39,6 +39,7 @@ TESTED_BY = {
     "file/foreign.hpp": "tests/package/package_test.cpp, by what users see",
     "drop_in.hpp": "tests/libtorch/drop_in_test.cpp, against torch's classes",
     "drop_in_runner.hpp": "tests/libtorch/drop_in_test.cpp",
+    "package/source.hpp": "tests/open/open_test.cpp",
     "package/device_key.hpp": "tests/libtorch/drop_in_test.cpp",
     "image/elf.hpp": "tests/image/image_test.cpp: layouts",
     "image/contents.hpp": "tests/image/image_test.cpp",
@@ -59,6 +60,10 @@ TESTED_BY = {
     "run/gate.hpp": "tests/threads_test.cpp",
     "run/handles.hpp": "tests/runner_test.cpp",
     "run/loaded_model.hpp": "tests/runner_test.cpp",
+    "run/signature.hpp": "tests/open/open_test.cpp",
+    "run/erased_runner.hpp": "tests/any_runner_test.cpp",
+    "changeable_runner.hpp": "tests/libtorch/drop_in_test.cpp, and tests/python/test_weights.py",
+    "runtime/refinements.hpp": "tests/compile_fail, and each of them with what it is good for",
     "weights/access.hpp": "tests/weights_test.cpp",
     "weights/copies.hpp": "tests/weights_test.cpp",
     "weights/fit.hpp": "tests/weights_test.cpp",
@@ -120,6 +125,21 @@ def test_each_folder_is_in_the_architecture() -> None:
     told = set(re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE))
     folders = {Path(header).parent.as_posix() for header in HEADERS} - {"."}
     assert told == folders
+
+
+@pytest.mark.parametrize(("section", "most"), [("Opening", 12), ("A run", 7)])
+def test_the_way_to_read_is_short_and_leads_on(section: str, most: int) -> None:
+    """Each file on it is one that those before it include, in the end."""
+    text = (ROOT / "docs" / "architecture.md").read_text().split(f"## {section}")[1].split("\n## ")[0]
+    way = re.findall(r"\(\.\./include/aoti/([\w/]+\.hpp)\)", text[text.index("To follow it, read") :].split("\n\n")[0])
+    assert 1 < len(way) == len(set(way)) <= most
+    known, reached = [way[0]], {way[0]}
+    while known:
+        for header in includes(known.pop()):
+            if header not in reached:
+                reached.add(header)
+                known.append(header)
+    assert set(way) - reached <= {"device/cpu.hpp", "runtime/libtorch.hpp"}  # those that a program chooses
 
 
 def test_each_header_has_its_test() -> None:

@@ -12,7 +12,7 @@
 #include "aoti/file/json.hpp"
 #include "aoti/image/image.hpp"
 #include "aoti/package/package.hpp"
-#include "aoti/runtime/runtime.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI {
 
@@ -79,18 +79,8 @@ struct NoOperators {
 };
 
 template <class Runtime> struct OperatorsOf { using type = NoOperators; };
-template <class Runtime>
-requires requires { typename Runtime::Operators; }
-struct OperatorsOf<Runtime> {
+template <RunsOperators Runtime> struct OperatorsOf<Runtime> {
   using type = typename Runtime::Operators;
-  static_assert(
-      requires(const type& operators) {
-        operators.begin_run();
-        operators.failed();
-        operators.take_failure();
-      },
-      "a runtime's Operators need begin_run(), failed() and take_failure(); see TensorRuntime in "
-      "aoti/runtime/runtime.hpp");
 };
 
 /// Makes the executor of a model that needs one.

@@ -14,7 +14,7 @@
 #include "aoti/image/image.hpp"
 #include "aoti/image/operator_libraries.hpp"
 #include "aoti/package/package.hpp"
-#include "aoti/runtime/runtime.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI {
 
@@ -42,7 +42,7 @@ Error wrong_machine(const PackagedModel& model, std::string_view found, std::str
 /// instruction set. What the metadata does not state passes.
 /// @errors wrong_device, wrong_machine
 template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& model) {
-  const std::string_view device = model.metadata["AOTI_DEVICE_KEY"];
+  const std::string_view device = model.metadata.device_key();
   if (!device.empty() && device != Device::key) {
     return Error{Errc::wrong_device, model.origin,
                  detail::concat({"compiled for ", device, "; this runner is for ",
@@ -77,13 +77,13 @@ bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) 
   const std::string name{import.name};
   return import.weak || !abi::is_runtime_symbol(import.name) ||
          Runtime::import(name.c_str()) != nullptr ||
-         (!binds_imports<Runtime> && libraries.find(name.c_str()) != nullptr);
+         (!BindsImports<Runtime> && libraries.find(name.c_str()) != nullptr);
 }
 
 /// Whether opening a model would find a function in a library that its image needs besides torch's.
 template <class Runtime> bool comes_with_needed(const Image& image, std::string_view function) {
 #if defined(__GLIBC__)
-  if (binds_imports<Runtime>) return false;
+  if (BindsImports<Runtime>) return false;
   for (const std::string_view name : image.needed()) {
     if (is_torch_library(name)) continue;
     const auto library = SystemLibrary::find(std::string{name}, image.layout());
@@ -98,7 +98,7 @@ template <class Runtime> bool comes_with_needed(const Image& image, std::string_
 
 /// Loads the libraries that an image needs by name besides torch's, where functions are missing.
 template <class Runtime> void load_needed(const Image& image, OperatorLibraries& libraries) {
-  if (binds_imports<Runtime>) return;  // its tensors are not those that the user's functions know
+  if (BindsImports<Runtime>) return;  // its tensors are not those that the user's functions know
   for (const ImageImport& import : image.imports()) {
     if (is_provided<Runtime>(import, libraries)) continue;
     for (const std::string_view name : image.needed()) {
@@ -134,7 +134,7 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
     return Error{Errc::missing_export, model.origin,
                  detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
-  const OperatorLibraries* given = detail::binds_imports<Runtime> ? nullptr : &libraries;
+  const OperatorLibraries* given = BindsImports<Runtime> ? nullptr : &libraries;
   if (auto done = detail::Demands::check(image, model.origin, given); !done) return done;
   std::vector<std::string> unprovided;
   for (const ImageImport& import : image.imports()) {
@@ -152,7 +152,7 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
     const bool sleef = std::any_of(unprovided.begin(), unprovided.end(), is_sleef);
     return Error{
         Errc::missing_import, model.origin,
-        detail::concat({detail::binds_imports<Runtime> ? "the tensor runtime" : "this process",
+        detail::concat({BindsImports<Runtime> ? "the tensor runtime" : "this process",
                         " does not provide ", detail::join(unprovided),
                         sleef ? "; functions named Sleef_… are those of libsleef.so.3, which was "
                                 "not found or lacks them (Debian and Ubuntu: libsleef3)"

@@ -23,32 +23,15 @@ struct Inspected {
 };
 
 /// Opens models of one class. Each step makes what the next one takes, so that whatever exists is
-/// complete: a path or bytes, a package, a packaged model, an inspected image, a loaded model
-/// without weights, and one with them.
+/// complete: a packaged model, an inspected image, a loaded model without weights, and one with
+/// them.
 template <class Model> struct Opening {
   const OpenOptions& choice;
   const typename Model::ObserverPolicy& observer;
 
-  Result<Model> from(const std::string& path) const {
-    BOOST_OUTCOME_TRYA(package, Package::open(path));
-    return from(package);
-  }
-
-  Result<Model> from(Bytes bytes) const {
-    BOOST_OUTCOME_TRYA(
-        package, Package::from_bytes(
-                     bytes, Image::recognises(bytes) ? "image in memory" : "package in memory"));
-    return from(package);
-  }
-
-  Result<Model> from(const Package& package) const {
-    BOOST_OUTCOME_TRYA(packaged, package.model(choice.model));
-    return from(packaged);
-  }
-
   Result<Model> from(const PackagedModel& packaged) const {
     BOOST_OUTCOME_TRYV(check_choice(packaged));
-    [[maybe_unused]] const typename PreparingOf<Runtime>::type preparing;
+    [[maybe_unused]] const PreparingOf<Runtime> preparing;
     BOOST_OUTCOME_TRYA(inspected, inspect(packaged));
     // Creating a model changes the thread's device, which the guard restores.
     const DeviceIndex device = Device::resolve(choice.device);
@@ -95,7 +78,7 @@ template <class Model> struct Opening {
                      DeviceIndex device) const {
     const std::string name = Device::device_string(device);
     BOOST_OUTCOME_TRYA(operators, open_operators<Runtime>(packaged, inspected.image, name));
-    Container::Import* const import = binds_imports<Runtime> ? &Runtime::import : nullptr;
+    Container::Import* const import = BindsImports<Runtime> ? &Runtime::import : nullptr;
     auto container =
         Container::create(packaged, inspected.image, name, choice, import, inspected.libraries);
     if (!container) return Model::explained(std::move(container).error());

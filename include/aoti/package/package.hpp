@@ -30,6 +30,9 @@ struct Metadata {
     const std::string* const value = find(key);
     return value != nullptr ? std::string_view{*value} : std::string_view{};
   }
+
+  /// The kind of device that the model was compiled for, as device policies have it.
+  std::string_view device_key() const noexcept { return (*this)["AOTI_DEVICE_KEY"]; }
 };
 
 /// One model of a package. The views belong to the package.
@@ -198,7 +201,7 @@ template <class T = void> class BasicPackage {
     for (const Entry& file : model.files) {
       const bool tells_of_itself = file.name.ends_with("_metadata.json");
       if (tells_of_itself &&
-          (!read_metadata(file.data, model) || model.metadata["AOTI_DEVICE_KEY"].empty())) {
+          (!read_metadata(file.data, model) || model.metadata.device_key().empty())) {
         model.metadata.items.clear();
       }
       if (calls_operators && !tells_of_itself && file.name.ends_with(".json")) {

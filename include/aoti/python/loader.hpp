@@ -81,11 +81,9 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
           "load_metadata_from_package",
           [](const std::string& path, const std::string& name) {
             return detail::dict_of(without_gil([&]() -> Result<Metadata> {
-              auto package = Package::open(checked_path(path));
-              if (!package) return std::move(package).error();
-              auto model = package.value().model(name);
-              if (!model) return std::move(model).error();
-              return std::move(model.value().metadata);
+              BOOST_OUTCOME_TRYA(package, Package::open(checked_path(path)));
+              BOOST_OUTCOME_TRYA(model, package.model(name));
+              return std::move(model.metadata);
             }));
           },
           py::arg("model_package_path"), py::arg("model_name"),

@@ -208,12 +208,11 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
     if (compile) package = open_compiled(text, in_memory, choice.model);
     auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
       if (!device_key.empty()) {
-        auto found = package.model(choice.model);
-        if (!found) return std::move(found).error();
-        const std::string_view compiled_for = aoti::detail::device_key(found.value());
+        BOOST_OUTCOME_TRYA(found, package.model(choice.model));
+        const std::string_view compiled_for = aoti::detail::device_key(found);
         if (compiled_for != device_key) {
           return Error{
-              Errc::invalid_argument, found.value().origin,
+              Errc::invalid_argument, found.origin,
               aoti::detail::concat({"the model was compiled for ", compiled_for,
                                     "; the device asked for is of the kind ", device_key})};
         }

@@ -60,10 +60,9 @@ class PythonOperators {
   /// @errors those of LibtorchOperators::make
   static Result<PythonOperators> make(const PackagedModel& model, const std::vector<Json>& nodes,
                                       const std::string& device) {
-    auto made = LibtorchOperators::make(model, nodes, device);
-    if (!made) return std::move(made).error();
+    BOOST_OUTCOME_TRYA(made, LibtorchOperators::make(model, nodes, device));
     PythonOperators operators;
-    operators.executor_ = std::make_unique<PythonExecutor>(std::move(made).value());
+    operators.executor_ = std::make_unique<PythonExecutor>(std::move(made));
     return operators;
   }
 

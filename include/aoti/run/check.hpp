@@ -11,7 +11,7 @@
 
 #include "aoti/device/device.hpp"
 #include "aoti/package/spec.hpp"
-#include "aoti/runtime/runtime.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -63,7 +63,7 @@ template <class Device, class Runtime>
 template <class Runtime>
 [[gnu::cold, gnu::noinline]] std::string describe_layout(const typename Runtime::Tensor& tensor,
                                                          const char* otherwise) {
-  if constexpr (requires { Runtime::describe_layout(tensor); }) {
+  if constexpr (DescribesLayouts<Runtime>) {
     return Runtime::describe_layout(tensor);
   } else {
     return otherwise;
@@ -90,10 +90,7 @@ template <class Runtime>
 
 /// Whether it can be told on which device of the policy's kind a tensor lies.
 template <class Device, class Runtime>
-inline constexpr bool knows_index =
-    Device::type != DeviceType::cpu&& requires(const typename Runtime::Tensor& tensor) {
-  Runtime::device_index(tensor);
-};
+inline constexpr bool knows_index = Device::type != DeviceType::cpu&& TellsDeviceIndex<Runtime>;
 
 /// Why a strided tensor is not on the device where it should be: it is on another of that kind.
 template <class Device, class Runtime>

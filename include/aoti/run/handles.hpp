@@ -12,7 +12,7 @@
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/atomic.hpp"
-#include "aoti/runtime/runtime.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -176,7 +176,7 @@ template <class Runtime, class Source> class Inputs {
   static constexpr std::size_t rooms = extent != std::dynamic_extent ? extent : 8;
 
   Source source_;
-  std::array<typename RoomOf<Runtime>::type, rooms> rooms_;
+  std::array<RoomOf<Runtime>, rooms> rooms_;
   Handles<Runtime, extent> slots_;  // destroyed before the rooms that they may lie in
   bool accepted_ = false;
 };

@@ -105,7 +105,7 @@ struct LoadedModel {
                                            std::span<AtenTensorHandle, Out> out,
                                            Stream stream) const {
     return guard(Errc::model_threw, operation, [&, stream]() -> Result<void> {
-      if (!admits(in.size(), out.size())) [[unlikely]]
+      if (In::are_bound ? admitted_inputs == none : !admits(in.size(), out.size())) [[unlikely]]
         return wrong_count(in.size(), out.size());
       const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
       if (!occupancy.entered()) [[unlikely]]
@@ -229,7 +229,7 @@ struct LoadedModel {
                                                  std::span<AtenTensorHandle> out,
                                                  AOTInductorStreamHandle stream) const {
     operators.begin_run();
-    [[maybe_unused]] const typename RunningOf<Runtime>::type running;
+    [[maybe_unused]] const RunningOf<Runtime> running;
     const auto call = [&] {
       return run(container.handle(), in.data(), in.size(), out.data(), out.size(), stream,
                  operators.handle());
@@ -258,7 +258,7 @@ struct LoadedModel {
       if (!has_memory) return out_of_memory("sharing an output that is an input or returned twice");
       return missing_output(good);
     }
-    if constexpr (requires(const Tensor& tensor) { Runtime::owns_memory(tensor); }) {
+    if constexpr (TellsOwnership<Runtime>) {
       if (lends_weights) [[unlikely]]
         return copy_lent(out);
     }
@@ -293,9 +293,8 @@ struct LoadedModel {
 
   /// Calls `body(native stream)` on the model's device.
   template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
-    auto entered = Device::enter(device, stream);
-    if (!entered) return std::move(entered).error();
-    return body(Device::native(entered.value()));
+    BOOST_OUTCOME_TRYA(entered, Device::enter(device, stream));
+    return body(Device::native(entered));
   }
 
   /// How many constants the model computes from others.
@@ -310,7 +309,7 @@ struct LoadedModel {
     const std::size_t count = folded_count();
     if (count != 0) {  // other models complain on stderr
       Watch watch{observer, Event::fold};
-      [[maybe_unused]] const typename RunningOf<Runtime>::type running;
+      [[maybe_unused]] const RunningOf<Runtime> running;
       watch.about(count, inactive);
       operators.begin_run();
       auto done = container.template call<&abi::ModelExports::run_constant_folding>(

@@ -14,6 +14,7 @@
 #include "aoti/abi/handles.hpp"
 #include "aoti/package/constants.hpp"
 #include "aoti/package/spec.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -116,7 +117,7 @@ struct WeightsInUse {
   static WeightsInUse of(const std::vector<Constant>& constants,
                          const std::vector<AtenTensorHandle>& tensors) {
     WeightsInUse weights;
-    if constexpr (requires(const typename Runtime::Tensor& tensor) { Runtime::data(tensor); }) {
+    if constexpr (TellsAddress<Runtime>) {
       weights.list.reserve(tensors.size());
       for (std::size_t i = 0; i < tensors.size(); ++i) {
         if (tensors[i] == nullptr || !Runtime::is_strided(Runtime::peek(tensors[i]))) continue;
@@ -167,7 +168,7 @@ struct Overlap {
 template <class Views, class Runtime, class Inputs>
 [[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights,
                                     Inputs inputs, Overlap& found) {
-  if constexpr (requires { Views::data(inputs[0]); }) {
+  if constexpr (TellsAddress<Views>) {
     std::array<ByteRange, 64> known;
     const std::size_t count = spec.inputs.size();
     for (std::size_t i = 0; i < count && i < known.size(); ++i) {

@@ -20,8 +20,8 @@ namespace aoti::inline AOTI_ABI::detail {
 struct Signature {
   std::size_t input_count = 0;
   std::size_t output_count = 0;
-  bool may_return_none = false;  // where no spec tells which outputs are None
-  bool writes = false;           // to inputs or weights, as the spec says
+  bool may_return_none = false;    // where no spec tells which outputs are None
+  bool writes = false;             // to inputs or weights, as the spec says
   std::vector<InputCheck> checks;  // of the inputs, in the spec; none without one
   std::optional<ModelSpec> spec;
 

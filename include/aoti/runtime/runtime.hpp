@@ -16,46 +16,22 @@ namespace aoti::inline AOTI_ABI {
 /// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
 /// - `is_defined(tensor)`; `is_strided(tensor)`: it is defined, and sizes and strides describe it;
 ///   `is_strided_on(tensor, type)`: it lies on a device of that type besides
-/// - `describe_layout(tensor)`, which may be absent: a sentence on a defined tensor that is not
-///   strided, with what makes a strided one of it
 /// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; so is a
 ///   tensor without elements) of a strided tensor
 /// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
 ///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
 ///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
 ///   their handles, so undefined and not strided ones get handles too
-/// - `Room`, which may be absent: memory on the stack in which `lend(tensor, room)` makes a
-///   handle as share() does, at less cost, for a call during which both live; to destroy the handle
-///   does nothing. `is_lent(handle)`: whether it is such a one
 /// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
-/// - `device_index(tensor)`, which may be absent: which device of its kind a strided tensor is on,
-///   as an int; inputs and weights are checked by it where the runner's device is not the CPU
-/// - `data(tensor)`, which may be absent: where a strided tensor's first element is; inputs that a
-///   model writes to are compared by it with the others, and with weights
-/// - `detached(tensor)`, which may be absent: a tensor of the same memory without what a copy of it
-///   must not take over; `writable(tensor)`, which may be absent: one of the same memory that may
-///   be written to in any mode, for weights that are shared
-/// - `owns_memory(tensor)`, which may be absent: whether its memory stays as long as it does; other
-///   outputs are copied where they may be views of a model's own memory
-/// - `adopt(dtype, data, sizes, strides, release, context)`, which may be absent: a handle of a
-///   tensor in memory on the CPU, or null; `release(context)` is called when nothing uses that any
-///   more, also where there is no handle. Without it a runner's outputs must not outlive the
-///   weights that they are views of
 /// - `import(symbol)`: the address of a function that models import, or null
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
-/// - `Running`, which may be absent: lives on a thread's stack while the thread runs a model
-/// - `Preparing`, which may be absent: the same while it opens one, or changes its weights
-/// - `binds_imports`, which may be absent: true where a model's imports are bound to what import()
-///   gives when its image is loaded, and not to what is global in the process
-/// - `Operators`, which may be absent: runs what models call through a proxy executor. It is empty
-///   by default, movable and owns the executor; `has(name)`: whether the process has an operator or
-///   a class; `make(model, calls, device)`: a Result of it; `handle()`: what runs are given, or
-///   null; `remedy`, which may be absent: what to do where operators are missing; `begin_run()`,
-///   `failed()` and `take_failure()`: whether an operator has failed in this thread since a run
-///   began, and why, for models that do not tell
+///
+/// What it may have besides are the concepts of aoti/runtime/refinements.hpp, and two types:
+/// - `Running`: lives on a thread's stack while the thread runs a model
+/// - `Preparing`: the same while it opens one, or changes its weights
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
@@ -137,66 +113,6 @@ struct NoTensorRuntime {
   // clang-format on
   static constexpr bool value = false;
 };
-
-/// A TensorRuntime; of another complete type an error of compiling says what it lacks.
-template <class R>
-concept CheckedRuntime = TensorRuntime<R> || NoTensorRuntime<R>::value;
-
-template <class Runtime> struct RoomOf {
-  struct type {};
-};
-template <class Runtime>
-requires requires { typename Runtime::Room; }
-struct RoomOf<Runtime> {
-  using type = typename Runtime::Room;
-};
-
-/// A handle for one call.
-template <class Runtime>
-[[gnu::always_inline]] inline AtenTensorHandle lend(const typename Runtime::Tensor& tensor,
-                                                    typename RoomOf<Runtime>::type& room) {
-  if constexpr (requires { typename Runtime::Room; }) {
-    return Runtime::lend(tensor, room);
-  } else {
-    static_cast<void>(room);
-    return Runtime::share(tensor);
-  }
-}
-
-template <class Runtime> [[gnu::always_inline]] inline bool is_lent(AtenTensorHandle handle) {
-  if constexpr (requires { typename Runtime::Room; }) {
-    return Runtime::is_lent(handle);
-  } else {
-    return false;
-  }
-}
-
-template <class Runtime> struct RunningOf {
-  struct type {};
-};
-template <class Runtime>
-requires requires { typename Runtime::Running; }
-struct RunningOf<Runtime> {
-  using type = typename Runtime::Running;
-};
-
-template <class Runtime> struct PreparingOf {
-  struct type {};
-};
-template <class Runtime>
-requires requires { typename Runtime::Preparing; }
-struct PreparingOf<Runtime> {
-  using type = typename Runtime::Preparing;
-};
-
-template <class Runtime>
-inline constexpr bool binds_imports = [] {
-  if constexpr (requires { Runtime::binds_imports; }) {
-    return Runtime::binds_imports;
-  } else {
-    return false;
-  }
-}();
 
 }  // namespace detail
 

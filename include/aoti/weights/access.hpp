@@ -75,7 +75,7 @@ template <class Runner> struct WeightsAccess {
       if (container().handle() == nullptr) return model().gone();
       const Occupancy occupancy{Runner::Model::detects_concurrent_use ? &model().busy : nullptr};
       if (!occupancy.entered()) return model().in_use();
-      [[maybe_unused]] const typename PreparingOf<Runtime>::type preparing;
+      [[maybe_unused]] const PreparingOf<Runtime> preparing;
       return model().on_device(stream, body);
     });
   }

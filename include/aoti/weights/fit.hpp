@@ -93,7 +93,7 @@ template <class Runner> struct WeightFit {
   /// A new tensor where the model keeps it, laid out as the compiled code assumes.
   Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
     OwnedHandles<Runtime> source{1};
-    if constexpr (requires { Runtime::detached(tensor); }) {
+    if constexpr (Detaches<Runtime>) {
       source.handles[0] = Runtime::give(Runtime::detached(tensor));
     } else {
       source.handles[0] = Runtime::share(tensor);
@@ -126,7 +126,7 @@ template <class Runner> struct WeightFit {
                                   join(constant.strides), "]; set() copies"}));
     }
     AtenTensorHandle handle = nullptr;
-    if constexpr (requires { Runtime::writable(tensor); }) {
+    if constexpr (MakesWritable<Runtime>) {
       handle = Runtime::give(Runtime::writable(tensor));
     } else {
       handle = Runtime::share(tensor);

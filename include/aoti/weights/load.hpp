@@ -13,7 +13,7 @@
 #include "aoti/package/constant_source.hpp"
 #include "aoti/package/spec.hpp"
 #include "aoti/run/handles.hpp"
-#include "aoti/runtime/runtime.hpp"
+#include "aoti/runtime/refinements.hpp"
 
 namespace aoti::inline AOTI_ABI::detail {
 
@@ -30,7 +30,7 @@ template <class = void> bool lies_within(const Constant& constant, Bytes blob) n
 template <class Runtime>
 bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out,
                   const Mapping* mapping = nullptr) {
-  if constexpr (requires { &Runtime::adopt; }) {
+  if constexpr (AdoptsMemory<Runtime>) {
     if (mapping != nullptr) {
       out = Runtime::adopt(constant.dtype, const_cast<std::byte*>(blob) + constant.offset,
                            constant.shape, constant.strides, &Mapping::release, mapping->retain());

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From whatever a program opens to a model of a package.
+#pragma once
+
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "aoti/image/image.hpp"
+#include "aoti/package/package.hpp"
+
+namespace aoti::inline AOTI_ABI::detail {
+
+/// What `body` gives of a model of a source: a path, bytes, a package that is open, or a model of
+/// one. What was opened for it is closed afterwards.
+/// @param name the model's; may be empty where there is one only
+/// @errors those of Package::open, Package::model and `body`
+template <class Source, class Body>
+auto with_model(const Source& source, std::string_view name, Body&& body)
+    -> decltype(body(std::declval<const PackagedModel&>())) {
+  if constexpr (std::same_as<Source, PackagedModel>) {
+    return body(source);
+  } else if constexpr (std::same_as<Source, Package>) {
+    BOOST_OUTCOME_TRYA(model, source.model(name));
+    return body(model);
+  } else if constexpr (std::same_as<Source, Bytes>) {
+    const bool bare = Image::recognises(source);
+    BOOST_OUTCOME_TRYA(package,
+                       Package::from_bytes(source, bare ? "image in memory" : "package in memory"));
+    return with_model(package, name, body);
+  } else {
+    BOOST_OUTCOME_TRYA(package, Package::open(source));
+    return with_model(package, name, body);
+  }
+}
+
+}  // namespace aoti::inline AOTI_ABI::detail
