@@ -55,7 +55,9 @@ struct Changing final : Erasing<Runner, ChangeableRunner<typename Runner::Tensor
       BOOST_OUTCOME_TRYV(weight.share ? update.share(weight.name, weight.tensor)
                                       : update.set(weight.name, weight.tensor));
     }
-    if (full) BOOST_OUTCOME_TRYV(update.expect_all());
+    if (full) {
+      BOOST_OUTCOME_TRYV(update.expect_all());
+    }
     return set == WeightSet::active ? update.commit() : update.stage();
   }
   Result<void> replace_all(const std::string& blob) override {

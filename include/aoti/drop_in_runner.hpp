@@ -170,6 +170,11 @@ class AOTIModelContainerRunner {
  protected:
   explicit AOTIModelContainerRunner(std::unique_ptr<detail::Runner> runner) noexcept
       : runner_{std::move(runner)} {}
+  /// One that runs on the caller's weights, without a copy.
+  AOTIModelContainerRunner(std::unique_ptr<detail::Runner> runner, detail::TensorMap& constants)
+      : runner_{std::move(runner)}, given_constants_{true} {
+    update_constant_buffer(constants, false, false, true);
+  }
 
  private:
   const Container& container() const noexcept { return runner_->container(); }
@@ -199,11 +204,8 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   template <class Source>
   RunnerOn(const Source& source, const OpenOptions& choice, bool single_threaded)
       : AOTIModelContainerRunner{open(source, choice, single_threaded)} {}
-  /// One that runs on the caller's weights, without a copy.
   RunnerOn(const std::string& path, OpenOptions choice, TensorMap& constants)
-      : RunnerOn{path, without_weights(std::move(choice)), false} {
-    update_constant_buffer(constants, false, false, true);
-    given_constants_ = true;
+      : AOTIModelContainerRunner{open(path, without_weights(std::move(choice)), false), constants} {
   }
 
  private:
