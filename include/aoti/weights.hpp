@@ -194,7 +194,7 @@ template <class Runner> class WeightsUpdate {
       [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
       detail::OwnedHandles<Runtime> made{expected_.size()};
       bool known = false;
-      for (const auto is_named : {&detail::has_fqn<>, &detail::has_own_name<>}) {
+      for (const auto is_named : {&detail::has_fqn, &detail::has_own_name}) {
         for (std::size_t i = 0; i < expected_.size(); ++i) {
           const Constant& constant = expected_[i];
           if (constant.folded || !is_named(constant, name)) continue;

@@ -96,8 +96,7 @@ concept CheckedDevice = DevicePolicy<D> || NoDevicePolicy<D>::value;
 }  // namespace detail
 
 /// The index in "", "cuda" or "cuda:1", of a device with that key. @errors invalid_argument
-template <class = void>
-Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view text) {
+inline Result<DeviceIndex> parse_device_index(std::string_view key, std::string_view text) {
   std::string_view rest = text;
   if (rest.starts_with(key)) rest.remove_prefix(key.size());
   if (rest.empty()) return DeviceIndex::current();

@@ -18,7 +18,7 @@ namespace aoti::inline AOTI_ABI::detail {
 
 /// The address of a function, or null. Looks in a library, if the process has loaded it, and in
 /// those that it depends on; then among the process's global symbols.
-template <class = void> void* find_function(const char* symbol, const char* library) noexcept {
+inline void* find_function(const char* symbol, const char* library) noexcept {
   if (void* loaded = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
     void* address = ::dlsym(loaded, symbol);
     ::dlclose(loaded);  // whoever loaded it keeps it

@@ -65,7 +65,7 @@ inline constexpr std::uint32_t zip64_end = 0x06064b50;
 inline constexpr std::uint32_t zip_descriptor = 0x08074b50;
 
 /// The C function, because <algorithm> takes longer to compile than all that would use it here.
-template <class = void> void sort_by_name(std::vector<Entry>& entries) {
+inline void sort_by_name(std::vector<Entry>& entries) {
   static_assert(std::is_trivially_copyable_v<Entry>);
   if (entries.empty()) return;
   std::qsort(entries.data(), entries.size(), sizeof(Entry), [](const void* a, const void* b) {
@@ -74,7 +74,7 @@ template <class = void> void sort_by_name(std::vector<Entry>& entries) {
 }
 
 /// A relative path that stays below its root, without empty, "." or ".." parts.
-template <class = void> bool is_safe_name(std::string_view name) noexcept {
+inline bool is_safe_name(std::string_view name) noexcept {
   if (name.empty() || name.find('\0') != name.npos || name.find('\\') != name.npos) return false;
   for (std::size_t begin = 0; begin <= name.size();) {
     const std::size_t slash = name.find('/', begin);

@@ -11,7 +11,7 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// Of a file that is not a zip file.
-template <class = void> [[gnu::cold]] std::string_view describe_foreign(Bytes bytes) noexcept {
+[[gnu::cold]] inline std::string_view describe_foreign(Bytes bytes) noexcept {
   struct Format {
     std::size_t at;
     std::string_view magic;

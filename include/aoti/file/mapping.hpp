@@ -25,14 +25,12 @@ namespace aoti::inline AOTI_ABI {
 class Mapping {
  public:
   /// @errors not_found (absent, unreadable, or a directory)
-  template <class = void> static Result<Mapping> open(const std::string& path) {
-    return map(path, PROT_READ, nullptr);
-  }
+  static Result<Mapping> open(const std::string& path) { return map(path, PROT_READ, nullptr); }
 
   /// Maps the same file once more, so that what is written to its bytes becomes private to the
   /// result; what is not stays shared with all who map the file.
   /// @errors not_found (gone, or another file by now), out_of_memory
-  template <class = void> Result<Mapping> writable() const {
+  Result<Mapping> writable() const {
     if (shared_ == nullptr) return Mapping{};
     return map(shared_->path, PROT_READ | PROT_WRITE, shared_);
   }
@@ -81,7 +79,6 @@ class Mapping {
   };
 
   /// @param known what the file must be, or null
-  template <class = void>
   static Result<Mapping> map(const std::string& path, int protection, const Shared* known) {
     std::string name = path;
     // Without O_NONBLOCK, opening a pipe waits for a writer.

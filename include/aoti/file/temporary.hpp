@@ -18,13 +18,13 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// What mkstemp and mkdtemp make a path of, in $TMPDIR.
-template <class = void> std::string temporary_path() {
+inline std::string temporary_path() {
   const char* folder = std::getenv("TMPDIR");
   return concat({folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX"});
 }
 
 /// Writes all bytes at an offset of a file; false, with errno, where that fails.
-template <class = void> bool write_all(int file, Bytes bytes, std::uint64_t offset) noexcept {
+inline bool write_all(int file, Bytes bytes, std::uint64_t offset) noexcept {
   for (std::uint64_t done = 0; done < bytes.size();) {
     const ssize_t written =
         ::pwrite(file, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
@@ -37,8 +37,7 @@ template <class = void> bool write_all(int file, Bytes bytes, std::uint64_t offs
 
 /// What errno says of `what` was done for a library: library_load_failed, or out_of_memory where
 /// there was no room.
-template <class = void>
-[[gnu::cold]] Error file_error(const std::string& name, std::string_view what) {
+[[gnu::cold]] inline Error file_error(const std::string& name, std::string_view what) {
   const int code = errno;
   const bool memory = code == ENOMEM || code == ENOSPC;
   return {memory ? Errc::out_of_memory : Errc::library_load_failed, name,

@@ -14,13 +14,13 @@ namespace aoti::inline AOTI_ABI::detail {
 
 /// Checks the tables of a file against one another. What is not checked is what they lead to: code
 /// and data.
-template <class = void> class ElfCheck {
+class ElfCheck {
  public:
   /// What is wrong, as the rest of a sentence that begins with "the image"; null where nothing is.
   /// @param symbols the number of dynamic symbols
   static const char* find_damage(const ElfLayout& elf, std::uint64_t symbols) noexcept {
     const ElfCheck check{elf, symbols};
-    const ElfSymbolsCheck<> tables{elf, symbols};
+    const ElfSymbolsCheck tables{elf, symbols};
     if (!check.segments()) return "has segments that contradict one another";
     if (!check.dynamic_section()) return "has a dynamic section that contradicts itself";
     if (!tables.hash_table()) return "has a damaged table of names";

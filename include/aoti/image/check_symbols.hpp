@@ -13,7 +13,7 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// A check for each of these tables: false where it is damaged.
-template <class = void> struct ElfSymbolsCheck {
+struct ElfSymbolsCheck {
   const ElfLayout& elf;
   std::uint64_t symbols;  ///< The number of dynamic symbols.
 

@@ -182,7 +182,7 @@ template <class = void> struct ImageContents {
     if (count > table.size() / sizeof(ElfSymbol)) {
       return damaged(origin, "lacks its symbol table");
     }
-    if (const char* wrong = ElfCheck<>::find_damage(elf, count)) {
+    if (const char* wrong = ElfCheck::find_damage(elf, count)) {
       return damaged(origin, wrong);
     }
     Weights embedded;

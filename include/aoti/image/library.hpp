@@ -15,14 +15,14 @@
 namespace aoti::inline AOTI_ABI {
 
 /// Whether a library is loaded in this process.
-template <class = void> bool is_loaded(const char* library) noexcept {
+inline bool is_loaded(const char* library) noexcept {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
   if (handle != nullptr) ::dlclose(handle);
   return handle != nullptr;
 }
 
 /// Has a library that is loaded stay so until the process ends.
-template <class = void> void keep_loaded(const char* library) noexcept {
+inline void keep_loaded(const char* library) noexcept {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
   if (handle != nullptr) ::dlclose(handle);
 }
@@ -30,8 +30,7 @@ template <class = void> void keep_loaded(const char* library) noexcept {
 namespace detail {
 
 /// Why the system's loader refused the file that it was given as `path`, and that is called `name`.
-template <class = void>
-[[gnu::cold]] Error refused(const std::string& path, const std::string& name) {
+[[gnu::cold]] inline Error refused(const std::string& path, const std::string& name) {
   const char* said = ::dlerror();
   std::string text = said != nullptr ? said : "dlopen failed";
   const auto says = [&](std::string_view part) { return text.find(part) != text.npos; };
@@ -55,7 +54,7 @@ template <class = void>
 /// library's initialisers through: it ends the process.
 /// @returns the handle that the system's loader gives for it
 /// @errors library_load_failed
-template <class = void> Result<void*> load_for_good(const std::string& path) {
+inline Result<void*> load_for_good(const std::string& path) {
   const auto load = [](const std::string& file) {
     return ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   };

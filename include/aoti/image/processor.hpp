@@ -14,7 +14,7 @@ namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
 /// known here is taken to be there.
-template <class = void> bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
+inline bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
   if (name == "SSE4_2") {
     return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");

@@ -78,7 +78,7 @@ struct NativeNeeds {
 /// Reads the model's image and calls, and runs nothing. Weights packed for the oneDNN inside torch,
 /// which only opening the model shows, keep it from running without libtorch, too.
 /// @errors those of Image::parse and OperatorCalls::read; unsupported (sources only)
-template <class = void> Result<NativeNeeds> native_needs(const PackagedModel& model) {
+inline Result<NativeNeeds> native_needs(const PackagedModel& model) {
   if (model.image.data() == nullptr) {
     return Error{Errc::unsupported, model.origin, "the model has sources only"};
   }

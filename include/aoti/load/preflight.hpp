@@ -30,8 +30,8 @@ inline constexpr std::string_view host_platform =
     "";
 #endif
 
-template <class = void>
-Error wrong_machine(const PackagedModel& model, std::string_view found, std::string_view expected) {
+inline Error wrong_machine(const PackagedModel& model, std::string_view found,
+                           std::string_view expected) {
   return {Errc::wrong_machine, model.origin,
           concat({"compiled for ", found, "; this machine is ", expected})};
 }

@@ -10,8 +10,7 @@ namespace aoti::inline AOTI_ABI {
 /// Whether a check that fails while the model runs, such as that of an index, is an error of the
 /// run. It always is where no loop is divided among threads by OpenMP, and in what aoti.export
 /// compiled. Other code ends the process where it fails in such a loop.
-template <class T = void>
-bool reports_failed_checks(const PackagedModel& model, const BasicImage<T>& image) {
+inline bool reports_failed_checks(const PackagedModel& model, const Image& image) {
   if (model.metadata["aoti.regions"] == "true") return true;
   for (const ImageImport& import : image.imports()) {
     if (import.name.starts_with("GOMP_parallel") || import.name.starts_with("__kmpc_fork_call")) {

@@ -55,8 +55,7 @@ struct Constant {
 
 namespace detail {
 
-template <class = void>
-std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
+inline std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> strides(shape.size(), 1);
   for (std::size_t i = shape.size(); i-- > 1;) {
     const std::int64_t size = shape[i] > 1 ? shape[i] : 1;
@@ -66,9 +65,8 @@ std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& sha
 }
 
 /// The bytes from the first element to behind the last one; -1 where the numbers are nonsense.
-template <class = void>
-std::int64_t extent(const std::vector<std::int64_t>& shape,
-                    const std::vector<std::int64_t>& strides, DType dtype) noexcept {
+inline std::int64_t extent(const std::vector<std::int64_t>& shape,
+                           const std::vector<std::int64_t>& strides, DType dtype) noexcept {
   if (shape.size() != strides.size()) return -1;
   std::int64_t last = 0, step = 0, bytes = 0;
   bool empty = false;
@@ -90,9 +88,8 @@ std::int64_t extent(const std::vector<std::int64_t>& shape,
 }
 
 /// Takes a shape over, if it goes with what the model says.
-template <class = void>
-void describe(Constant& constant, const std::vector<std::int64_t>& shape,
-              const std::vector<std::int64_t>& strides) {
+inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
+                     const std::vector<std::int64_t>& strides) {
   const std::int64_t size = extent(shape, strides, constant.dtype);
   const auto stated = static_cast<std::int64_t>(constant.bytes);
   if (size < 0 || element_size(constant.dtype) == 0 || (stated != 0 && size > stated)) return;
@@ -102,8 +99,7 @@ void describe(Constant& constant, const std::vector<std::int64_t>& shape,
 }
 
 /// Takes over what a package's spec says of constants, which name and dtype must match.
-template <class = void>
-void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
+inline void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
     if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;
     constants[i].derived = spec[i].derived;

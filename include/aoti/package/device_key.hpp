@@ -13,7 +13,7 @@ namespace aoti::inline AOTI_ABI::detail {
 
 /// As its package tells; empty where that does not. Of a bare image with nothing beside it, as the
 /// libraries that it needs tell, and else the CPU's; empty where it cannot be read.
-template <class = void> std::string_view device_key(const PackagedModel& model) {
+inline std::string_view device_key(const PackagedModel& model) {
   if (const auto key = model.metadata.device_key(); !key.empty()) return key;
   if (!model.name.empty()) return {};
   auto image = Image::parse(model.image, model.origin);

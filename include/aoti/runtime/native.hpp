@@ -49,7 +49,7 @@ void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcep
 }
 
 /// NativeFunctions by the names that models import; null for others.
-template <class = void> void* native_import(std::string_view symbol) noexcept {
+inline void* native_import(std::string_view symbol) noexcept {
   using namespace abi::imported;
   using F = NativeFunctions;
   // The numbers of c10::Layout and of c10::MemoryFormat.
@@ -177,7 +177,7 @@ template <class = void> void* native_import(std::string_view symbol) noexcept {
 
 /// A vector function of Sleef, which libtorch carries and compiled kernels may call: of the
 /// program, or of Sleef's own library, which is loaded the first time. Null where neither has it.
-template <class = void> void* sleef_import(const char* symbol) noexcept {
+inline void* sleef_import(const char* symbol) noexcept {
   if (void* const found = ::dlsym(RTLD_DEFAULT, symbol)) return found;
 #if defined(__APPLE__)
   constexpr const char* name = "libsleef.3.dylib";

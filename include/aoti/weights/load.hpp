@@ -18,7 +18,7 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether a constant's elements lie within a blob, as far as is known.
-template <class = void> bool lies_within(const Constant& constant, Bytes blob) noexcept {
+inline bool lies_within(const Constant& constant, Bytes blob) noexcept {
   const std::int64_t size = extent(constant.shape, constant.strides, constant.dtype);
   const std::size_t element = element_size(constant.dtype);
   return constant.described && element != 0 && constant.offset % element == 0 && size >= 0 &&
@@ -48,9 +48,8 @@ bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHan
 /// The tensors of one of a model's sets by the constants' indices, null for those that it does not
 /// tell; they belong to the model. Wraps …ExtractConstantsMapEntries.
 /// @errors unsupported (models before torch 2.13), model_failed, model_threw
-template <class = void>
-Result<void> extract_entries(const Container& container, bool inactive,
-                             std::vector<AtenTensorHandle>& out) {
+inline Result<void> extract_entries(const Container& container, bool inactive,
+                                    std::vector<AtenTensorHandle>& out) {
   using Exports = abi::ModelExports;
   const std::vector<Constant>& constants = container.constants();
   out.assign(constants.size(), nullptr);
@@ -70,8 +69,8 @@ Result<void> extract_entries(const Container& container, bool inactive,
 }
 
 /// Leaves of the handles that a model made those of tensors that it was given, each once.
-template <class = void>
-void keep_given(std::vector<AtenTensorHandle>& made, const std::vector<AtenTensorHandle>& given) {
+inline void keep_given(std::vector<AtenTensorHandle>& made,
+                       const std::vector<AtenTensorHandle>& given) {
   for (std::size_t i = 0; i < made.size(); ++i) {
     if (given[i] == nullptr) made[i] = nullptr;
     for (std::size_t k = 0; k < i && made[i] != nullptr; ++k) {

@@ -13,8 +13,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-template <class = void>
-bool contains(const std::vector<std::string>& names, std::string_view name) noexcept {
+inline bool contains(const std::vector<std::string>& names, std::string_view name) noexcept {
   for (const std::string& one : names) {
     if (one == name) return true;
   }
@@ -22,16 +21,15 @@ bool contains(const std::vector<std::string>& names, std::string_view name) noex
 }
 
 /// Whether a constant has this name in the module, or this one inside the compiled code.
-template <class = void> bool has_fqn(const Constant& constant, std::string_view name) noexcept {
+inline bool has_fqn(const Constant& constant, std::string_view name) noexcept {
   return constant.fqn == name || contains(constant.aliases, name);
 }
-template <class = void>
-bool has_own_name(const Constant& constant, std::string_view name) noexcept {
+inline bool has_own_name(const Constant& constant, std::string_view name) noexcept {
   return constant.name == name;
 }
 
 /// The first of the names, tied ones with "=" between them.
-template <class = void> std::string list_names(const std::vector<Constant>& constants) {
+inline std::string list_names(const std::vector<Constant>& constants) {
   std::string names;
   std::size_t left = 8;
   for (const Constant& constant : constants) {
@@ -46,10 +44,9 @@ template <class = void> std::string list_names(const std::vector<Constant>& cons
 /// The answer to a name that no constant has: success where the model does not depend on that
 /// weight, else why it cannot be set.
 /// @param spec null where the package has none
-template <class = void>
-[[gnu::cold]] Result<void> not_a_constant(std::string_view name,
-                                          const std::vector<Constant>& constants,
-                                          const ModelSpec* spec, const std::string& origin) {
+[[gnu::cold]] inline Result<void> not_a_constant(std::string_view name,
+                                                 const std::vector<Constant>& constants,
+                                                 const ModelSpec* spec, const std::string& origin) {
   if (spec != nullptr && contains(spec->unused, name)) return success();
   if (spec != nullptr && contains(spec->fixed, name)) {
     return Error{

@@ -230,10 +230,9 @@ struct NativeExecutor {
 /// Whether an operator has failed in this thread since a run began.
 inline constinit thread_local bool operator_failed = false;
 
-template <class = void>
-AOTITorchError call_operator(AOTIProxyExecutorHandle handle, int node, int integer_count,
-                             std::int64_t* integers, int tensor_count,
-                             AtenTensorHandle* tensors) noexcept {
+inline AOTITorchError call_operator(AOTIProxyExecutorHandle handle, int node, int integer_count,
+                                    std::int64_t* integers, int tensor_count,
+                                    AtenTensorHandle* tensors) noexcept {
   const auto* executor = reinterpret_cast<const NativeExecutor*>(handle);
   AOTITorchError code = 1;
   if (executor == nullptr || node < 0 || static_cast<std::size_t>(node) >= executor->calls.size()) {
@@ -320,7 +319,7 @@ requires(OperatorProvider<Providers> || ...) struct WithOperators<Providers...> 
 
   static void* proxy_import(std::string_view symbol) noexcept {
     using Call = abi::imported::proxy_executor_call_function;
-    return symbol == Call::symbol ? entry<Call>(&call_operator<>).function : nullptr;
+    return symbol == Call::symbol ? entry<Call>(&call_operator).function : nullptr;
   }
 };
 
