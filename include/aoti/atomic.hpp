@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The few atomic operations that the library needs, by the compiler's builtins: <atomic> would be a
-// tenth of what the library takes to compile.
+// The few atomic operations that the library needs, by the compiler's builtins: with <atomic>,
+// aoti/aoti.hpp would take 7 % more to compile (g++ 12).
 #pragma once
 
 #include "aoti/version.hpp"

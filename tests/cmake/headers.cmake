@@ -1,4 +1,5 @@
-# Each header compiles alone and twice, all of them link when two files include them, and none leaks a macro.
+# Each header compiles alone and twice, all of them link when two files include them, and none leaks a macro. What
+# including all of the core costs stays within bounds.
 
 # The macros that are part of the interface.
 set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|EXCEPTIONS))")
@@ -58,4 +59,12 @@ target_compile_options(macros PRIVATE -E -dM)
 add_test(NAME headers/no_macro_leaks
          COMMAND "${CMAKE_COMMAND}" -D "preprocessed=$<TARGET_OBJECTS:macros>" -D "allowed=${public_macros}"
                  -P "${CMAKE_CURRENT_LIST_DIR}/macro_leak.cmake")
-set_tests_properties(headers/linked_twice headers/no_macro_leaks PROPERTIES LABELS core)
+
+file(CONFIGURE OUTPUT "${generated_dir}/core.cpp" CONTENT "#include <aoti/aoti.hpp>\n")
+file(CONFIGURE OUTPUT "${generated_dir}/standard.cpp" CONTENT "#include <span>\n#include <string>\n#include <vector>\n")
+add_library(preprocessed OBJECT "${generated_dir}/core.cpp" "${generated_dir}/standard.cpp")
+target_link_libraries(preprocessed PRIVATE aoti::aoti)
+target_compile_options(preprocessed PRIVATE -E -P -dI)
+add_test(NAME headers/include_cost COMMAND "${CMAKE_COMMAND}" -D "preprocessed=$<TARGET_OBJECTS:preprocessed>"
+                                           -P "${CMAKE_CURRENT_LIST_DIR}/include_cost.cmake")
+set_tests_properties(headers/linked_twice headers/no_macro_leaks headers/include_cost PROPERTIES LABELS core)

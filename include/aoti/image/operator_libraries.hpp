@@ -7,7 +7,6 @@
 #include <link.h>
 #endif
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -43,7 +42,8 @@ template <class = void> class BasicOperatorLibraries {
     void* handle = ::dlopen(text.c_str(), RTLD_NOW | RTLD_LOCAL);
     while (handle == nullptr && !search_path.empty()) {
       const std::string_view folder = search_path.substr(0, search_path.find(':'));
-      search_path.remove_prefix(std::min(folder.size() + 1, search_path.size()));
+      search_path.remove_prefix(folder.size() < search_path.size() ? folder.size() + 1
+                                                                   : folder.size());
       if (!folder.starts_with('/')) continue;
       handle = ::dlopen(detail::concat({folder, "/", name}).c_str(), RTLD_NOW | RTLD_LOCAL);
     }

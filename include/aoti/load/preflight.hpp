@@ -2,7 +2,6 @@
 // What can be known to go wrong before a model's image is loaded.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -148,8 +147,8 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
     unprovided.push_back(std::move(name));
   }
   if (!unprovided.empty()) {
-    const auto is_sleef = [](const std::string& name) { return name.starts_with("Sleef_"); };
-    const bool sleef = std::any_of(unprovided.begin(), unprovided.end(), is_sleef);
+    bool sleef = false;
+    for (const std::string& name : unprovided) sleef |= name.starts_with("Sleef_");
     return Error{
         Errc::missing_import, model.origin,
         detail::concat({BindsImports<Runtime> ? "the tensor runtime" : "this process",
