@@ -9,11 +9,11 @@
     aoti.export(…, tune=True, threads=2)                   compiles in several ways, keeps the fastest at two threads
     aoti.load(…, threads=2)                                runs with two threads; a ThreadsWarning if it was compiled
                                                            for another number
-    model(numpy_array)                                     arrays and what else has __dlpack__ are used where they lie
+    model(numpy_array)                                     arrays and other objects with __dlpack__ are not copied
     with model.update() as u: u["fc.weight"] = tensor      new weights, all at once or not at all
 
-Errors are of the classes in aoti.errors, under aoti.Error. The classes and functions of torch._C._aoti, under their
-names, and aoti_load_package are in aoti.drop_in.
+The exceptions are in aoti.errors; their base is aoti.Error. aoti.drop_in has the classes and functions of torch._C._aoti
+under the same names, and aoti_load_package.
 """
 
 from importlib.util import find_spec as _find_spec

@@ -33,7 +33,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         except aoti.Error as error:
             print(error, file=sys.stderr)
             failed = True
-        except BrokenPipeError:  # nobody reads on, as with `| head`
+        except BrokenPipeError:  # nobody reads the rest, as with `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return int(failed)
@@ -41,7 +41,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def _compile(arguments: argparse.Namespace) -> int:
     try:
-        aoti.inspect(arguments.file)  # raises where it is no package
+        aoti.inspect(arguments.file)  # raises if it is not a package
         compile_package(arguments.file, arguments.output)
     except (aoti.Error, OSError) as error:
         print(error, file=sys.stderr)

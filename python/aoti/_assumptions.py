@@ -1,4 +1,4 @@
-"""What Inductor takes for granted of sizes while it compiles, beyond what an exported program demands."""
+"""What Inductor assumes about sizes while it compiles, beyond what an exported program requires."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ._guards import Ranges
 @contextmanager
 def assumptions_noted(ranges: Ranges) -> Iterator[list[sympy.Basic]]:
     """Yields the relations between sizes that code compiled meanwhile relies on: sizes that were written into it, and
-    which of two is the smaller. Torch notes them as guards, and then drops them.
+    which of two sizes is smaller. Torch records them as guards, and then drops them.
 
-    Checks of indices that can be computed beforehand (those of an arange, or numbers) are left out only where they hold
-    for all sizes in `ranges`. Torch takes each dynamic size for 2 or more, and for less than what it compared it with.
+    Checks of indices known at compile time (those of an arange, or numbers) are left out only if they hold for all
+    sizes in `ranges`. Torch assumes that each dynamic size is at least 2, and less than anything it was compared with.
     """
     from torch._inductor.index_propagation import IndexPropagation
     from torch._inductor.sizevars import SizeVarAllocator
@@ -47,7 +47,7 @@ def assumptions_noted(ranges: Ranges) -> Iterator[list[sympy.Basic]]:
     def checking(original: Callable[..., Any]) -> Any:
         def patched(self: Any, index: Any, size: Any, check: bool = True, wrap_neg: bool = True) -> Any:
             place = original(self, index, size, check, wrap_neg)
-            # As sympy has it, 0 is less than each size.
+            # For sympy, 0 is less than any size.
             if generate_assert(check) and isinstance(place, sympy.Expr) and (place < size) is sympy.true and may_be_empty(size):
                 self.fallback("check_bounds", (place, size), {"lower": False, "upper": True})
             return place

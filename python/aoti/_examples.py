@@ -1,4 +1,4 @@
-"""Example inputs that torch.export tells apart."""
+"""Copies example inputs that torch.export could not tell apart."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def distinct(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-    """The arguments, with copies of tensors that share memory with a tensor before them or with the module's.
+    """The arguments, with copies of tensors that share memory with an earlier one or with the module's.
 
-    torch.export takes one tensor in two places for one input, and a weight among the inputs for an input.
+    torch.export treats one tensor in two places as one input, and a weight among the inputs as an input.
     """
     leaves, form = pytree.tree_flatten((tuple(args), dict(kwargs)))
     before = list(_tensors_of(module))
@@ -29,13 +29,13 @@ def distinct(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def extent(shape: Sequence[int], strides: Sequence[int]) -> int:
-    """The number of elements from a tensor's first to behind its last."""
+    """The number of elements from a tensor's first to its last, gaps included."""
     return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
 
 
 def expect_distinct(name: str, ep: ExportedProgram) -> None:
-    """Raises ValueError where a program's example inputs show that torch.export took two of its inputs, or an input and
-    a weight, for one."""
+    """Raises ValueError if a program's example inputs show that torch.export took two of its inputs, or an input and a
+    weight, for one."""
     nodes = {node.name: node for node in ep.graph.nodes if node.op == "placeholder"}
     examples = iter(pytree.tree_leaves(ep.example_inputs))
     state: dict[str | None, Any] = {**ep.state_dict, **ep.constants}
@@ -46,11 +46,11 @@ def expect_distinct(name: str, ep: ExportedProgram) -> None:
         (inputs if is_input else before).append((item.arg.name, next(examples, None) if is_input else state.get(item.target)))
     for one, tensor in inputs:
         for other, same in before:
-            # Only the last of them is used.
+            # Then only the last of them is used.
             if isinstance(tensor, torch.Tensor) and tensor is same and bool(nodes[one].users) != bool(nodes[other].users):
                 raise ValueError(
                     f"model '{name}': '{other}' and '{one}' were exported with one tensor as the example of both, and only "
-                    "one of them is used: torch.export may have taken the other for it; export it with a clone"
+                    "one of them is used: torch.export may have confused them; export with a clone of the tensor"
                 )
         before.append((one, tensor))
 
@@ -75,12 +75,12 @@ def _memory(tensor: torch.Tensor) -> tuple[int, int]:
         if isinstance(tensor, FakeTensor) or tensor.is_meta:
             return storage._cdata, storage._cdata + 1
         return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
-    except RuntimeError:  # sparse, or of a class in Python without memory of its own
+    except RuntimeError:  # sparse, or of a Python class without its own memory
         return 0, 0
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    """The same sizes, strides and values, in memory of its own."""
+    """A tensor with the same sizes, strides and values, in new memory."""
     with torch.no_grad():
         if tensor.layout is torch.strided and not tensor.is_quantized:
             count = extent(tensor.shape, tensor.stride())
@@ -88,5 +88,5 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
             copied = elements.as_strided(tensor.shape, tensor.stride())
         else:
             copied = tensor.detach().clone()
-    copied.__dict__.update(vars(tensor))  # what torch._dynamo.mark_dynamic notes
+    copied.__dict__.update(vars(tensor))  # which torch._dynamo.mark_dynamic sets
     return copied.requires_grad_(tensor.requires_grad)

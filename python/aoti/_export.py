@@ -1,10 +1,9 @@
-"""Exports and compiles models, and writes them as one .pt2 package that says what it takes and returns.
+"""Exports and compiles models, and writes them as one .pt2 package that says what they take and return.
 
-A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Its metadata
-has entries of this library besides, above all "aoti.spec": the compact JSON of `spec`, with the compiled model's
-constants. Weights lie in a file of their own beside the model's image, unless `Model.options` say
-otherwise: there they can be used without being copied, and shared by processes. Torch 2.8 cannot put them there, and
-embeds them in the image.
+A package written here loads wherever one written by `torch._inductor.aoti_compile_and_package` does. Its metadata also
+has entries of this library, above all "aoti.spec": the compact JSON of `spec`, with the compiled model's constants.
+Weights lie in a separate file beside the model's image, unless `Model.options` say otherwise: there they can be used
+without being copied, and shared by processes. Torch 2.8 cannot put them there, and embeds them in the image.
 """
 
 from __future__ import annotations
@@ -47,19 +46,19 @@ from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, module_o
 from ._regions import regions_guarded
 
 SPEC_KEY = "aoti.spec"
-# Those with guards have version 2, so that no older loader takes what they refuse.
+# Specs with guards have version 2, so that older loaders, which do not check guards, refuse them.
 SPEC_VERSION = 1
 # How many threads the compiled code divides its work among.
 THREADS_KEY = "aoti.threads"
-# Whether what is thrown in a parallel region of its code is an error, rather than the end of the process.
+# Whether an exception in a parallel region of the code is an error, rather than the end of the process.
 REGIONS_KEY = "aoti.regions"
 # What `tune` tried, the fastest first.
 TUNED_KEY = "aoti.tuned"
 
-# Exporting changes functions of torch's for a while.
+# Exporting temporarily replaces torch functions.
 _ONE_AT_A_TIME = threading.RLock()
 
-# Set by `export` itself; another value would make a package that nothing loads, or lose the spec.
+# Set by `export` itself; other values would make a package that cannot be loaded, or lose the spec.
 _RESERVED_OPTIONS = ("aot_inductor.package", "aot_inductor.output_path", "aot_inductor.metadata")
 
 # Weights beside the image.
@@ -86,18 +85,18 @@ Dimension = Union[int, "dict[str, Any]"]
 class Model:
     """A model to be compiled, with what `torch.export.export` needs to know about its inputs.
 
-    module: exported with `args`, `kwargs` and `dynamic_shapes`; an ExportedProgram is taken as it is, and
-        then those three stay empty.
-    args, kwargs: example inputs. Their devices and memory layouts are those the compiled model expects. Those that share
-        memory, with each other or with the module's weights, are copied: torch.export takes one tensor in two places for
-        one input. An ExportedProgram that was made of such is refused if only one of the two is used; a buffer among the
-        inputs of one that was saved and loaded cannot be told.
-    dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec. Whether a dimension may
-        be 0 or 1 is found by running the exported program on the beginnings of copies of the example inputs.
-    options: Inductor's configs, such as {"max_autotune": True}. These say where weights lie, which otherwise is beside
-        the image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":
+    module: exported with `args`, `kwargs` and `dynamic_shapes`. An ExportedProgram is used as it is; leave those three
+        empty.
+    args, kwargs: example inputs. The compiled model expects their devices and memory layouts. Those that share memory
+        with each other or with the module's weights are copied: torch.export treats one tensor in two places as one
+        input. An ExportedProgram made from such inputs is refused if only one of the two is used; if it was saved and
+        loaded, a buffer among its inputs goes undetected.
+    dynamic_shapes: as for `torch.export.export`. The names of its Dims become symbols in the spec. Whether a dimension
+        may be 0 or 1 is found by running the exported program on slices of copies of the example inputs.
+    options: Inductor's configs, such as {"max_autotune": True}. They can put the weights elsewhere than beside the
+        image: {"aot_inductor.package_constants_in_so": True} embeds them in it, {"aot_inductor.force_mmap_weights":
         True} appends them to it, {"aot_inductor.package_constants_in_so": False} leaves them out.
-    metadata: text that the loader hands out again. Keys that start with "aoti." are reserved.
+    metadata: text that loaders return. Keys that start with "aoti." are reserved.
     """
 
     module: torch.nn.Module | ExportedProgram
@@ -119,27 +118,27 @@ def export(
 ) -> str:
     """Compiles the models and writes them as one package; returns its path.
 
-    path: ends in ".pt2", in a directory that exists. An older file is replaced only when the new one is
-        complete, so an interrupted run leaves either the old file or none.
+    path: ends in ".pt2", in a directory that exists. An older file is replaced only when the new one is complete, so an
+        interrupted run leaves the old file, or none.
     models: by name; a single Model is named "model".
-    extra: files of the user's own, stored under "extra/". Names are relative paths with "/". Upstream's
-        Python loader decodes them all as UTF-8, and fails on a package with one that is not.
-    threads: how many threads the models will run with, which compiled code depends on; None for
+    extra: additional files, stored under "extra/". Names are relative paths with "/". torch's Python loader decodes all
+        of them as UTF-8, and fails on a package with one that is not UTF-8.
+    threads: how many threads the models will run with, since compiled code depends on it; None for
         torch.get_num_threads().
-    tune: compiles each model, which is one for the CPU, in the ways that matter there: with the defaults, with freezing,
-        with products of matrices in C++, with both, and with freezing and convolutions of 3 x 3 by Winograd's algorithm,
-        which rounds more (some 5e-6 of the largest output) and takes four times the memory for their weights;
-        `Model.options` hold for all. Runs each on the example inputs, as the package will be run; leaves out those whose
-        outputs are not the module's, to 1e-3 of the largest in float32, and keeps the fastest. Says on stderr what it
-        does; what was tried stands in the metadata under "aoti.tuned". Takes minutes. Models that write to their own
-        weights are not frozen, which would lose what they write. Frozen models and those with products in C++ may hold
-        copies of weights in an order of their own ("derived" in `spec`): the weights themselves, "fixed" there, cannot
-        be changed any more.
-    updatable: keeps every parameter and buffer apart from the code, so that it can be changed. False leaves that to
-        Inductor, which compiles those of a few numbers in.
+    tune: for CPU models only. Compiles each model in several ways: with the defaults, with freezing, with matrix
+        products in C++, with both, and with freezing and 3 x 3 convolutions by Winograd's algorithm, which has larger
+        rounding errors (some 5e-6 of the largest output) and takes four times the memory for their weights;
+        `Model.options` apply to all. Runs each on the example inputs, as the package will be run; leaves out those
+        whose outputs do not match the module's (in float32, to within 1e-3 of the largest), and keeps the fastest.
+        Reports progress on stderr; the metadata lists what was tried, under "aoti.tuned". Takes minutes. Models that
+        write to their own weights are not frozen, since that would lose what they write. Frozen models and those with
+        matrix products in C++ may hold copies of weights in another memory layout ("derived" in `spec`): the weights
+        themselves, "fixed" there, can no longer be changed.
+    updatable: keeps every parameter and buffer out of the code, so that it can be changed. False leaves that to
+        Inductor, which compiles those with only a few elements into the code.
 
-    Raises TypeError or ValueError for unusable arguments, before anything is compiled. What torch raises while it
-    exports or compiles passes through.
+    Raises TypeError or ValueError for unusable arguments, before anything is compiled. Exceptions that torch raises
+    while it exports or compiles are passed on.
     """
     target = _checked_path(path)
     if isinstance(models, Model):
@@ -161,7 +160,7 @@ def export(
     with _ONE_AT_A_TIME, _threads_set(threads), tempfile.TemporaryDirectory(prefix="aoti-") as work:
         files: dict[str, list[Any]] = {}
         for index, (name, model) in enumerate(models.items()):
-            # One directory each: files are named by a hash of the code, so equal models would share metadata.
+            # One directory per model: files are named by a hash of the code, so equal models would share metadata.
             directory = os.path.join(work, str(index))
             os.mkdir(directory)
             files[name] = (_tune if tune else _compile)(name, model, directory, updatable=updatable)
@@ -175,54 +174,54 @@ def spec(ep: ExportedProgram) -> dict[str, Any]:
     {"version": 1, "inputs": [tensor, ...], "outputs": [tensor, ...]}, or with guards
     {"version": 2, "inputs": [tensor, ...], "outputs": [tensor, ...], "guards": [guard, ...]}
 
-    inputs: the tensors among the arguments, positional ones first, in the order in which the compiled model
-        takes them. One that the model writes to has "mutated": true.
-    arguments: all arguments, flattened; only if some are no tensors. Numbers, strings, None and the like were compiled
-        in: {"name", "value"}, the value as `repr` writes it, null where that does not tell it; tensors: {"name"}.
-    outputs: everything that is returned, flattened. Integers, bools and computed floats come back as CPU
-        tensors without dimensions, None as no tensor at all, which a null dtype and device say.
+    inputs: the tensors among the arguments, positional ones first, in the order in which the compiled model takes them.
+        Those that the model writes to have "mutated": true.
+    arguments: all arguments, flattened; only if some are not tensors. Numbers, strings, None and the like were compiled
+        in: {"name", "value"}, the value as `repr` writes it, or null if that does not identify it; tensors: {"name"}.
+    outputs: everything that is returned, flattened. Integers, bools and computed floats are returned as CPU tensors
+        without dimensions, None as no tensor at all, with a null dtype and device.
     tensor: {"name", "dtype", "device", "shape"} and, unless the memory is row-major contiguous, either
-        "order": the dimensions from outermost to innermost, when the memory is dense but permuted; or
-        "strides": in elements, null where an output's stride is dynamic, when it is not dense.
+        "order": the dimensions from outermost to innermost, if the memory is dense but permuted; or
+        "strides": in elements, if the memory is not dense; null for an output's dynamic stride.
     shape: a list with an integer for a static dimension, and for a dynamic one
-        {"symbol", "scale", "offset", "min", "max"}: its size is scale * symbol + offset (left out when 1
-        and 0), and min and max, null if unbounded, are the range of this size. A size that is not linear
-        in one symbol is {"text", "min", "max"}. The range of a Dim is the user's; in other ranges are 0 and 1 where
-        the program can run on them.
-    guards: what the program demands of the inputs' sizes that their shapes do not tell: sizes tied by a product, a
-        remainder, a comparison; what it decided by, and what a number that was compiled in was computed from. Loaders
-        check them at each call. A GuardWarning tells of one that cannot be written so; those on data, such as
-        `torch._check(x.item() > 0)`, the compiled code checks. A package has also those that its code relies on, since
-        Inductor wrote a size of the example inputs into it, say.
-    guard: {"text", "check"}: how it reads, and the same as data: ["operation", operand, ...], where an operand is another
-        such list, a number, or [input, dimension] for a size. Operations are Python's, on integers: + * max min of any
+        {"symbol", "scale", "offset", "min", "max"}: its size is scale * symbol + offset (left out when 1 and 0), and
+        min and max, null if unbounded, are the range of this size. A size that is not linear in one symbol is
+        {"text", "min", "max"}. The range of a Dim is the user's; other ranges include 0 and 1 if the program can run on
+        them.
+    guards: what the program requires of the inputs' sizes beyond their shapes: products, remainders and comparisons of
+        sizes, including those that decided its control flow or from which compiled-in numbers were computed. Loaders
+        check them at each call. A GuardWarning reports one that cannot be expressed; guards on data, such as
+        `torch._check(x.item() > 0)`, are checked by the compiled code. A package also has guards that its code relies
+        on, for example because Inductor wrote a size of the example inputs into it.
+    guard: {"text", "check"}: the guard as text, and as data: ["operation", operand, ...], where an operand is another
+        such list, a number, or [input, dimension] for a size. Operations are Python's. On integers: + * max min of any
         number of operands, - // % & | ^; on floats: / ** sqrt float, and those of integers except // % & | ^; from
         floats to integers: trunc floor ceil round; comparisons == != < <= > >=; and of these: and or not.
 
-    What `export` writes has besides, if this torch generates code that can be read,
+    What `export` writes also has, if the code that this torch generates can be parsed,
 
-    "constants": the model's constants in its order, each {"name", "fqn", "dtype", "device", "shape", "bytes", "kind"} and
-        what of the following holds for it.
-    name, fqn: what the compiled code and what the exported program calls it. A tensor constant and one that was
-        computed have one name only.
+    "constants": the model's constants in its order, each {"name", "fqn", "dtype", "device", "shape", "bytes", "kind"},
+        and those of the following that apply.
+    name, fqn: its names in the compiled code and in the exported program. Tensor constants and computed constants have
+        only one name.
     aliases: its other FQNs, of tied weights.
     strides: in elements, unless they are exactly those of a new row-major tensor.
-    layout: "mkldnn" where the data is in oneDNN's own form; left out for plain tensors, whose data has strides.
+    layout: "mkldnn" if the data is in oneDNN's own format; left out for plain tensors, whose data has strides.
     bytes: what the model reserves for it, padded.
-    offset: where its first element lies in the weights beside the image, in bytes. Left out for what does not lie
-        there, or not as a plain tensor.
+    offset: where its first element lies in the weights beside the image, in bytes. Left out for constants that do not
+        lie there, or not as plain tensors.
     kind: "parameter", "buffer", "tensor" (a constant of the program), "folded" (computed from the others when the
         model is loaded) or "unknown" (such as a copy for another device).
     mutated: true if the model writes to it when it runs.
-    derived: true if it was computed from weights when the model was compiled, which does not follow their changes.
+    derived: true if it was computed from weights when the model was compiled, so that it does not follow their changes.
 
-    and of the parameters and buffers that are not among these,
+    and, for parameters and buffers that are not among these,
 
     "unused": the FQNs of those that the model does not depend on.
-    "fixed": those that were compiled in, wholly or in part, and do not follow a change: each {"fqn", "dtype", "shape"}.
+    "fixed": those that were compiled in, wholly or in part, and cannot be changed: each {"fqn", "dtype", "shape"}.
 
-    Raises ValueError if an argument is a number of variable value, a sparse tensor, or a tensor whose memory
-    has gaps of dynamic size, or if a value is returned that a compiled model cannot return.
+    Raises ValueError if an argument is a dynamic number, a sparse tensor, or a tensor whose memory has gaps of dynamic
+    size, or if a compiled model cannot return one of the outputs.
     """
     return _spec(ep, _effects(ep).written_inputs)[0]
 
@@ -275,11 +274,11 @@ def _spec(ep: ExportedProgram, mutated: set[str]) -> tuple[dict[str, Any], Input
 
 
 def constant_text(value: Any) -> str | None:
-    """A value that can be compiled in, as the spec has it; None where its text does not tell it from others."""
+    """A value that can be compiled in, as text for the spec; None if its text does not identify it."""
     if getattr(value, "shape", None) == () and hasattr(value, "item") and not hasattr(value, "__dlpack__"):
-        value = value.item()  # numpy's scalars, by value
+        value = value.item()  # numpy scalars, by value
     for kind in (bool, int, float, str):
-        if isinstance(value, kind):  # numpy's float64 and others' subclasses among them
+        if isinstance(value, kind):  # including numpy's float64 and other subclasses
             return repr(kind(value))
     plain = (type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
     return repr(value) if isinstance(value, plain) else None
@@ -318,7 +317,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
 def _check_model(name: Any, model: Any) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name):
         raise ValueError(
-            f"model {name!r}: a name has letters, digits and any of '_.+-', and begins with a letter, digit or '_'"
+            f"model {name!r}: a name consists of letters, digits and '_.+-', and begins with a letter, digit or '_'"
         )
     where = f"model '{name}'"
     if not isinstance(model, Model):
@@ -351,7 +350,7 @@ def _check_model(name: Any, model: Any) -> None:
 
 def _check_tuning(name: str, options: Mapping[str, Any]) -> None:
     if not options.get("aot_inductor.package_constants_in_so", True) and not any(options.get(key) for key in _BESIDE):
-        raise ValueError(f"tune: the options leave the weights of model '{name}' out, without which it cannot run")
+        raise ValueError(f"tune: the options leave out the weights of model '{name}', without which it cannot run")
     if options.get("aot_inductor.package_cpp_only"):
         raise ValueError(f"tune: option 'aot_inductor.package_cpp_only' leaves nothing of model '{name}' that could run")
 
@@ -379,7 +378,7 @@ def _check_extra(name: Any, content: Any) -> None:
 
 
 def check_threads(threads: int | None) -> None:
-    """Raises ValueError for what is no sensible number of threads: each takes memory, and too many end the process."""
+    """Raises ValueError for an unreasonable number of threads: each takes memory, and too many end the process."""
     most = max(64, 4 * (os.cpu_count() or 1))
     if threads is not None:
         check_number("threads", threads, most)
@@ -407,12 +406,12 @@ def _exported(model: Model) -> ExportedProgram:
     ep, shapes = model.module, model.dynamic_shapes
     try:
         if not isinstance(ep, ExportedProgram):
-            if isinstance(shapes, torch.export.ShapesCollection):  # which goes by the tensors that were given
+            if isinstance(shapes, torch.export.ShapesCollection):  # which identifies tensors by id
                 shapes = shapes.dynamic_shapes(ep, tuple(model.args), kwargs)
             args, kwargs = distinct(ep, model.args, kwargs)
             ep = torch.export.export(ep, args, kwargs or None, dynamic_shapes=shapes)
         for tree in (ep.call_spec.in_spec, ep.call_spec.out_spec):
-            pytree.treespec_dumps(tree)  # as the package will hold it
+            pytree.treespec_dumps(tree)  # as in the package
     except (RuntimeError, NotImplementedError) as error:
         named = re.search("<class '(.+?)'>", str(error))
         if named is None or not re.search("not a known type|register(ed)? .*serializ", str(error)):
@@ -426,7 +425,7 @@ def _exported(model: Model) -> ExportedProgram:
 
 
 def _tune(name: str, model: Model, directory: str, *, updatable: bool) -> list[Any]:
-    """As `_compile`, of the fastest way to compile it."""
+    """Like `_compile`, in the fastest way."""
     from ._model import load
     from ._tune import CANDIDATES, Example, Way, expect_alike, fastest
 
@@ -465,7 +464,7 @@ def _tune(name: str, model: Model, directory: str, *, updatable: bool) -> list[A
         try:
             expect_alike(again, expected)
         except ValueError as error:
-            raise ValueError(f"tune: the outputs of {name} are random, so that no candidate can be checked: {error}") from None
+            raise ValueError(f"tune: the outputs of {name} are random, so no candidate can be checked: {error}") from None
         files, tried = fastest(ways, compile_as, Example(ep.example_inputs), expected, directory, f"tuning {name}")
     _amend_metadata(files, TUNED_KEY, {"threads": torch.get_num_threads(), "tried": tried})
     return files
@@ -482,7 +481,7 @@ def _compile(
 ) -> list[Any]:
     """Returns what Inductor generated: paths under `directory`, and weights that are still in memory.
 
-    rewrite: changes the program that is compiled, in place; what it takes and returns stays.
+    rewrite: changes the program before it is compiled, in place, but not what it takes and returns.
     """
     ep = ep or _exported(model)
     effects = _effects(ep)
@@ -494,7 +493,7 @@ def _compile(
         files = generate({**options, **(_BESIDE if beside else {})}, directory)
         constants = _constants(ep, files, effects.written)
         if beside and (constants is None or not _weights_size(files)):
-            # Unknown code is packaged as torch does by default; and upstream's loader cannot map a file without content.
+            # Unknown code is packaged as torch does by default; and torch's loader cannot map an empty file.
             directory = os.path.join(directory, "embedded")
             os.mkdir(directory)
             files = generate(options, directory)
@@ -511,7 +510,7 @@ def _compile(
 
 
 def _refuse_empty(description: dict[str, Any]) -> None:
-    """Inductor's products in C++ divide by the number of blocks of a matrix."""
+    """Excludes size 0: Inductor's matrix products in C++ divide by a matrix's number of blocks."""
     for tensor in description["inputs"]:
         for dimension in tensor["shape"]:
             if isinstance(dimension, dict) and dimension["min"] == 0:
@@ -519,7 +518,7 @@ def _refuse_empty(description: dict[str, Any]) -> None:
 
 
 def _weights_go_beside(ep: ExportedProgram, options: Mapping[str, Any]) -> bool:
-    """Whether the options leave the place of the weights open, and the program has some."""
+    """Whether the options do not say where weights go, and the program has some."""
     from torch._inductor import config
 
     def setting(name: str) -> Any:
@@ -576,7 +575,8 @@ def _generate(
 
 
 def _forbid_executable_stack(image: Path) -> None:
-    """Inductor's assembler file of weights does not say that it needs no executable stack, so the linker asks for one."""
+    """Clears the request for an executable stack, which the linker makes since Inductor's assembler file of weights does
+    not say that it needs none."""
     header, segment = struct.Struct("<4sBB"), struct.Struct("<II")
     gnu_stack, executable = 0x6474E551, 1
     with open(image, "r+b") as file:
@@ -608,7 +608,7 @@ def _paths(files: list[Any], ending: str) -> list[Path]:
 
 
 def _amend_metadata(files: list[Any], key: str, value: Any) -> None:
-    """Upstream's loader reads the metadata of the wrapper or that of the kernels; both are amended."""
+    """Adds an entry to the metadata of the wrapper and to that of the kernels; torch's loader reads either."""
     for path in _paths(files, "_metadata.json"):
         metadata = json.loads(path.read_text(encoding="utf-8"))
         metadata[key] = _compact(value)
@@ -625,7 +625,7 @@ def _generated_source(files: list[Any]) -> tuple[str, tuple[int, int, int]] | No
 
 
 def _check_counts(name: str, description: dict[str, Any], files: list[Any]) -> None:
-    """Holds the spec against the counts that the generated C++ hands to its base class."""
+    """Checks the spec against the counts that the generated C++ passes to its base class."""
     source = _generated_source(files)
     if source is None:
         return
@@ -639,13 +639,13 @@ def _check_counts(name: str, description: dict[str, Any], files: list[Any]) -> N
 
 
 def _weights_size(files: list[Any]) -> int | None:
-    """The size of the weights beside the image, None without them."""
+    """The size of the weights beside the image; None if there are none."""
     blobs = _paths(files, "_weights.blob")
     return blobs[0].stat().st_size if len(blobs) == 1 else None
 
 
 def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list[dict[str, Any]] | None:
-    """What `spec` documents, or None if the generated C++ does not say it in the way that is known here."""
+    """What `spec` documents; None if the form of the generated C++ is unknown."""
     source = _generated_source(files)
     if source is None:
         return None
@@ -653,7 +653,7 @@ def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list
     fields: dict[int, dict[str, str]] = {index: {} for index in range(count)}
     tensors = {fqn: value for fqn, value in {**ep.constants, **ep.state_dict}.items() if isinstance(value, torch.Tensor)}
     ties = _ties(tensors)
-    # Torch 2.8 does not say where each constant lies: where the model does.
+    # Torch 2.8 does not tell each constant's device: it is the model's.
     device = next((tensor.device.type for tensor in tensors.values() if tensor.device.type != "cpu"), "cpu")
     blob = _weights_size(files)
     constants: list[dict[str, Any]] = []
@@ -687,7 +687,8 @@ def _constants(ep: ExportedProgram, files: list[Any], mutated: set[str]) -> list
 
 
 def _constant(values: dict[str, str]) -> tuple[dict[str, Any], int]:
-    """A constant from the texts assigned to its fields, and where its first element lies in its storage, in bytes."""
+    """A constant, from the texts assigned to its fields, and the offset of its first element in its storage, in
+    bytes."""
 
     def read(field: str, pattern: str) -> str:
         match = re.fullmatch(pattern, values[field])
@@ -728,7 +729,7 @@ def _constant(values: dict[str, str]) -> tuple[dict[str, Any], int]:
 
 
 def _expect_like(constant: dict[str, Any], tensor: torch.Tensor | None) -> None:
-    """Raises ValueError where a constant is not like the program's tensor of that FQN."""
+    """Raises ValueError if a constant is not like the program's tensor of that FQN."""
     if tensor is not None and (list(tensor.shape), _dtype_name(tensor.dtype)) != (constant["shape"], constant["dtype"]):
         raise ValueError(f"{constant['fqn']}: the program has another shape or dtype")
 
@@ -738,7 +739,8 @@ class _Effects:
     """What a program does with its weights and inputs.
 
     written, written_inputs: the FQNs of weights, and the names of inputs, that it writes to.
-    uses: in how many places it needs the values of a parameter or buffer, by FQN; what needs its form only is none.
+    uses: in how many places it needs the values of a parameter or buffer, by FQN; uses of its shape or dtype alone do
+        not count.
     """
 
     written: set[str]
@@ -746,12 +748,12 @@ class _Effects:
     uses: dict[str, int]
 
 
-# Operators that take the form of a tensor, not its values.
+# Operators that use a tensor's shape or dtype, not its values.
 _FORM_ONLY = re.compile(r"(zeros|ones|full|empty|rand|randn|randint)_like|new_\w+|sym_\w+|_assert_tensor_metadata")
 
 
 def _effects(ep: ExportedProgram) -> _Effects:
-    # The signature of a program that is not functional yet, as `torch.export.export` makes them, does not tell.
+    # The signature of a program that is not functional yet, as those of `torch.export.export`, does not tell.
     try:
         with _decomposable(ep):
             program = ep.run_decompositions({})
@@ -761,8 +763,8 @@ def _effects(ep: ExportedProgram) -> _Effects:
             raise
         raise ValueError(
             "torch cannot decompose the program, probably because it writes to one of "
-            f"{', '.join(overlapping)}, which share memory, and a compiled model keeps them apart; register one of them, and "
-            f"make the others from it in forward() ({error})"
+            f"{', '.join(overlapping)}, which share memory, while a compiled model keeps them apart; register only one of them, "
+            f"and make the others from it in forward() ({error})"
         ) from error
     signature = program.graph_signature
     written = {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
@@ -787,7 +789,7 @@ def _weights(ep: ExportedProgram) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether its elements lie in one storage, as sizes and strides say."""
+    """Whether its elements lie in one storage, at its sizes and strides."""
     kinds = (torch.Tensor, torch.nn.Parameter)
     return type(tensor) in kinds and tensor.layout is torch.strided and tensor.device.type != "meta"
 
@@ -798,7 +800,7 @@ def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """By each name, all names of the same weight."""
+    """For each name, all names of the same weight."""
     groups: dict[Any, list[str]] = {}
     for name, tensor in tensors.items():
         groups.setdefault(_place(tensor) if _is_plain(tensor) and tensor.numel() > 0 else id(tensor), []).append(name)
@@ -806,7 +808,7 @@ def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
 
 
 def _overlapping(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """The names of those that lie in one storage with another, not tied."""
+    """The names of those that share a storage with another without being tied to it."""
     plain = {name: tensor for name, tensor in tensors.items() if _is_plain(tensor) and tensor.numel() > 0}
     ties = _ties(plain)
     storages = {name: tensor.untyped_storage().data_ptr() for name, tensor in plain.items()}
@@ -814,21 +816,21 @@ def _overlapping(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def _keeping(ep: ExportedProgram, effects: _Effects) -> dict[str, Any]:
-    """Inductor's options with which every parameter and buffer stays apart from the code."""
+    """Inductor's options that keep every parameter and buffer out of the code."""
     used = [tensor for fqn, tensor in _weights(ep).items() if effects.uses.get(fqn)]
     tensors = [tensor for tensor in (*used, *ep.constants.values()) if isinstance(tensor, torch.Tensor)]
     if any(not tensor.is_cpu for tensor in tensors) and any(tensor.is_cpu and tensor.dim() == 0 for tensor in tensors):
-        return {}  # kernels of a GPU cannot read a number that lies on the CPU, unless it is compiled in
+        return {}  # GPU kernels cannot read a scalar on the CPU unless it is compiled in
     options: dict[str, Any] = {"always_keep_tensor_constants": True}
     if any(tensor.numel() == 1 for tensor in used):
-        options["joint_graph_constant_folding"] = False  # which looks into tensors of one number
+        options["joint_graph_constant_folding"] = False  # which compiles in tensors of one element
     return {key: value for key, value in options.items() if _has_option(key)}
 
 
 def _others(
     ep: ExportedProgram, effects: _Effects, constants: list[dict[str, Any]], files: list[Any]
 ) -> dict[str, Any]:
-    """What `spec` documents of weights that no constant stands for."""
+    """What `spec` documents for weights without a constant."""
     weights = _weights(ep)
     ties = _ties(weights)
     if copied := any("derived" in constant for constant in constants):
@@ -841,13 +843,13 @@ def _others(
         uses = sum(effects.uses.get(other, 0) for other in ties[fqn])
         if fqn not in kept and (uses == 0 or tensor.numel() == 0):
             unused.append(fqn)
-        elif fqn not in kept or (copied and uses > 1):  # one of its uses may have been copied
+        elif fqn not in kept or (copied and uses > 1):  # one of its uses may read a copy
             fixed.append({"fqn": fqn, "dtype": _dtype_name(tensor.dtype), "shape": list(tensor.shape)})
     return {"unused": unused, "fixed": fixed}
 
 
 def _names_read(files: list[Any]) -> set[str]:
-    """The words of the model's C++, but for those that only list and fetch its constants."""
+    """The words in the model's C++, except in lines that only list and fetch its constants."""
     source = _generated_source(files)
     lines = () if source is None else source[0].splitlines()
     texts = (line for line in lines if "constants_info_[" not in line and "= constants_->at(" not in line)
@@ -855,7 +857,7 @@ def _names_read(files: list[Any]) -> set[str]:
 
 
 def _keep_assertions(module: GraphModule) -> None:
-    """Gives assertions on tensors a text, since Inductor leaves those without one out."""
+    """Gives assertions on tensors a message, since Inductor leaves out those without one."""
     aten = torch.ops.aten
     for node in module.graph.find_nodes(op="call_function", target=aten._assert_async.default):
         node.target = aten._assert_async.msg
@@ -864,9 +866,9 @@ def _keep_assertions(module: GraphModule) -> None:
 
 
 def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
-    """Gives weights that are views of a larger storage memory of their own, since Inductor writes whole storages.
+    """Copies weights that are views of a larger storage, since Inductor writes whole storages.
 
-    keep_strides: gaps in a view stay, also where another weight lies in them.
+    keep_strides: keep gaps in a view, even if another weight lies in them.
     """
     names = [*dict(module.named_parameters(remove_duplicate=False)), *dict(module.named_buffers(remove_duplicate=False))]
     names += [node.target for node in module.graph.nodes if node.op == "get_attr"]
@@ -894,7 +896,7 @@ def _own_memory(module: GraphModule, *, keep_strides: bool) -> None:
 
 
 def _memory_of(tensor: torch.Tensor, count: int) -> torch.Tensor:
-    """A copy of the elements that it reaches over, gaps included, conjugated or negated where it is that lazily."""
+    """A copy of the elements that it spans, gaps included; lazily conjugated or negated like the tensor."""
     conjugated, negated = tensor.is_conj(), tensor.is_neg()
     tensor = tensor.conj() if conjugated else tensor
     tensor = torch._neg_view(tensor) if negated else tensor
@@ -905,8 +907,8 @@ def _memory_of(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 @contextmanager
 def _decomposable(ep: ExportedProgram) -> Iterator[None]:
-    """Hides what torch stumbles over: its own checks of guards, see `module_of`, and the ranges of products and the like, which
-    it notes among those of symbols when it loads a program."""
+    """Hides what torch cannot handle: its own guard checks (see `module_of`), and the ranges of products and the like,
+    which it puts among those of symbols when it loads a program."""
     values = (node.meta.get("val") for node in ep.graph.nodes)
     mode = next((value.fake_mode for value in values if hasattr(value, "fake_mode")), None)
     ranges = getattr(getattr(mode, "shape_env", None), "var_to_range", {})
@@ -933,7 +935,7 @@ def _write(target: Path, files: dict[str, list[Any]], extra: dict[str, str | byt
 
 
 def _symbol_names(values: Any) -> dict[sympy.Symbol, str]:
-    """The user's Dim names by symbol, as far as torch remembers them (a saved and loaded program has none)."""
+    """The user's Dim names by symbol, if torch still has them (a saved and loaded program has none)."""
     for value in values:
         if isinstance(value, torch.Tensor) and hasattr(value, "fake_mode"):
             env = value.fake_mode.shape_env
@@ -953,7 +955,7 @@ def _symbol_names(values: Any) -> dict[sympy.Symbol, str]:
 
 
 def _output_names(arguments: list[Any], out_spec: pytree.TreeSpec | None) -> list[str]:
-    """Dictionary keys and fields where there are any ("z_0" for {"z": (sum,)}), else the graph's names."""
+    """Dict keys and field names if there are any ("z_0" for {"z": (sum,)}), otherwise the graph's names."""
     paths: list[tuple[Any, ...]] = [()] * len(arguments)
     if out_spec is not None and out_spec.num_leaves == len(arguments):
         tree = pytree.tree_unflatten(list(range(len(arguments))), out_spec)
@@ -1026,12 +1028,12 @@ def _dimension(size: sympy.Expr, ranges: Ranges, symbols: dict[sympy.Symbol, str
 
 
 def _finite(bound: Any) -> int | None:
-    # Some versions of torch write "unbounded" as the largest integer, or one less.
+    # Some versions of torch represent "unbounded" as the largest integer, or one less.
     return int(bound) if getattr(bound, "is_Integer", False) and abs(bound) < sys.maxsize - 1 else None
 
 
 def _keep_layouts(module: GraphModule, outputs: list[dict[str, Any]]) -> None:
-    """Has the outputs of a program that was rewritten lie in memory as the spec says."""
+    """Gives the outputs of a rewritten program the memory layout of the spec."""
     (result,) = (node for node in module.graph.nodes if node.op == "output")
     for node, output in zip(pytree.tree_leaves(result.args), outputs, strict=True):
         is_tensor = isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
@@ -1042,14 +1044,15 @@ def _keep_layouts(module: GraphModule, outputs: list[dict[str, Any]]) -> None:
 
 
 def _laid_out(tensor: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
-    """A tensor whose dimensions lie in an order, from the outermost to the innermost; row-major if it is empty."""
+    """A tensor whose dimensions are laid out in `order`, from outermost to innermost; row-major if it is empty."""
     if not order:
         return tensor.contiguous()
     return tensor.permute(*order).contiguous().permute(*sorted(range(len(order)), key=order.__getitem__))
 
 
 def _layout(sizes: list[sympy.Expr], strides: list[sympy.Expr]) -> dict[str, list[int | None]]:
-    """{} if row-major contiguous, else {"order": ...} or {"strides": ...}. Strides of dimensions of size 1 do not count."""
+    """{} if row-major contiguous, else {"order": ...} or {"strides": ...}. Strides of dimensions of size 1 do not
+    count."""
     if 0 in sizes:
         return {}
     ones = [dim for dim, size in enumerate(sizes) if size == 1]

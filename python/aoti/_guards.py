@@ -1,4 +1,4 @@
-"""What an exported program demands of the sizes of its inputs."""
+"""What an exported program requires of the sizes of its inputs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.And: "and",
     ast.Or: "or",
 }
-# As torch's printers write them: the operation, and how it reads.
+# As torch's printers write them: the operation, and how it is shown.
 _FUNCTIONS = {
     "float": ("float", "float"),
     "torch.sym_float": ("float", "float"),
@@ -66,26 +66,26 @@ _FUNCTIONS = {
 }
 _TO_INTEGER = ("trunc", "floor", "ceil", "round")
 _NAMES = {"__builtins__": {"abs": abs, "float": float, "max": max, "min": min, "round": round}, "math": math}
-# Compiled for sizes of 2 or more, these call a kernel that divides by the last two of them.
+# Compiled for sizes of at least 2, these call a kernel that divides by the last two sizes.
 _NEVER_EMPTY = ("aten.scaled_dot_product_attention.default", "aten._scaled_dot_product_flash_attention_for_cpu.default")
-# Well below what a loader reads.
+# Well below a loader's limits.
 _DEEPEST, _LONGEST = 40, 4000
 
 
 class GuardWarning(UserWarning):
-    """An exported program demands something of its inputs that a compiled model cannot check, or a compiled model something
-    that the program does not, and that it does check."""
+    """An exported program requires something of its inputs that a compiled model cannot check; or a compiled model
+    requires, and checks, something that the program does not."""
 
 
 class _Unknown(Exception):
-    """What is in a relation that cannot be written for a loader."""
+    """A relation contains something that a package cannot express."""
 
 
 _UNREADABLE = (_Unknown, SyntaxError, RecursionError, ArithmeticError, ValueError)
 
 
 class _Sizes(ast.NodeTransformer):
-    """Puts numbers in the place of x.size(0), since x may have the name of a function."""
+    """Replaces x.size(0) by its value, since x may have the name of a function."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self.tensors = tensors
@@ -114,7 +114,7 @@ class Inputs:
             for i, value in enumerate(self.values)
             for d, size in enumerate(value.shape)
         }
-        # For each symbol a size, which is scale * symbol + offset; the symbol itself, if that is one.
+        # For each symbol, a size that is scale * symbol + offset; the symbol itself, if some size is.
         self.roots: dict[sympy.Symbol, tuple[tuple[int, int], int, int]] = {}
         for place, size in self.sizes.items():
             line = linear(size)
@@ -123,7 +123,7 @@ class Inputs:
 
     @functools.cached_property
     def solved(self) -> dict[sympy.Symbol, sympy.Expr]:
-        """The symbols by sizes."""
+        """Each symbol as an expression of sizes."""
         found = {}
         for symbol, (place, scale, offset) in self.roots.items():
             size = _symbol(place) - offset
@@ -136,7 +136,7 @@ class Inputs:
 
     @functools.cached_property
     def guards(self) -> list[str]:
-        """The guards that torch keeps, as `_holds` reads them; without those that cannot be read."""
+        """The guards that torch keeps, in the form that `_holds` reads; without those that cannot be read."""
         found = []
         for text in _texts(self.ep):
             with contextlib.suppress(*_UNREADABLE):
@@ -145,7 +145,7 @@ class Inputs:
 
     @functools.cached_property
     def sources(self) -> dict[str, int | None]:
-        """Which tensor an argument is, by what torch's guards call it; None for one that is no tensor."""
+        """The index of each tensor argument, by its name in torch's guards; None for arguments that are not tensors."""
         spec = self.ep.call_spec.in_spec
         if spec is None:
             return {}
@@ -155,7 +155,7 @@ class Inputs:
         names, others = [], []
         for path, leaf in pytree.tree_leaves_with_path(dict(bound.arguments)):
             names += [(f"L['flat_args'][{leaf}]", leaf), ("L" + pytree.keystr(path), leaf)]
-            if match := re.fullmatch(r"(.+)_(\d+)", str(getattr(path[0], "key", ""))):  # of *args, or so called
+            if match := re.fullmatch(r"(.+)_(\d+)", str(getattr(path[0], "key", ""))):  # from *args, or a name of that form
                 others.append((f"L['{match[1]}'][{match[2]}]" + pytree.keystr(path[1:]), leaf))
         found: dict[str, int | None] = {}
         for name, leaf in [*names, *others]:
@@ -164,13 +164,13 @@ class Inputs:
 
     def tensor_of(self, source: str) -> int | None:
         if source not in self.sources and (of_keywords := re.match(r"L\['\w+'\](?=\[')", source)):
-            source = "L" + source[of_keywords.end() :]  # what the program calls **kwargs is not kept
+            source = "L" + source[of_keywords.end() :]  # the program does not keep the name of **kwargs
         return self.sources.get(source)
 
 
 def module_of(ep: ExportedProgram) -> GraphModule:
-    """The program's module, without torch's checks of guards: the code that it generates for these is not always Python, such
-    as where keyword arguments or dict keys have unusual names."""
+    """The program's module, without torch's guard checks: the code that torch generates for these is not always valid
+    Python, for instance if keyword arguments or dict keys have unusual names."""
     module = type(ep).module
     return module(ep, check_guards=False) if "check_guards" in inspect.signature(module).parameters else module(ep)
 
@@ -187,20 +187,20 @@ def linear(size: sympy.Expr) -> tuple[sympy.Symbol, int, int] | None:
 
 
 def guards_of(inputs: Inputs, ranges: Ranges) -> list[dict[str, Any]]:
-    """The relations that a program demands and that do not follow from ranges and from sizes that are linear in one
-    symbol, as `spec` has them. A GuardWarning tells of one that cannot be written so."""
+    """The relations that a program requires and that do not follow from ranges and from sizes that are linear in one
+    symbol, in `spec`'s form. A GuardWarning reports one that this form cannot express."""
     reader = _Reader(inputs)
     found: dict[str, dict[str, Any]] = {}
     of_sizes = list(_texts_of_sizes(inputs))
     for text in [*of_sizes, *_texts(inputs.ep), *_texts_of_assertions(inputs)]:
-        for part in _parts(reader, text, "the exported program demands"):
+        for part in _parts(reader, text, "the exported program requires"):
             if text in of_sizes or not _follows(part["check"], inputs, ranges):
                 found.setdefault(str(part["check"]), part)
     return list(found.values())
 
 
 def _parts(reader: _Reader, text: str, demand: str) -> list[dict[str, Any]]:
-    """The relations of a text; none, and a GuardWarning, where they cannot be written."""
+    """The relations in a text; none, and a GuardWarning, if they cannot be expressed."""
     try:
         return list(reader.read(text))
     except _UNREADABLE as error:
@@ -216,8 +216,8 @@ def _parts(reader: _Reader, text: str, demand: str) -> list[dict[str, Any]]:
 def guards_of_code(
     relations: Iterable[sympy.Basic], inputs: Inputs, ranges: Ranges, known: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """`known`, the guards of a program, and those of the relations that its compiled code relies on and that do not follow
-    from these and the ranges. A GuardWarning tells of each that refuses inputs which the program takes."""
+    """`known`, the guards of a program, and the relations that its compiled code relies on and that do not follow from
+    these guards and the ranges. A GuardWarning reports each that refuses inputs which the program accepts."""
     reader = _Reader(inputs)
     found = {str(guard["check"]): guard for guard in known}
     for relation in relations:
@@ -232,7 +232,7 @@ def guards_of_code(
                 continue
             warnings.warn(
                 f"Inductor compiled the model for {part['text']} only, as the example inputs have it; other inputs, which "
-                "the exported program takes, are refused",
+                "the exported program accepts, are refused",
                 GuardWarning,
                 stacklevel=2,
             )
@@ -240,7 +240,7 @@ def guards_of_code(
 
 
 def _is_narrower(relation: sympy.Basic, known: list[dict[str, Any]], inputs: Inputs, ranges: Ranges) -> bool:
-    """Whether a relation fails for sizes for which the program's guards hold, of some that are drawn."""
+    """Whether a relation fails for some of 200 random sizes for which the program's guards hold."""
     random = Random(0)
     for _ in range(200):
         numbers = {}
@@ -258,22 +258,23 @@ def _is_narrower(relation: sympy.Basic, known: list[dict[str, Any]], inputs: Inp
 
 
 def _holds(text: str, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a guard holds for some tensors, after its text."""
+    """Whether a guard holds for the tensors, evaluating its text."""
     numbers = _Sizes(tensors).visit(ast.parse(text, mode="eval"))
     try:
         return bool(eval(compile(ast.fix_missing_locations(numbers), "", "eval"), _NAMES))
-    except (ArithmeticError, ValueError):  # such as the root of a negative number
+    except (ArithmeticError, ValueError):  # such as the square root of a negative number
         return False
 
 
 def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
-    """The ranges that the program's sizes have.
+    """The ranges of the program's sizes.
 
-    Torch takes dynamic sizes for 2 or more while it exports, unless the user names them, but lets the program run on 0
-    and 1. Not all programs can: `x[0]` has no meaning for 0. So it is tried: first on tensors without memory, then, since
-    fake kernels do not refuse all that the real ones do, on copies of the beginnings of the example inputs.
+    Torch assumes that dynamic sizes are at least 2 while it exports, unless the user names them, but lets the program
+    run on 0 and 1. Not all programs can: `x[0]` has no meaning for size 0. So the program is run on these sizes: first
+    with fake tensors, then, since fake kernels accept some sizes that real ones refuse, on slices of copies of the
+    example inputs.
 
-    named: symbols whose range the user gave; a GuardWarning tells where the program does not run on all of it.
+    named: symbols whose range the user gave; a GuardWarning is given if the program does not run on all of it.
     """
     ranges = dict(inputs.ep.range_constraints)
     floors = {symbol: ranges[symbol].lower if symbol in named else 0 for symbol in inputs.roots if symbol in ranges}
@@ -318,7 +319,7 @@ def ranges_of(inputs: Inputs, named: Mapping[sympy.Symbol, str]) -> Ranges:
 
 
 def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
-    """Whether the program returns what it says for such sizes, or refuses them by its guards."""
+    """Whether the program returns the promised sizes for these input sizes, or its guards refuse them."""
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
@@ -330,7 +331,7 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
 
     if any(divides_by_zero(node) for node in inputs.ep.graph.nodes if node.op == "call_function"):
         return False
-    log = logging.getLogger("torch._subclasses.fake_tensor")  # tells what is refused
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # logs each refusal
     was, log.disabled = log.disabled, True
     try:
         with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()) as mode, torch.no_grad():
@@ -359,7 +360,7 @@ def _runs(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
 
 
 def _computes(inputs: Inputs, numbers: Mapping[sympy.Symbol, int]) -> bool:
-    """Whether the program runs on the beginnings of its example inputs, or refuses them by its guards."""
+    """Whether the program runs on slices of its example inputs, or its guards refuse them."""
     leaves = list(inputs.examples or [])
     for leaf, value in zip(inputs.leaves, inputs.values):
         for d, size in enumerate(value.shape):
@@ -395,7 +396,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _texts_of_sizes(inputs: Inputs) -> Iterator[str]:
-    """Relations of sizes that are expressions of others'."""
+    """Relations for sizes that are expressions of other sizes."""
     for place, size in inputs.sizes.items():
         if size.free_symbols and linear(size) is None:
             yield f"{_symbol(place)} == {PythonPrinter().doprint(size.xreplace(inputs.solved))}"
@@ -406,7 +407,7 @@ def _symbol(place: tuple[int, int]) -> sympy.Symbol:
 
 
 def _texts_of_assertions(inputs: Inputs) -> Iterator[str]:
-    """What the program asserts of sizes when it runs; compiled code does, too, but in words of its own."""
+    """What the program asserts about sizes when it runs; compiled code asserts it, too, but with other messages."""
     for node in inputs.ep.graph.nodes:
         if node.target is torch.ops.aten._assert_scalar.default and isinstance(node.args[0], Node):
             holds = node.args[0].meta.get("val")
@@ -415,10 +416,10 @@ def _texts_of_assertions(inputs: Inputs) -> Iterator[str]:
 
 
 def _texts(ep: ExportedProgram) -> list[str]:
-    """The guards that torch keeps, in Python."""
+    """The guards that torch keeps, as Python text."""
     if hasattr(ep, "_guards_code"):
         return list(ep._guards_code)
-    # Torch 2.8 keeps none in the program; they are where it was exported.
+    # Torch 2.8 keeps none in the program; they are in the environment of its export.
     vals = (node.meta.get("val") for node in ep.graph.nodes)
     env = next((value.fake_mode.shape_env for value in vals if hasattr(value, "fake_mode")), None)
     if env is None:
@@ -439,7 +440,7 @@ class _Reader:
         self.inputs = inputs
 
     def read(self, text: str) -> Iterator[dict[str, Any]]:
-        """The relations of a text, as the spec has them."""
+        """The relations in a text, in the spec's form."""
         check, shown = self.visit(ast.parse(text.strip(), mode="eval").body)
         for part, node in zip(check[1:], shown.values) if check[0] == "and" else [(check, shown)]:
             if _depth(part) > _DEEPEST or len(str(part)) > _LONGEST:
@@ -452,7 +453,7 @@ class _Reader:
             yield {"text": written, "check": part}
 
     def visit(self, node: ast.expr) -> tuple[Any, Any]:
-        """What an expression is in the spec, and how it reads."""
+        """An expression in the spec's form, and as text."""
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             if abs(node.value) >= 1 << 62:
                 raise _Unknown(f"{node.value} is too large")
@@ -531,7 +532,7 @@ class _Reader:
 
 
 def _flat(operation: str, *operands: Any) -> list[Any]:
-    """Of a + (b + c), one sum of three. What is calculated in another order must not differ."""
+    """Makes a + (b + c) one sum of three, if the order of evaluation does not change the result."""
     parts: list[Any] = []
     for i, operand in enumerate(operands):
         joins = operation in ("+", "*", "and", "or", "max", "min") and isinstance(operand, list) and operand[0] == operation
@@ -553,7 +554,7 @@ def _depth(check: Check) -> int:
 
 
 def _polynomial(check: Check, inputs: Inputs) -> sympy.Expr | None:
-    """A check in the program's symbols, where it only adds and multiplies integers."""
+    """A check in the program's symbols, if it only adds and multiplies integers; otherwise None."""
     if isinstance(check, int):
         return sympy.Integer(check)
     if not isinstance(check, list):
@@ -567,7 +568,7 @@ def _polynomial(check: Check, inputs: Inputs) -> sympy.Expr | None:
 
 
 def _follows(check: list[Any], inputs: Inputs, ranges: Ranges) -> bool:
-    """Whether a relation holds for all sizes in their ranges, those of linear dimensions being tied."""
+    """Whether a relation holds for all sizes in their ranges, given that sizes linear in one symbol are tied."""
     if check[0] not in ("==", "!=", "<", "<=", ">", ">="):
         return False
     left, right = (_polynomial(operand, inputs) for operand in check[1:])

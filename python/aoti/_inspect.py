@@ -1,4 +1,4 @@
-"""What a package holds, without running any of it."""
+"""Tells what a package holds, without running any of it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _ENDING = (
 class ModelInfo:
     """A model of a package.
 
-    image, weights: bytes of its code, and of the weights beside it.
-    refused: why it cannot run on this machine and this torch; None where it can.
+    image, weights: the size in bytes of its code, and of the weights beside it.
+    refused: why it cannot run on this machine and this torch; None if it can.
     reports_checks: True if a failed check, such as an index out of range, is always an error; False if it may end the
         process, which it does in a loop shared by several threads unless `export` compiled it; None if unknown.
-    threads: how many it was compiled for; None where the package does not tell.
-    inputs, outputs, constants: empty where the package does not tell.
+    threads: how many it was compiled for; None if the package does not tell.
+    inputs, outputs, constants: empty if the package does not tell.
     guards: relations between sizes of inputs that are checked at each call, such as "x.size(0) % 4 == 0".
-    operators: those that Inductor did not compile, by the names of their functions in C, or as "aten::_fft_c2r".
-    libraries: what a program without libtorch needs for them beside aoti's own headers.
-    missing: those of them that a program without libtorch must provide itself; None where that cannot be told.
+    operators: those that the model calls, by the names of their C functions, or as "aten::_fft_c2r".
+    libraries: what a program without libtorch needs for them besides aoti's own headers.
+    missing: the operators that a program without libtorch must provide itself; None if unknown.
     """
 
     name: str
@@ -82,7 +82,7 @@ def inspect(source: Source) -> Inspection:
 
     source: as for `load`.
 
-    Raises PackageError where the file is not what it should be.
+    Raises PackageError if the file is not a valid package.
     """
     return Inspection(_info(*described) for described in _C._describe(*source_of(source)))
 
@@ -134,7 +134,7 @@ def _info(
     missing: list[str] | None,
 ) -> ModelInfo:
     spec = json_of(metadata, SPEC_KEY)
-    _tuned(metadata)  # raises where it is damaged
+    _tuned(metadata)  # raises if it is damaged
     with reading(SPEC_KEY):
         described = [
             (c["fqn"], c.get("aliases", []), c["dtype"], tuple(map(int, c["shape"])), int(c["bytes"]))

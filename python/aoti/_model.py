@@ -1,4 +1,4 @@
-"""Loads compiled models and calls them as the exported ones were called."""
+"""Loads compiled models and calls them like the exported modules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from . import _C
 from ._export import SPEC_KEY, THREADS_KEY, check_number, check_threads, constant_text
 from .errors import InputError, PackageError, RunError
 
-_BACKINGS = ("memory", "shared_memory", "temporary_file")  # as C++'s Backing has them
+_BACKINGS = ("memory", "shared_memory", "temporary_file")  # as in C++'s Backing
 
 Source = Union[str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO]
 
@@ -32,9 +32,9 @@ class TensorInfo:
     """A tensor that a model takes or returns.
 
     name: the argument's, or the output's inside the model.
-    dtype: such as "float32"; None where the model returns None.
+    dtype: such as "float32"; None if the model returns None.
     device: such as "cpu".
-    shape: sizes; a dimension that varies is a text, such as "batch 1..64".
+    shape: sizes; a dynamic dimension is a text, such as "batch 1..64".
     """
 
     name: str
@@ -51,10 +51,10 @@ class ConstantInfo:
     """A weight of a model.
 
     name: the FQN in the exported module.
-    shape: None where nothing tells it.
+    shape: None if unknown.
     bytes: what the model reserves for it.
-    tied_to: the name under which the same weight is listed before; None for most.
-    updatable: False where it was compiled in, wholly or in part, as in tuned and frozen models: it cannot be changed.
+    tied_to: the name under which the same weight is already listed; None for most.
+    updatable: False if it was compiled in, wholly or in part, as in tuned and frozen models, and cannot be changed.
     """
 
     name: str
@@ -66,11 +66,11 @@ class ConstantInfo:
 
 
 class ThreadsWarning(UserWarning):
-    """A model runs with another number of threads than it was compiled for, which can cost half of its speed."""
+    """A model runs with another number of threads than it was compiled for, which can halve its speed."""
 
 
 class _CallSignature:
-    """`inspect.signature` of a model: its arguments as it was exported; those by position have no other way."""
+    """`inspect.signature` of a model: the arguments of the exported module; positional ones are positional-only."""
 
     def __get__(self, model: CompiledModel | None, owner: type) -> inspect.Signature:
         text = "" if model is None else model._call_spec[0]
@@ -89,15 +89,16 @@ class _CallSignature:
 class CompiledModel(_C.Model):
     """A compiled model, called as the exported module was; made by `load`.
 
-    Any number of threads may call it. A call releases the GIL while the model runs. Tensors are torch's; numpy arrays
-    and other objects with __dlpack__ are used where they lie, on the CPU. Where the package tells the shapes, dtypes and
-    devices that the model was exported for, as those of `export` do, arguments are checked against them: InputError, a
-    ValueError, says what does not fit. Numbers, texts and the like among the arguments were compiled in: another value
-    is an InputError, too. Where the package does not tell, as torch's own do not, their values are not looked at.
+    Any number of threads may call it. A call releases the GIL while the model runs. Arguments are torch tensors; on the
+    CPU, numpy arrays and other objects with __dlpack__ are used without a copy. If the package tells the shapes, dtypes
+    and devices that the model was exported for, as packages of `export` do, arguments are checked against them: an
+    InputError, a ValueError, says what does not fit. Numbers, strings and the like among the arguments were compiled
+    in: another value is an InputError, too. If the package does not tell them, as torch's own do not, their values are
+    ignored.
 
-    A model that writes to an argument writes to the caller's memory. An array that is not writeable is then a
-    TypeError, and a tensor that is not laid out as the example was an InputError; where the package does not tell that the
-    model writes, it writes into the one, and what it writes into the other is lost.
+    A model that writes to an argument writes to the caller's memory. A read-only array is then a TypeError, and a
+    tensor whose memory layout is not the example's is an InputError. If the package does not tell that the model
+    writes, it writes to the read-only array, and what it writes to the tensor is lost.
     """
 
     __signature__ = _CallSignature()
@@ -118,22 +119,23 @@ class CompiledModel(_C.Model):
 
     @property
     def constants(self) -> list[ConstantInfo]:
-        """The weights, tied ones under each name, without those that are computed from others."""
+        """The weights, tied ones under each name, without constants computed from others."""
         return constants_of(
             self.metadata,
             [(fqn, aliases, dtype, shape, size) for _, fqn, aliases, dtype, size, folded, shape in self._constants if not folded],
         )
 
     def run(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
-        """Calls it on the tensors of a call in a list, in their order there, and returns those of the result in a list.
+        """Calls it with a list of the tensors of a call, in their order there, and returns a list of the tensors of the
+        result.
 
-        For nests of classes that this process has not registered, and where a tree is not wanted: other arguments than
-        tensors are left out, and the result is not put together. As torch's loaders have it.
+        For containers of classes that this process has not registered, or if flat lists are wanted: arguments that are
+        not tensors are left out, and the result is not put into containers. torch's loaders do the same.
         """
         return self._call_flat(inputs)
 
     def get_metadata(self) -> dict[str, str]:
-        """`metadata`, as torch's class has it."""
+        """`metadata`, as in torch's class."""
         return self.metadata
 
     def get_call_spec(self) -> list[str]:
@@ -141,7 +143,7 @@ class CompiledModel(_C.Model):
         return list(self._call_spec)
 
     def get_constant_fqns(self) -> list[str]:
-        """The names of all constants, those that are computed from others among them, as torch's class has it."""
+        """The names of all constants, including those computed from others, as in torch's class."""
         return [fqn for _, fqn, *_ in self._constants]
 
     def load_constants(
@@ -152,11 +154,11 @@ class CompiledModel(_C.Model):
         user_managed: bool = False,
         allow_h2d_copy: bool = False,
     ) -> None:
-        """As torch's class has it: sets the weights of a map, all of them or none.
+        """As in torch's class: sets the weights in a map, all of them or none.
 
-        check_full_update: refuse a map that lacks one.
+        check_full_update: refuse a map that lacks a weight.
         user_managed: use the tensors themselves, without a copy.
-        allow_h2d_copy: tensors on the CPU are taken in any case, but for user_managed ones.
+        allow_h2d_copy: has no effect: tensors on the CPU are always accepted, except with user_managed.
         """
         if user_managed and allow_h2d_copy:
             raise ValueError("user_managed and allow_h2d_copy exclude each other")
@@ -166,7 +168,7 @@ class CompiledModel(_C.Model):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any] | None) -> CompiledModel:
-        """The model itself, as in a copy of a module that holds it."""
+        """The model itself, so that modules that hold it can be copied."""
         return self
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -177,16 +179,16 @@ class CompiledModel(_C.Model):
         return weights
 
     def update(self, *, share: bool = False) -> WeightsUpdate:
-        """A change of weights that happens as a whole or not at all.
+        """A change of weights: all of them or none.
 
             with model.update() as u:
                 u["fc.weight"] = tensor
 
-        At the end of the block, all that was set is checked and put into use at once; runs in other threads see the
-        old weights or the new ones, never both. An exception in the block, or a WeightsError at its end, changes
-        nothing. Weights that are not set stay as they are. Tied weights are set under either name, or both. Copies of
-        weights that the compiler made ("derived" in `export`'s spec: frozen models, and products in C++) must be set with
-        the others; only torch knows how.
+        At the end of the block, all that was set is checked and takes effect at once; runs in other threads see the old
+        weights or the new ones, never both. An exception in the block, or a WeightsError at its end, changes nothing.
+        Weights that are not set stay as they are. Tied weights are set under either name, or both. Copies of weights
+        that the compiler made ("derived" in `export`'s spec, in frozen models and for matrix products in C++) must be
+        set, too; only torch can compute them.
 
         share: use the tensors themselves, without a copy. Writing to them then changes the model.
         """
@@ -195,7 +197,7 @@ class CompiledModel(_C.Model):
         return WeightsUpdate(self, share)
 
     def _nested(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls of models whose arguments or results are nests of containers."""
+        """Calls a model whose arguments or results are nested containers."""
         in_text, out_text = self._call_spec
         if not in_text:
             if kwargs:
@@ -213,13 +215,13 @@ class CompiledModel(_C.Model):
 
     @functools.cached_property
     def _arguments(self) -> list[dict[str, Any]]:
-        """What the package tells of the leaves of a call, see `export`'s spec; else nothing."""
+        """What the package tells about the leaves of a call (see `export`'s spec); empty if nothing."""
         spec = json_of(self.metadata, SPEC_KEY)
         with reading(SPEC_KEY):
             return [{**argument, "name": argument["name"]} for argument in spec.get("arguments", spec.get("inputs", []))]
 
     def _checked(self, leaves: list[Any]) -> list[Any]:
-        """The tensors among the leaves of a call, after a look at the others, as far as the package tells of them."""
+        """The tensors among the leaves of a call, after checking the others if the package describes them."""
         tensors = [leaf for leaf in leaves if _is_tensor(leaf)]
         if len(self._arguments) != len(leaves):
             return tensors
@@ -243,9 +245,9 @@ class WeightsUpdate:
         self._tensors: dict[str, torch.Tensor] | None = None  # inside the block only
 
     def __setitem__(self, name: str, tensor: Any) -> None:
-        """Sets the weight of that name: to a tensor, or on the CPU to a numpy array or an object with __dlpack__.
+        """Sets the weight of that name to a tensor or, on the CPU, to a numpy array or an object with __dlpack__.
 
-        It is looked at when the block ends, and must stay as it is until then. Raises TypeError for anything else, and
+        The tensor is read when the block ends, and must not change until then. Raises TypeError for anything else, and
         RuntimeError outside of the block.
         """
         if self._tensors is None:
@@ -262,11 +264,11 @@ class WeightsUpdate:
         self._tensors[name] = tensor
 
     def update(self, tensors: Mapping[str, Any]) -> None:
-        """Sets several.
+        """Sets several weights.
 
-        A state_dict may have weights that the model does not depend on: where the package tells of these, as those of
-        `export` do, they are passed over. Others that are not among `constants`, or not `updatable` there, cannot be
-        changed: the block's end raises a WeightsError.
+        A state_dict may have weights that the model does not depend on: they are ignored if the package lists them, as
+        packages of `export` do. Others that are not among `constants`, or not `updatable` there, cannot be changed: the
+        end of the block raises a WeightsError.
         """
         if not isinstance(tensors, Mapping):
             raise TypeError(f"expected a mapping of names to tensors; found {type(tensors).__name__}")
@@ -299,38 +301,41 @@ def load(
     backing: str | None = None,
     compile: bool = False,
 ) -> CompiledModel:
-    """Opens a model of a .pt2 package and returns what is called like the exported module.
+    """Opens a model of a .pt2 package and returns a model that is called like the exported module.
 
         model = aoti.load("digits.pt2")
         logits = model(images)
 
-    source: a path (of a package, of the directory into which one was unpacked, or of a bare shared object, with what torch
-        wrote beside it), the bytes of a package or of a shared object, or an open binary file. Nothing is extracted.
+    source: a path (of a package, of the directory of an unpacked one, or of a bare shared object with the files that
+        torch wrote beside it), the bytes of a package or of a shared object, or an open binary file. Nothing is
+        extracted.
     model: its name in the package; None for the only one, or else for the one named "model".
     device: which device of the kind that the model was compiled for, such as "cuda:1"; None for the current one.
-    threads: how many threads a run uses inside; None for torch.get_num_threads(), which is this number in the calling
-        thread during each run. A ThreadsWarning says when the model was compiled for another number.
+    threads: how many threads a run uses internally; None for torch.get_num_threads(). During each run, torch's number
+        of threads is set to this in the calling thread. A ThreadsWarning is given if the model was compiled for another
+        number.
     instances: how many runs, of different Python threads, may proceed at once; others wait.
-    operator_libraries: shared objects that define operators which the model calls, or functions in C for them; loaded
-        before it.
-    backing: where the copy of the model's code lies that the system loads: "memory" (a memory file), "shared_memory" (a
-        file in /dev/shm, gone at once) or "temporary_file" (the same in $TMPDIR); None for the first that is allowed.
-    compile: compile a package of sources (aot_inductor.package_cpp_only) first, with the flags that it holds. This takes as
-        long as exporting, each time; `python -m aoti compile FILE` does it once and for all.
+    operator_libraries: shared objects that define operators that the model calls, or C functions for them; loaded
+        before the model.
+    backing: where to put the copy of the model's code that the system loads: "memory" (a memory file), "shared_memory"
+        (a file in /dev/shm, deleted at once) or "temporary_file" (the same in $TMPDIR); None for the first of these
+        that is allowed.
+    compile: compile a package of sources (aot_inductor.package_cpp_only) first, with the flags in the package. This
+        takes as long as exporting, each time; `python -m aoti compile FILE` does it once and for all.
 
-    Raises PackageError where the file is not what it should be, LoadError where the model does not fit this machine or
-    this torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
-    `update` has set all of them. A model's code, some hundred kilobytes, stays loaded until the process ends, with the
-    weights in its image where the package was given as bytes.
+    Raises PackageError if the file is not a valid package, LoadError if the model does not fit this machine or this
+    torch; both are RuntimeErrors. A package without weights gives a model that refuses to run, with a RunError, until
+    `update` has set all of them. A model's code, some hundred kilobytes, stays loaded until the process ends, and so do
+    the weights in its image if the package was given as bytes.
 
-    The file is mapped: replace it by renaming another. Where it is written to or cut while a model of it is open, the
-    model changes, or the process ends. Bytes are not affected.
+    The file is memory-mapped: replace it by renaming another file. If it is overwritten or truncated while a model of
+    it is open, the model changes, or the process crashes. Packages given as bytes are not affected.
 
     After a fork, runs in the child may hang: if another thread was running a model at that moment, or if a model had
     already run with several threads. Start processes that run models with `multiprocessing`'s "spawn".
 
-    When the process ends, daemon threads that are in a call stay there. Torch itself does not survive threads that free
-    tensors at that time, or are in an operator written in Python: join them before.
+    When the process ends, daemon threads inside a call stay there. Torch itself crashes if threads free tensors at that
+    time, or are inside an operator written in Python: join them first.
     """
     content, in_memory = source_of(source)
     check_threads(threads)
@@ -347,7 +352,7 @@ def load(
     opened = CompiledModel(
         content,
         in_memory,
-        (model or "").encode(),  # a ValueError where that cannot be
+        (model or "").encode(),  # a ValueError if it cannot be encoded
         "" if wanted is None or isinstance(device, int) else wanted.type,
         -1 if wanted is None or wanted.index is None else wanted.index,
         threads or 0,
@@ -360,7 +365,7 @@ def load(
     if compiled_for is not None and compiled_for > 1 and compiled_for != uses:
         warnings.warn(
             f"the model was compiled for {compiled_for} threads and runs with {uses}; "
-            "compile it for as many as it will run with",
+            "compile it for the number that it will run with",
             ThreadsWarning,
             stacklevel=2,
         )
@@ -384,7 +389,7 @@ def _tree(text: str) -> pytree.TreeSpec:
 
 
 def _types(text: str) -> list[str]:
-    """The names of the classes in a serialized tree; none where it is damaged."""
+    """The names of the classes in a serialized tree; none if it is damaged."""
     found: list[str] = []
 
     def collect(node: dict[str, Any]) -> dict[str, Any]:
@@ -402,7 +407,7 @@ def _types(text: str) -> list[str]:
 
 
 def _in_order(nest: Any, like: Any) -> Any:
-    """A nest whose dicts have their keys in the order of another's, as far as they are the same keys."""
+    """Nested containers, with the keys of dicts in the order of another's if they have the same keys."""
     if type(nest) is not type(like):
         return nest
     if type(nest) in (dict, OrderedDict) and nest.keys() == like.keys():
@@ -419,7 +424,7 @@ class _Leaf:
 
 
 def _nest(spec: pytree.TreeSpec) -> Any:
-    """The arguments of a call, without what is in them."""
+    """The arguments of a call, with placeholders for their leaves."""
     return pytree.tree_unflatten([_Leaf()] * spec.num_leaves, spec)
 
 
@@ -449,7 +454,7 @@ def source_of(source: Source) -> tuple[bytes, bool]:
 
 
 def path_of(path: str | os.PathLike[Any]) -> bytes:
-    """As the operating system has it, which need not be UTF-8."""
+    """The path in the operating system's encoding, which need not be UTF-8."""
     encoded = os.fsencode(path)
     if b"\0" in encoded:
         raise ValueError("embedded null byte")
@@ -474,7 +479,7 @@ def _device(device: str | torch.device | int | None) -> torch.device | None:
 
 @contextmanager
 def reading(key: str) -> Iterator[None]:
-    """Turns what goes wrong with a text of the metadata into a PackageError."""
+    """Turns errors in reading an entry of the metadata into a PackageError."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -482,7 +487,7 @@ def reading(key: str) -> Iterator[None]:
 
 
 def json_of(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
-    """An entry of the metadata that holds an object in JSON; empty where there is none."""
+    """An entry of the metadata that holds a JSON object; empty if there is none."""
     with reading(key):
         value = json.loads(metadata.get(key, "{}"))
         if not isinstance(value, dict):
@@ -509,7 +514,7 @@ Described = tuple[str, Sequence[str], str, Union["tuple[int, ...]", None], int]
 
 
 def constants_of(metadata: Mapping[str, str], described: Sequence[Described]) -> list[ConstantInfo]:
-    """From (FQN, aliases, dtype, shape, bytes) of each, and what the metadata tells of those that were compiled in."""
+    """From (FQN, aliases, dtype, shape, bytes) of each, and from the metadata on those that were compiled in."""
     spec = json_of(metadata, SPEC_KEY)
     with reading(SPEC_KEY):
         fixed = {c["fqn"]: (c["fqn"], (), c["dtype"], tuple(map(int, c["shape"])), 0) for c in spec.get("fixed", [])}

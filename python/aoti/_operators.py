@@ -1,4 +1,4 @@
-"""What compiled code takes the results of operators to be, noted with each call that goes by the proxy executor."""
+"""Records what compiled code expects of the results of operators, with each call through the proxy executor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._guards import linear
 
 @contextmanager
 def results_noted() -> Iterator[None]:
-    """While this is open, Inductor writes into the metadata of a call a spec of the tensors that it gives and gets."""
+    """While this is open, Inductor writes a spec of a call's arguments and results into the call's metadata."""
     from torch._inductor import ir
     from torch._inductor.virtualized import V
 
@@ -33,7 +33,7 @@ def results_noted() -> Iterator[None]:
             outputs = outputs_of(kernel)
             given = [_tensor(name, _named(kernel.inputs, name)) for item in node.inputs for name in _names(item.arg)]
             returned = [_tensor(name, _named(outputs, name)) for arg in node.outputs for name in _names(arg)]
-            # Inputs tell sizes only, and what is not known has none.
+            # Only the sizes of inputs matter, and unknown inputs have none.
             inputs = [tensor if tensor["dtype"] else {**tensor, "dtype": "uint8", "device": "cpu"} for tensor in given]
             node.metadata[SPEC_KEY] = _compact({"version": SPEC_VERSION, "inputs": inputs, "outputs": returned})
         return result
@@ -46,7 +46,7 @@ def results_noted() -> Iterator[None]:
 
 
 def _names(argument: Any) -> list[str]:
-    """Those of the tensors in a serialized argument."""
+    """The names of the tensors in a serialized argument."""
     kind, value = str(argument.type), argument.value
     if kind == "as_optional_tensor":
         return _names(value)
@@ -58,7 +58,7 @@ def _names(argument: Any) -> list[str]:
 
 
 def _named(nodes: Any, name: str) -> Any:
-    """The tensor of that name; None where it is no plain one, or several views have the name."""
+    """The tensor of that name; None if it is not a plain one, or if several views have the name."""
     found = []
     for node in nodes:
         for item in node if isinstance(node, (list, tuple)) else [node]:
@@ -68,7 +68,7 @@ def _named(nodes: Any, name: str) -> Any:
 
 
 def _tensor(name: str, node: Any) -> dict[str, Any]:
-    """As in `export`'s spec; with a null dtype where nothing is known."""
+    """As in `export`'s spec; with a null dtype if nothing is known."""
     from torch._inductor.ir import Layout
 
     layout = node.maybe_get_layout() if node is not None else None

@@ -1,8 +1,8 @@
 """Errors in the parallel regions of generated code.
 
-Inductor's loops check indices and throw. An exception that leaves an OpenMP loop ends the process, so the C++ is changed
-before it is compiled: what is thrown in a loop is kept, the thread leaves out what is left of its part, all threads leave
-out what follows in the region, and the first exception is thrown again behind it.
+Inductor's loops check indices and throw. An exception that leaves an OpenMP loop ends the process, so the C++ is
+changed before it is compiled: an exception thrown in a loop is kept, the thread skips the rest of its part, all threads
+skip what follows in the region, and the first exception is rethrown after the region.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _THROWS = re.compile(r"CHECK\(|\bthrow\b|\b(?:floor_divide_integral|remainder_in
 
 
 def guarded(code: str) -> str:
-    """The C++ with regions that report what is thrown in them. Raises ValueError where they are not as is known here."""
+    """The C++ with regions that report what is thrown in them. Raises ValueError if their form is unknown."""
     bare = _PASSIVE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), code)
-    edits: list[tuple[int, int, str]] = []  # what is replaced from where to where
+    edits: list[tuple[int, int, str]] = []  # from, to, replacement
 
     def wrap(start: int, end: int, before: str, after: str) -> None:
         edits.append((start, start, before))
@@ -59,7 +59,7 @@ def guarded(code: str) -> str:
             wrap(body, end, "{ try {\n", _CATCH)
     for pragma in _SIMD.finditer(bare):
         if _THROWS.search(bare, *_statement(bare, pragma.end())):
-            edits.append((*pragma.span(), ""))  # such a loop must not throw
+            edits.append((*pragma.span(), ""))  # a SIMD loop must not throw
     if not edits:
         return code
     for start, end, text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
@@ -68,7 +68,7 @@ def guarded(code: str) -> str:
 
 
 def _body(bare: str, pragma: re.Match[str]) -> tuple[int, int]:
-    """What a thread does of the work that is shared: one turn of the loops, or all of it."""
+    """What a thread executes of the shared work: one iteration of the loops, or all of it."""
     start, end = _statement(bare, pragma.end())
     collapsed = re.search(r"\bcollapse\((\d+)\)", pragma[0])
     for _ in range(0 if "omp single" in pragma[0] else int(collapsed[1]) if collapsed else 1):
@@ -92,7 +92,7 @@ def _statement(bare: str, at: int) -> tuple[int, int]:
 
 
 def _closing(bare: str, at: int) -> int:
-    """Behind the bracket that closes the one that is there."""
+    """The position after the bracket that closes the one at `at`."""
     depth = 0
     for bracket in re.compile(r"[(){}\[\]]").finditer(bare, at):
         depth += 1 if bracket[0] in "({[" else -1
@@ -103,7 +103,7 @@ def _closing(bare: str, at: int) -> int:
 
 @contextmanager
 def regions_guarded() -> Iterator[list[bool]]:
-    """Has Inductor compile guarded code. What it yields tells afterwards, for each model, whether that was done."""
+    """Makes Inductor compile guarded code. The list that it yields tells afterwards, for each model, whether it did."""
     from torch._inductor.codecache import AotCodeCompiler
 
     original = AotCodeCompiler.__dict__["compile"]

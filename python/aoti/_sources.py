@@ -1,4 +1,4 @@
-"""Compiles packages of sources, which torch makes with the option aot_inductor.package_cpp_only."""
+"""Compiles packages of sources, which torch writes with the option aot_inductor.package_cpp_only."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import torch
 from .errors import LoadError, PackageError
 
 FOLDER = "data/aotinductor/"
-ALIGNMENT = 16384  # at which models look for weights behind their code
+ALIGNMENT = 16384  # of the weights that follow the code
 
 
 def compile_package(path: Path, output: Path | None = None) -> None:
-    """Compiles the models of a package, a file or a directory, that have no image yet, and adds their images to it.
+    """Compiles the models without an image in a package (a file or a directory), and adds their images to it.
 
     output: where to write the package instead.
     """
@@ -46,7 +46,7 @@ def compile_package(path: Path, output: Path | None = None) -> None:
 
 
 def compiled_package(source: bytes, in_memory: bool, model: str) -> bytes | None:
-    """The path of a package like this one, with the image of the model; the caller deletes it. None where it has one.
+    """The path of a copy of the package that has the model's image; the caller deletes it. None if it already has one.
 
     source: a path, or a package's bytes.
     model: its name; empty for the only one.
@@ -66,7 +66,7 @@ def _compiled(source: bytes, in_memory: bool, model: str | None, folder: str | N
                 contents = {name: functools.partial(archive.read, name) for name in archive.namelist()}
                 images = _compile(contents, model)
         except (OSError, zipfile.BadZipFile):
-            return None  # opening it tells
+            return None  # opening it reports the error
     if not images:
         return None
     descriptor, target = tempfile.mkstemp(suffix=".pt2", prefix="aoti-", dir=folder)
@@ -93,7 +93,7 @@ def _in_directory(path: Path) -> dict[str, Any]:
 
 
 def _compile(files: Mapping[str, Any], model: str | None = None) -> dict[str, bytes]:
-    """The images of models without one, by the names that they get in the package. All models, or the one named."""
+    """Compiles images for models without one, by their names in the package: for all models, or the one named."""
     folders: dict[str, dict[str, Any]] = {}
     for name, content in files.items():
         at = name.find(FOLDER)
@@ -121,8 +121,8 @@ def _image(model: str, files: Mapping[str, Any]) -> tuple[str, bytes]:
     weights = files.get(f"{stem}_serialized_weights.bin")
     if weights is not None and not any(file.endswith(".o") for file in files):
         raise PackageError(
-            f"model '{model}': its sources do not link, since torch leaves out a part of those that are packaged with both "
-            "package_cpp_only and force_mmap_weights: drop one of them",
+            f"model '{model}': its sources do not link, since torch leaves out part of them if both "
+            "package_cpp_only and force_mmap_weights are set: drop one of them",
             "unsupported",
         )
     with tempfile.TemporaryDirectory(prefix="aoti-compile-") as folder:
@@ -145,10 +145,10 @@ def _image(model: str, files: Mapping[str, Any]) -> tuple[str, bytes]:
 
 
 def _run(model: str, folder: str, flags: str, inputs: list[str], more: list[str], output: str) -> None:
-    """Calls the compiler in the folder with the flags of a file there."""
+    """Calls the compiler in the folder, with the flags in a file there."""
     try:
         options = json.loads(Path(folder, flags).read_bytes())
-        # The folders of the machine that the package comes from, then this torch's.
+        # First the folders named in the package, then this torch's.
         home = Path(torch.__file__).parent
         includes = [*options["include_dirs"], home / "include", home / "include/torch/csrc/api/include"]
         libraries = [*options["libraries_dirs"], home / "lib"]
@@ -166,7 +166,7 @@ def _run(model: str, folder: str, flags: str, inputs: list[str], more: list[str]
             command += [part for flag in options["ldflags"] for part in shlex.split(f"-{flag}")]
             command += [f"-l{library}" for library in options["libraries"]]
             command += [f"-L{library}" for library in libraries]
-            command += ["-Wl,-z,noexecstack"]  # which a weights' assembler file does not say
+            command += ["-Wl,-z,noexecstack"]  # which the assembler file of weights does not say
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise PackageError(f"model '{model}': {flags}: damaged package: {error!r}", "damaged package") from error
     try:

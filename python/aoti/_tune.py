@@ -1,4 +1,4 @@
-"""Compiles a model in the ways that Inductor has, and keeps the fastest."""
+"""Compiles a model in several ways with Inductor, and keeps the fastest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from ._winograd import with_winograd
 
 
 class Way(NamedTuple):
-    """Inductor's options, and what changes the program before, in place; False where it finds nothing to change."""
+    """Inductor's options, and a function that first changes the program in place; it returns False if nothing
+    changes."""
 
     options: dict[str, Any]
     rewrite: Callable[[GraphModule], bool] | None = None
 
 
-# What makes models faster or slower on a CPU, depending on the model, the machine and the number of threads.
+# Options that make models faster or slower on a CPU, depending on the model, the machine and the number of threads.
 _PRODUCTS = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
 CANDIDATES = {
     "defaults": Way({}),
@@ -35,21 +36,21 @@ CANDIDATES = {
     "freezing, Winograd": Way({"freezing": True}, with_winograd),
 }
 
-# By how much outputs may differ from those of the module, relative to the largest: what networks of many layers
-# add up of what each rounds.
+# How much outputs may differ from those of the module, relative to the largest: the rounding errors that networks of
+# many layers accumulate.
 _TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
-_SECONDS = 2.0  # that each candidate is measured
+_SECONDS = 2.0  # for measuring each candidate
 _TURNS = 15
 
 
 class Example:
-    """The arguments of a call, of which every call of `fresh` makes new ones, as a model may write to them."""
+    """The arguments of a call. `fresh` makes new copies of them, since a model may write to them."""
 
     def __init__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         self.arguments = pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, arguments)
 
     def fresh(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return copy.deepcopy(self.arguments)  # unlike clones, with the strides of the originals
+        return copy.deepcopy(self.arguments)  # unlike clone(), this keeps the strides
 
     def __call__(self, model: Callable[..., Any]) -> tuple[Any, Any]:
         """What a model returns, and what it leaves in its arguments."""
@@ -59,7 +60,7 @@ class Example:
 
 @dataclass
 class Candidate:
-    """What came of one way: `seconds` for a call, or why it `failed`."""
+    """The result of one way: `seconds` per call, or why it `failed`."""
 
     name: str
     way: Way
@@ -83,10 +84,10 @@ def fastest(
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """The files of the fastest candidate, and a report on each, the fastest first.
 
-    compile: compiles in such a way, in a directory; returns files, and the model that they make.
+    compile: compiles in a given way, in a directory; returns the files and the loaded model.
     expected: what `example` gives for the module.
 
-    Raises what the defaults raised, where no candidate works.
+    If no candidate works, raises what the first one raised.
     """
     candidates = [Candidate(name, way) for name, way in ways.items()]
     errors: list[Exception] = []
@@ -97,7 +98,7 @@ def fastest(
         try:
             candidate.files, candidate.model = compile(candidate.way, folder)
             expect_alike(example(candidate.model), expected)
-        except Exception as error:  # noqa: BLE001 one that does not work is no candidate
+        except Exception as error:  # noqa: BLE001 one that fails is left out
             errors.append(error)
             candidate.model = None
             candidate.failed = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -114,13 +115,14 @@ def fastest(
 
 
 def _measure(candidates: list[Candidate], example: Example) -> None:
-    """Sets the median time of a call of each; they take turns, so that what else the machine does meets all."""
+    """Measures the median time of a call of each. They take turns, so that other load on the machine affects all
+    alike."""
 
     def seconds(candidate: Candidate, count: int) -> float:
         assert candidate.model is not None
         args, kwargs = example.fresh()
         if count > 1:
-            candidate.model(*args, **kwargs)  # after another one, whose weights are in the caches
+            candidate.model(*args, **kwargs)  # since another one's weights are in the caches
         start = time.perf_counter()
         for _ in range(count):
             candidate.model(*args, **kwargs)
@@ -136,7 +138,7 @@ def _measure(candidates: list[Candidate], example: Example) -> None:
 
 
 def expect_alike(found: Any, expected: Any) -> None:
-    """Raises ValueError, with how they differ, where outputs are not the same but for rounding."""
+    """Raises ValueError, saying how they differ, if outputs differ by more than rounding."""
     for output, wanted in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         if not isinstance(wanted, torch.Tensor):
             continue
@@ -154,14 +156,14 @@ def expect_alike(found: Any, expected: Any) -> None:
             continue
         finite = wanted.isfinite()
         if not torch.allclose(output[~finite], wanted[~finite], equal_nan=True) or not output[finite].isfinite().all():
-            raise ValueError("an output is infinite or not a number where the module's is not, or the other way round")
+            raise ValueError("an output is infinite or not a number where the module's is not, or vice versa")
         output, wanted = output[finite], wanted[finite]
         if wanted.numel() == 0:
             continue
         largest = wanted.abs().max().item()
         difference = (output - wanted).abs().max().item()
         if not difference <= _TOLERANCES.get(wanted.dtype, 2e-2) * max(largest, 1e-6):
-            raise ValueError(f"an output differs by {difference:.3g} from the module's, of {largest:.3g} at most")
+            raise ValueError(f"an output differs by {difference:.3g} from the module's, whose largest magnitude is {largest:.3g}")
 
 
 def _say(text: str) -> None:

@@ -1,11 +1,11 @@
 """Convolutions of 3 x 3 by Winograd's minimal filtering, F(4 x 4, 3 x 3): a quarter of the multiplications.
 
 A tile of 6 x 6 inputs gives 4 x 4 outputs. Tiles and weights are transformed by small constant matrices, multiplied
-element by element and added over the channels, which is 36 products of matrices (Lavin and Gray, "Fast Algorithms for
-Convolutional Neural Networks", 2015, section 4). Written in torch's operations, of which Inductor makes one kernel for
-each pass over rows or columns, and into which it fuses what comes next. Freezing computes the transformed weights, of
-four times the size, when the model is compiled. An infinite input, or one that is not a number, spoils the outputs of all
-tiles that it lies in.
+element by element and summed over the channels, which amounts to 36 matrix products (Lavin and Gray, "Fast Algorithms
+for Convolutional Neural Networks", 2015, section 4). It is written in torch operations, from which Inductor makes one
+kernel per pass over rows or columns, and fuses what follows into it. Freezing computes the transformed weights, which
+are four times as large, when the model is compiled. An input that is infinite or not a number spoils the outputs of all
+tiles that contain it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, 
 _WEIGHT = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6))
 _WEIGHT += ((1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
 
-# With fewer channels the transforms take longer than the multiplications that they save; with fewer tiles reading the
+# With fewer channels, the transforms take longer than the multiplications that they save; with fewer tiles, reading the
 # larger weights does.
 _MIN_CHANNELS = 32
 _MIN_TILES = 32
 
 
 def with_winograd(module: GraphModule) -> bool:
-    """Has the convolutions of an exported program computed so where that may be faster; False if there are none."""
+    """Replaces the convolutions of an exported program for which this may be faster; False if there are none."""
     suitable = [node for node in module.graph.nodes if _suits(node)]
     for node in suitable:
         arguments = _arguments(node)
@@ -46,13 +46,13 @@ def with_winograd(module: GraphModule) -> bool:
 
 
 def conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: Sequence[int]) -> torch.Tensor:
-    """As torch's conv2d of an x of four dimensions and a weight of 3 x 3, with a stride of 1, in one group."""
+    """Like torch's conv2d, for an x of four dimensions and a weight of 3 x 3, with stride 1 and one group."""
     count, _, height, width = (size + 2 * pad - 2 for size, pad in zip(x.shape, (1, 1, *padding)))
     rows, columns = -(-height // 4), -(-width // 4)
     top, left = padding
     bottom, right = 4 * rows + 2 - top - x.shape[2], 4 * columns + 2 - left - x.shape[3]
 
-    # Channels innermost, as the kernels that Inductor generates for rows of them are vectorized.
+    # Channels innermost, since Inductor vectorizes kernels over rows of them.
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, left, right, top, bottom))
     x = _transformed(_INPUT, [x[:, i : i + 4 * rows - 3 : 4] for i in range(6)])
     x = _transformed(_INPUT, [x[:, :, :, j : j + 4 * columns - 3 : 4] for j in range(6)])
@@ -68,7 +68,7 @@ def conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad
 
 
 def _transformed(matrix: Sequence[Sequence[float]], parts: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
-    """The parts, each row of the matrix times all of them, stacked."""
+    """The product of the matrix and the parts, stacked."""
     sums = []
     for row in matrix:
         terms = [part if factor == 1 else part * factor for factor, part in zip(row, parts) if factor != 0]
@@ -89,7 +89,7 @@ def _suits(node: Node) -> bool:
     if not all(isinstance(part, Node) and "val" in part.meta for part in parts):
         return False
     x, kernel, y = (part.meta["val"] for part in parts)
-    batch = x.shape[0] if isinstance(x.shape[0], int) else 1  # to compare a symbol would bound it
+    batch = x.shape[0] if isinstance(x.shape[0], int) else 1  # comparing a symbol would add a guard
     return (
         x.dtype == kernel.dtype == torch.float32
         and x.dim() == 4

@@ -1,18 +1,19 @@
 """The classes and functions of torch._C._aoti, under the same names and with the same arguments and results.
 
-aoti_load_package and load_package are those of torch._inductor and torch._inductor.package, on this module's loader.
+aoti_load_package and load_package are torch._inductor's and torch._inductor.package's, on this module's loader.
 
-What they do better: weights are checked, and inputs as far as the package tells of them (those of aoti.export do; of
-others it is only looked whether there is memory that the model can read); errors (RuntimeErrors, of aoti.errors) say what
-was found and expected; an update of weights happens as a whole or not at all; and the GIL is released.
+What they do better: weights are checked, and so are inputs if the package describes them, as packages of aoti.export do
+(otherwise, each is only checked to have memory that the model can read); errors (RuntimeErrors, of aoti.errors) say
+what was found and expected; an update of weights is atomic; and the GIL is released.
 
-What they refuse: an exchange of sets of weights where there is only one; weights given at creation that are not laid out as
-the compiled code assumes, from which torch's compute wrong results; and weights for a bare shared object without any, whose
-shapes nothing tells, so that they cannot be checked: the X.wrapper.cpp that torch writes beside an X.wrapper.so does.
+What they refuse: swapping the sets of weights if there is only one; weights passed at creation whose memory layout is
+not what the compiled code assumes, from which torch's classes compute wrong results; and weights for a bare shared
+object that has none, unless the X.wrapper.cpp that torch writes beside an X.wrapper.so tells their shapes, without
+which they cannot be checked.
 
-What cannot be told, and may crash the process: a capsule without a name that holds anything but the handle of a tensor,
-given to alloc_tensor_by_stealing_from_void_ptr or as a stream_handle; a handle that two capsules hold, or that torch's
-own module took from one before. A handle that nobody takes leaks its tensor.
+What cannot be detected, and may crash the process: an unnamed capsule that holds anything but a tensor's handle, passed
+to alloc_tensor_by_stealing_from_void_ptr or as a stream_handle; a handle that two capsules hold, or that torch's own
+module has already taken from one. A handle that nobody takes leaks its tensor.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def aoti_load_package(
     num_runners: int = 1,
     use_stream_affinity: bool = False,
 ) -> AOTICompiledModel:
-    """As torch._inductor's: opens the model named "model", and returns what is called like the exported one."""
+    """Like torch._inductor's: opens the model named "model", to be called like the exported module."""
     return load_package(path, "model", run_single_threaded, num_runners, device_index, use_stream_affinity)
 
 
@@ -72,7 +73,7 @@ def load_package(
     device_index: int = -1,
     use_stream_affinity: bool = False,
 ) -> AOTICompiledModel:
-    """As torch._inductor.package's: the same of a model by its name."""
+    """Like torch._inductor.package's: opens a model by its name."""
     from torch._inductor.package.package import AOTICompiledModel
 
     options = model_name, run_single_threaded, num_runners, device_index, use_stream_affinity

@@ -1,7 +1,7 @@
-"""What the functions of this package raise.
+"""The exceptions that this package raises.
 
-Each error has the sentence that says what was done, what was found and what was expected as its text, and a short name
-of the kind of error as `code`, such as "wrong input shape".
+The text of an error says what was done, what was found and what was expected. `code` is the kind of error in a few
+words, such as "wrong input shape".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Error(RuntimeError):
 
 
 class PackageError(Error):
-    """The file is not there, is no package, is damaged, or holds no such model."""
+    """The file does not exist, is not a package, is damaged, or holds no such model."""
 
 
 class LoadError(Error):
@@ -31,8 +31,8 @@ class InputError(Error, ValueError):
 
 
 class WeightsError(Error, ValueError):
-    """A new weight does not fit the model, or some are missing. The model runs on as it did."""
+    """A new weight does not fit the model, or some are missing. The model is unchanged."""
 
 
 class RunError(Error):
-    """The model failed, there was no memory, or it cannot run now."""
+    """The model failed, memory ran out, or the model cannot run now."""
