@@ -1,4 +1,4 @@
-// Dynamic shapes: what the package states about them, and that each size is checked before a run.
+// Dynamic shapes: what the package says about them, and how each size is checked before a run.
 #include <ATen/ATen.h>
 
 #include <aoti/aoti.hpp>

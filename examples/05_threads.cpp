@@ -1,4 +1,4 @@
-// Several threads: a runner for each, which is fastest, or one runner that they share by choice.
+// Several threads: a runner for each, which is fastest, or one shared runner.
 #include <ATen/ATen.h>
 
 #include <aoti/aoti.hpp>
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   const at::Tensor a = at::arange(8, at::kFloat), b = at::ones({8}), sum = a + b;
   std::atomic<int> right = 0;
 
-  // A runner for each thread. Should two threads meet in one by mistake, the second gets bad_state.
+  // A runner for each thread. If two threads use one by mistake, the second gets bad_state.
   std::vector<std::thread> threads;
   for (int i = 0; i < 2; ++i) {
     threads.emplace_back([&] {

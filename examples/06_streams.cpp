@@ -1,4 +1,4 @@
-// Streams: a model's work is queued where the caller wants it, and two runners overlap on two.
+// Streams: a model's work is queued on the caller's stream, and two runners overlap on two streams.
 #include <ATen/ATen.h>
 #include <dlfcn.h>
 
@@ -12,7 +12,7 @@ using Stream = aoti::Cuda::Stream;
 
 namespace {
 
-/// A new stream from the CUDA runtime, which a program that has CUDA's headers calls directly.
+/// A new stream from the CUDA runtime, which programs with CUDA's headers call directly.
 Stream new_stream() {
   auto* const create = reinterpret_cast<int (*)(void**)>(::dlsym(RTLD_DEFAULT, "cudaStreamCreate"));
   void* stream = nullptr;

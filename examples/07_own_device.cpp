@@ -1,5 +1,5 @@
-// A device policy of one's own: the processor, with the calling thread pinned to one core while it
-// is inside a model. The device's index is the core's, and there is nothing like a stream.
+// A custom device policy: the processor, with the calling thread pinned to one core while it is
+// inside a model. The device index is the core's number, and there are no streams.
 #include <ATen/ATen.h>
 #include <sched.h>
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-struct Core : aoti::Cpu {  // what is not said here is as Cpu says
+struct Core : aoti::Cpu {  // the rest is inherited from Cpu
   struct Restore {
     void operator()(cpu_set_t* cores) const {
       ::sched_setaffinity(0, sizeof *cores, cores);

@@ -1,4 +1,4 @@
-// A model that calls operators of its user's, and what is said where nothing defines them.
+// A model that calls custom operators, and the error if nothing defines them.
 #include <ATen/ATen.h>
 
 #include <aoti/aoti.hpp>

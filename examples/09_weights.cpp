@@ -11,7 +11,7 @@ using Runner = aoti::Runner<aoti::Cpu>;
 
 namespace {
 
-/// Halves all weights; on an error the runner goes on with those it had.
+/// Halves all weights; on an error, the runner keeps those it had.
 aoti::Result<void> halve(Runner& runner) {
   auto weights = aoti::weights(runner);  // tensors that share the model's storage
   if (!weights) return std::move(weights).error();

@@ -1,4 +1,4 @@
-// Opens packages whose device is known at run time only, by what they say.
+// Opens packages whose device is known only at run time.
 #include <ATen/ATen.h>
 
 #include <aoti/aoti.hpp>

@@ -1,5 +1,5 @@
-// Runs a model without libtorch: the same package, tensors on memory of one's own, and a program of
-// a few hundred kilobytes.
+// Runs a model without libtorch: the same package, tensors in the program's own memory, and a
+// program of a few hundred kilobytes.
 #include <aoti/aoti.hpp>
 #include <aoti/bound_run.hpp>
 #include <aoti/runtime/native.hpp>
@@ -33,8 +33,8 @@ int main(int argc, char** argv) {
   if (!elements) return fail(elements.error());
   std::printf("0 + 1 = %g, …, 7 + 1 = %g\n", elements.value()[0], elements.value()[7]);
 
-  // Many runs on the same memory: inputs and outputs are bound once, and results come where they
-  // are wanted.
+  // Many runs on the same memory: inputs and outputs are bound once, and results are written where
+  // they are wanted.
   auto z = aoti::Tensor::borrow(sum.data(), {8});
   if (!z) return fail(z.error());
   auto bound = aoti::BoundRun<Runner>::make(runner.value(), std::vector{x.value(), y.value()},

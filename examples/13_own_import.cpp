@@ -1,4 +1,4 @@
-// Provides a function that a model imports: here the product of matrices of a small network, which
+// Provides a function that a model imports: here the matrix product of a small network, which
 // would otherwise come from oneDNN (aoti/runtime/onednn.hpp) or from libtorch.
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/native.hpp>
@@ -9,7 +9,7 @@
 
 namespace {
 
-/// out = beta * bias + alpha * a b, for float32; of torch's aoti_torch_cpu_addmm_out.
+/// out = beta * bias + alpha * a b, for float32, as torch's aoti_torch_cpu_addmm_out.
 AOTITorchError addmm_out(AtenTensorHandle out_handle, AtenTensorHandle bias_handle,
                          AtenTensorHandle a_handle, AtenTensorHandle b_handle, double beta,
                          double alpha) {
@@ -46,7 +46,7 @@ int fail(const aoti::Error& error) {
 int main(int argc, char** argv) {
   const std::string path = (argc > 1 ? std::string{argv[1]} : ".") + "/mlp.pt2";
 
-  // Without it, the model is refused by the name of what it lacks.
+  // Without it, the model is refused, and the error names the missing function.
   auto refused = aoti::Runner<aoti::Cpu, aoti::Native>::open(path);
   if (refused) return 1;
   std::printf("%s\n", refused.error().message().c_str());

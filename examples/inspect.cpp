@@ -1,5 +1,5 @@
-// Prints what packages hold and need, which runtimes have it, and whether this machine and this
-// process can run them, with libtorch where it was built with it:
+// Prints what packages hold and need, which runtimes provide that, and whether this machine and
+// this process can run them (with libtorch, if this program was built with it):
 // inspect PATH…   (a package, an unpacked one, or a folder of packages)
 #include <dirent.h>
 
@@ -66,7 +66,7 @@ std::string describe(const aoti::TensorSpec& tensor, const aoti::ModelSpec& spec
   return text;
 }
 
-/// How many threads a model would run with here, as far as that can be told.
+/// How many threads a model would run with here, if known.
 std::string threads() {
 #if __has_include(<ATen/core/Tensor.h>)
   return std::to_string(at::get_num_threads());
@@ -166,7 +166,7 @@ void print_model(const aoti::Package& package, const std::string& name) {
     }
     for (const auto& output : spec.value().outputs) line("output", describe(output, spec.value()));
   }
-  // Up to here nothing of the package has been run; only a model that fits is loaded, for the rest.
+  // So far, nothing of the package has been run. For the rest, a model that fits is loaded.
   auto fit = aoti::preflight<aoti::Cpu, Runtime>(model.value());
   if (!fit) return line("runs here", fit.error().message());
   auto runner = Runner::open(package, {.model = name});

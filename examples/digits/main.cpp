@@ -1,5 +1,5 @@
 // Classifies scikit-learn's held-out digits with the model that train.py compiled, draws a few of
-// them, and measures what an image costs: digits DIRECTORY [first]   (first: only the first of
+// them, and measures the time per image: digits DIRECTORY [first]   (first: only the first of
 // them)
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -127,8 +127,8 @@ int main(int argc, char** argv) {
     return 1;
   }
 
-  // torch's own loader finds libtorch.so only where the program has loaded it, with all that it
-  // needs for GPUs.
+  // torch's own loader finds libtorch.so only if the program has loaded it, with all that it needs
+  // for GPUs.
   if (::dlopen("libtorch.so", RTLD_NOW) == nullptr) {
     std::fprintf(stderr, "%s\n", ::dlerror());
     return 1;

@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   auto file = aoti::Mapping::open(folder + "/digits.bin");
   if (!file) return fail(file.error());
 
-  // The number of images, the images, their labels, and what eager PyTorch takes them for.
+  // The number of images, the images, their labels, and eager PyTorch's predictions.
   const std::byte* data = file.value().bytes().data();
   std::uint32_t count = 0;
   std::memcpy(&count, data, sizeof count);

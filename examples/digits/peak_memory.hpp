@@ -1,9 +1,9 @@
-// What the demo's programs say of themselves.
+// What the demo's programs report about themselves.
 #pragma once
 
 #include <cstdio>
 
-/// The most memory that this process has had resident so far, in MB; 0 where Linux does not say it.
+/// The peak resident memory of this process so far, in MB; 0 if Linux does not tell it.
 inline double peak_memory_mb() {
   double kb = 0;
   if (std::FILE* status = std::fopen("/proc/self/status", "r")) {

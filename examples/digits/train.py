@@ -1,7 +1,7 @@
 """Trains a small network on scikit-learn's handwritten digits and compiles it: train.py OUT_DIR
 
-Of the 1,797 images of 8 x 8 pixels, 1,437 train the network and 360 are held out. Writes these, and if they are
-there and newer than this script and the exporter, only measures eager PyTorch anew:
+Of the 1,797 images of 8 x 8 pixels, 1,437 train the network and 360 are held out. Writes these files; if they
+exist and are newer than this script and the exporter, it only measures eager PyTorch again:
 
     digits.pth    the trained weights
     digits.pt2    the model: float32 [batch, 1, 8, 8] with pixels from 0 to 1, batch from 1 to 1024, in;
@@ -40,7 +40,7 @@ def say(text: str) -> None:
 
 
 def up_to_date(out: Path) -> bool:
-    """digits.json is written last, so where it is there the others are complete."""
+    """digits.json is written last: if it exists, the others are complete."""
     if not all((out / name).exists() for name in ("digits.pth", "digits.pt2", "digits.bin", "digits.json")):
         return False
     report = out / "digits.json"
@@ -68,7 +68,7 @@ def network() -> nn.Module:
 
 
 class ConvolutionAsProduct(nn.Module):
-    """A convolution as a product of matrices: for those Inductor can generate code, for convolutions it calls torch's."""
+    """A convolution as a matrix product, for which Inductor can generate code; for convolutions it calls torch's."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def ns_per_image(model: nn.Module, images: Tensor, rounds: int = 15) -> float:
 
 
 def make(out: Path, images: Tensor, labels: Tensor) -> None:
-    """Trains on the first TRAIN_COUNT images, compiles, and writes all files but the measurements."""
+    """Trains on the first TRAIN_COUNT images, compiles, and writes all files except the measurements."""
     model = train(images[:TRAIN_COUNT], labels[:TRAIN_COUNT])
     images, labels = images[TRAIN_COUNT:], labels[TRAIN_COUNT:]
     with torch.inference_mode():
