@@ -1,4 +1,4 @@
-// What the benchmarks share: where the packages lie, and opening one or ending the program.
+// Shared by the benchmarks: where the packages lie, and opening one or ending the program.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>

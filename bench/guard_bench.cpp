@@ -1,4 +1,4 @@
-// What checking two inputs takes, with relations between their sizes and without.
+// The time to check two inputs, with and without relations between their sizes.
 #include <benchmark/benchmark.h>
 
 #include <aoti/run/check.hpp>

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -gt 0 ] || set -- aoti/aoti.hpp
 
-best_ms() { # of compiling the text given
+best_ms() { # the shortest time to compile the given text
   local best=999999 start ms
   for _ in 1 2 3 4 5; do
     start=$(date +%s%N)

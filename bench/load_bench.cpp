@@ -11,7 +11,7 @@ namespace {
 
 using Runner = aoti::Runner<aoti::Cpu>;
 
-/// Times `open` alone and gives what it returns to `close`.
+/// Times only `open`, and passes its result to `close`.
 template <class Open, class Close>
 void measure(benchmark::State& state, Open&& open, Close&& close) {
   for (auto _ : state) {
@@ -34,7 +34,7 @@ void torch_load(benchmark::State& state, const std::string& model) {
       [](auto loader) { loader.reset(); });
 }
 
-/// Registers the models that were compiled; the large ones are compiled for benchmarks only.
+/// Registers the models that were compiled; the large ones are compiled only for benchmarks.
 const bool registered = [] {
   for (const std::string model : {"add", "mlp", "vit", "vit_beside"}) {
     if (!std::filesystem::exists(bench::package(model))) continue;

@@ -1,5 +1,5 @@
-// Real models by torch's loader and on oneDNN without libtorch, and a small product of matrices on
-// either.
+// Real models with torch's loader and on oneDNN without libtorch, and a small matrix product on
+// both.
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
@@ -38,7 +38,7 @@ struct Subject {
       : inputs{make_inputs()}, loader{bench::package(model)}, native{bench::open<Native>(model)} {
     for (const at::Tensor& input : inputs) native_inputs.push_back(borrowed(input));
   }
-  /// A network of many layers adds up what each rounds.
+  /// Up to rounding errors, which accumulate over many layers.
   bool agrees(const aoti::Tensor& found) {
     const at::Tensor expected = loader.run(inputs)[0].contiguous();
     const aoti::Tensor rows = bench::value(found.clone());
@@ -70,7 +70,7 @@ Inputs image() { return {at::rand({1, 3, 224, 224})}; }
 Inputs text() { return {at::randint(1000, {2, 48}), at::ones({2, 48}, at::kLong)}; }
 Inputs sequences() { return {at::rand({4, 32, 64})}; }
 
-/// The models of these names that are there, each opened by its first measurement.
+/// Those of these models that exist, each opened by its first measurement.
 void add(std::initializer_list<const char*> names, Inputs (*inputs)()) {
   for (const std::string name : names) {
     if (!std::filesystem::exists(bench::package(name))) continue;
@@ -94,7 +94,7 @@ const bool added = [] {
   return true;
 }();
 
-/// bias + [4, 64] @ [64, 32], whose second matrix lies transposed as weights do.
+/// bias + [4, 64] @ [64, 32], with the second matrix transposed in memory, like weights.
 template <class Function, class HandleOf>
 void addmm(benchmark::State& state, Function* function, HandleOf handle_of) {
   const c10::InferenceMode guard;

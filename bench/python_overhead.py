@@ -1,7 +1,7 @@
-"""What a call from Python costs beyond the model's own work, torch's beside this package's: python_overhead.py MODELS
+"""The overhead of a call from Python, for torch and for this package: python_overhead.py MODELS
 
-The model of the first part adds two vectors of eight floats. The second part runs a model of a millisecond from one
-Python thread and from two.
+The model of the first part adds two vectors of eight floats. The second part runs a model that takes a millisecond
+from one Python thread and from two.
 """
 
 from __future__ import annotations

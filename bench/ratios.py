@@ -1,4 +1,4 @@
-"""Prints the medians of a benchmark run, and their ratios to what they are compared with: ratios.py FILE.json"""
+"""Prints the medians of a benchmark run, and their ratios to the references: ratios.py FILE.json"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-# Real models, and what they are called.
+# Real models, and their labels.
 MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3": "MobileNetV3",
@@ -17,7 +17,7 @@ MODELS = {
     "llama": "Llama, three layers",
     "lstm": "LSTM",
 }
-# What each benchmark is compared with, and the most that the ratio may be.
+# The references of each benchmark, and the largest ratio allowed.
 LIMITS = {
     "run/add/aoti_unchecked": [("run/add/raw_single_threaded", 1.05)],
     "run/add/aoti": [("run/add/raw_single_threaded", 1.10), ("run/add/torch_loader", 0.60)],
@@ -28,13 +28,13 @@ LIMITS = {
     "run/mlp/aoti_native": [("run/mlp/torch_loader", 0.05)],
     "run/mlp/aoti_bound": [("run/mlp/torch_loader", 0.05)],
     **{f"run/{model}/aoti_native": [(f"run/{model}/torch_loader", 1.05)] for model in MODELS},
-    # Half the time for a run is twice the runs.
+    # Half the time per run is twice the runs.
     "run/mlp/throughput/real_time/threads:2": [("run/mlp/throughput/real_time/threads:1", 1 / 1.9)],
     "load/vit/aoti": [("load/vit/torch_loader", 0.70)],
     "load/add/aoti": [("load/add/torch_loader", 1.00)],
     "load/mlp/aoti": [("load/mlp/torch_loader", 1.00)],
 }
-# What each benchmark is compared with by the difference, and the most nanoseconds that it may be.
+# The reference of each benchmark that is compared by difference, and the largest difference allowed, in nanoseconds.
 DIFFERENCES = {
     "run/add/aoti_any": ("run/add/aoti_into", 5),
     **{f"check/8_{relations}": ("check/no_relation", 8 * 3) for relations in ("products", "remainders", "comparisons")},
@@ -61,7 +61,7 @@ class Results(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A ratio to a reference, or, with a unit, a difference from it; and the most that it may be."""
+    """A ratio to a reference or, with a unit, a difference from it; and the largest allowed value."""
 
     reference: str
     value: float
@@ -98,12 +98,12 @@ def read(path: str) -> Results:
 
 
 def wall_clock(name: str) -> bool:
-    """Whether the time that counts is that of a clock on the wall, not that of the processor."""
+    """Whether wall-clock time counts, not CPU time."""
     return name.startswith("load/") or "/real_time" in name
 
 
 def compare(name: str, benchmarks: dict[str, Benchmark]) -> list[Comparison]:
-    """A benchmark with each of its references that was measured."""
+    """Compares a benchmark with each of its references that was measured."""
     time, unit = benchmarks[name].median, benchmarks[name].unit
     found = [
         Comparison(reference, time / benchmarks[reference].median, limit)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ratios import MODELS, Benchmark, Results, compare, read, wall_clock
 
 TORCH, BY_HAND, LIBTORCH, NATIVE = "torch", "C functions by hand", "aoti on libtorch", "aoti without libtorch"
-# What runs `add`: the last part of the benchmark's name, its label, and its series.
+# What runs `add`: the last part of the benchmark's name, with its label and its series.
 SUBJECTS = {
     "torch_loader": ("AOTIModelPackageLoader", TORCH),
     "torch_runner": ("the loader's runner", TORCH),
@@ -28,8 +28,8 @@ SUBJECTS = {
 }
 # What is opened, and its label.
 OPENED = {"add": "add", "mlp": "a small network", "vit": "ViT-B/16", "vit_beside": "ViT-B/16, weights beside"}
-# Of the series and of the text, on a light page and on a dark one: near those of Okabe and Ito, which colour-blind people
-# can tell apart.
+# The colours of each series, on a light and on a dark page: close to those of Okabe and Ito, which colour-blind people can
+# tell apart.
 COLOURS = {
     TORCH: ("#d55e00", "#d9701a"),
     BY_HAND: ("#57606a", "#5f6770"),
@@ -80,7 +80,7 @@ def mark(row: str, series: str, benchmark: Benchmark, torchs: Benchmark | None, 
 
 
 def plots(benchmarks: dict[str, Benchmark]) -> list[Plot]:
-    """Those of which something was measured."""
+    """The plots for which something was measured."""
 
     def unit(prefix: str) -> str:
         return next((benchmark.unit for name, benchmark in benchmarks.items() if name.startswith(prefix)), "")
@@ -122,7 +122,7 @@ def plots(benchmarks: dict[str, Benchmark]) -> list[Plot]:
 
 
 def draw(plot: Plot, folder: Path) -> None:
-    """Draws it for a light page and for a dark one."""
+    """Draws a plot for a light page and for a dark one."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -181,7 +181,7 @@ def size(count: int) -> str:
 
 
 def machine(results: Results) -> list[list[str]]:
-    """What Google Benchmark tells of it; some of that is unknown on some machines."""
+    """What Google Benchmark tells about the machine; some of it is unknown on some machines."""
     context: dict[str, Any] = results.context
     caches = [f"L{cache['level']} {cache['type'].lower()}: {size(cache['size'])}" for cache in context.get("caches", [])]
     scaling = {True: "on", False: "off", None: "unknown"}[context.get("cpu_scaling_enabled")]

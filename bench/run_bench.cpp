@@ -1,6 +1,5 @@
-// What a run costs beyond the model's own work: torch's loader and runner, the C functions called
-// by hand, and this library, on a model that adds two vectors of eight floats and on a small
-// network.
+// The overhead of a run: torch's loader and runner, the C functions called by hand, and this
+// library, on a model that adds two vectors of eight floats and on a small network.
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
@@ -24,8 +23,8 @@ using Shared =
 using Any = aoti::AnyRunner<>;
 using Native = aoti::Runner<aoti::Cpu, aoti::Native>;
 
-/// Everything that is compared, made once and before the first measurement, so that each path finds
-/// the heap, whose layout matters as much as the code, in the same state.
+/// Everything that is compared, made once before the first measurement, so that each path finds the
+/// heap in the same state: its layout matters as much as the code.
 struct Subjects {
   at::Tensor a = at::arange(8, at::kFloat);
   at::Tensor b = at::ones({8});
@@ -62,7 +61,7 @@ template <class Run> void measure(benchmark::State& state, Run&& run) {
   if (!sum.equal(subjects.a + subjects.b)) state.SkipWithError("wrong result");
 }
 
-/// What a careful person writes by hand against the C boundary.
+/// Careful handwritten calls of the C functions.
 template <auto Member, auto Runner> void raw(benchmark::State& state) {
   const Subjects& subjects = Subjects::get();
   const aoti::Container& model = (subjects.*Runner).container();
@@ -92,8 +91,8 @@ void aoti_vector(benchmark::State& state) {
   measure(state, [&] { return subjects.exclusive.run(subjects.both).value()[0]; });
 }
 
-/// Into a slot of the caller's. The two go to one runner, since two differ by more than an indirect
-/// call costs.
+/// Into a slot of the caller's. Both use one runner, since two runners differ by more than an
+/// indirect call costs.
 template <class Runner> void run_into(benchmark::State& state, const Runner& runner) {
   const Subjects& subjects = Subjects::get();
   measure(state, [&]() -> at::Tensor {
@@ -134,7 +133,7 @@ void aoti_bound(benchmark::State& state) {
   }
 }
 
-/// Compiled for plain descriptions of memory.
+/// Compiled for plain views of memory.
 void aoti_arrayref(benchmark::State& state) {
   const Subjects& subjects = Subjects::get();
   const std::array<aoti::TensorView, 2> in{aoti::TensorView::of(subjects.a.data_ptr<float>(), {8}),
@@ -151,8 +150,8 @@ void aoti_arrayref(benchmark::State& state) {
   }
 }
 
-/// A network of 16, 32 and 8 numbers: by torch's loader as Inductor packages it, and bound,
-/// compiled for one thread with its products of matrices in the model.
+/// A network with layers of 16, 32 and 8 numbers: with torch's loader as Inductor packages it, and
+/// bound, compiled for one thread with its matrix products in the model.
 struct SmallNetwork {
   std::array<float, 16> x{};
   std::array<float, 8> y{};
@@ -209,7 +208,7 @@ void mlp_bound(benchmark::State& state) {
   if (!network.agrees(network.y.data())) state.SkipWithError("wrong result");
 }
 
-/// Of one thread and of two, each with a runner of its own.
+/// With one thread and with two, each with its own runner.
 void mlp_throughput(benchmark::State& state) {
   const Native runner = bench::open<Native>("mlp_tuned");
   const SmallNetwork& network = SmallNetwork::get();

@@ -1,4 +1,4 @@
-"""ResNet-18 tuned for two threads beside torch's default package, and ONNX Runtime where it is installed."""
+"""ResNet-18 tuned for two threads, against torch's default package and, if installed, ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times calls that take turns, so that a change of the machine's speed meets all of them."""
+"""Times calls that take turns, so that changes in the machine's speed affect all of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 def medians(
     subjects: dict[str, Callable[[], object]], turns: int, calls: int = 1, pause: float = 0.0
 ) -> dict[str, float]:
-    """Seconds of a call of each, the median of so many turns of so many calls. With a pause, one call more comes after
-    it, so that threads of the subject before no longer wait for work at full speed, and its own are awake."""
+    """Seconds per call of each subject: the median of `turns` turns of `calls` calls. After a pause comes one untimed call:
+    by then, the previous subject's threads no longer spin while they wait for work, and its own are awake."""
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for turn in range(turns + 3):
         for name, call in subjects.items():

@@ -1,5 +1,5 @@
-// Opens a package COUNT times, runs each model once, says how long the opening took, and waits to
-// be looked at: holder aoti|torch PACKAGE COUNT. The input is one image of 224 x 224.
+// Opens a package COUNT times, runs each model once, prints how long opening took, and waits to be
+// measured: holder aoti|torch PACKAGE COUNT. The input is one image of 224 x 224.
 #include <ATen/ATen.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
@@ -49,7 +49,7 @@ int main(int count, char** arguments) {
   if (count != 4) return 2;
   const std::string who = arguments[1], path = arguments[2];
   const int models = std::atoi(arguments[3]);
-  at::globalContext().setBenchmarkCuDNN(false);  // libtorch is there in every case
+  at::globalContext().setBenchmarkCuDNN(false);  // loads libtorch in every case
   const at::Tensor image = at::ones({1, 3, 224, 224});
   if (who == "aoti") {
     const auto runners = opened(models, [&] { return open(path); });

@@ -1,8 +1,8 @@
-"""What a large model costs in time and memory, for this library and for torch's loader: memory.py HOLDER MODELS_DIR
+"""The time and memory that a large model takes with this library and with torch's loader: memory.py HOLDER MODELS_DIR
 
-Prints a Markdown table. `private` is anonymous memory, which each process has for itself; `shared` are pages of
-files, which the system holds once however many processes use them. A process with libtorch and without a model is
-taken off. Each figure is for all processes together, but the time, which is the mean of an opening.
+Prints a Markdown table. `private` is anonymous memory, which each process has for itself; `shared` is pages of files,
+which the system holds once however many processes use them. The memory of a process with libtorch and no model is
+subtracted. Figures are for all processes together, except the time, which is the mean per opening.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HOLDER, MODELS = sys.argv[1], Path(sys.argv[2])
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Anonymous memory and a fair share of file pages, in MB."""
+    """Anonymous memory and a proportional share of file pages, in MB."""
     fields = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, _ = line.split()
@@ -25,7 +25,7 @@ def memory(pid: int) -> tuple[float, float]:
 
 
 def measure(who: str, package: Path, processes: int, runners: int) -> tuple[float, float, float]:
-    """Milliseconds of an opening, private and shared MB, all processes being alive at once."""
+    """Milliseconds per opening, private and shared MB, with all processes alive at once."""
     holders = []
     times: list[float] = []
     for _ in range(processes):

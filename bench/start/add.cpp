@@ -1,4 +1,4 @@
-// From nothing to the first result, in a process of its own: start_… DIRECTORY, with add.pt2 in it.
+// From the start of a process to the first result: start_… DIRECTORY, with add.pt2 in it.
 #include <aoti/aoti.hpp>
 #if defined(START_LIBTORCH)
 #include <ATen/ATen.h>

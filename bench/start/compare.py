@@ -1,4 +1,4 @@
-"""What a start to the first result costs with libtorch and without: compare.py PACKAGE LIBTORCH NATIVE
+"""The time and memory from the start to the first result, with libtorch and without: compare.py PACKAGE LIBTORCH NATIVE
 
 Both programs are started several times in turns, with the package's directory.
 """
@@ -30,7 +30,7 @@ def stripped(program: Path) -> float:
 
 
 def libtorch(program: Path) -> float:
-    """The size of what the program loads from where libtorch is."""
+    """The size of the libraries that the program loads from libtorch's folder."""
     lines = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
     paths = [Path(path).resolve() for path in re.findall(r"=> (/\S+)", lines)]
     folders = {path.parent for path in paths if path.name.startswith(("libtorch", "libc10"))}
