@@ -1,12 +1,12 @@
 """Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...]
 
-Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason where this torch lacks what the model needs. A
+Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason if this torch lacks what the model needs. A
 model is compiled again only when this script, the exporter, torch or the machine has changed. "vit", "vit_beside",
 "resnet18" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" and "linear_cuda" need
 a GPU: these, "lstm" and "linear_packed" are compiled only when asked for by name.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
-layout of the tensors, first the input, then the output that eager PyTorch computes from it.
+layout of the tensors: first the input, then the output that eager PyTorch computes from it.
 
 The operators of tests/operators/ need only schemas and shapes here; the class of "tally" is built, since its
 objects are written into the package.
@@ -19,7 +19,7 @@ objects are written into the package.
     folding.bin input [4, 16]        output [4, 12]
 
 For tests that change weights there are NAME_weights.bin, other weights one after the other in the same form, and
-NAME_updated.bin, an input and the output that it gives with those. By their FQNs in the package, in this order:
+NAME_updated.bin, an input and its output with those weights. The weights, by their FQNs in the package, in this order:
 
     linear_weights.bin   first.weight [24, 16], first.bias [24], second.weight [12, 24], second.bias [12], scale [24],
                          _tensor_constant0 [12]
@@ -45,7 +45,7 @@ from pathlib import Path
 
 PYTHON = Path(__file__).resolve().parents[2] / "python"
 
-# For each there is a function make_NAME(out) below.
+# Each has a function make_NAME(out) below.
 NAMES = (
     "add",
     "mlp",
@@ -165,7 +165,7 @@ from aoti import Model  # noqa: E402
 
 THREADS = torch.get_num_threads()
 
-# Where the weights lie, for Inductor; `export` puts them beside the image unless it is told.
+# Inductor's options for where weights lie; without them, `export` puts weights beside the image.
 EMBEDDED = {"aot_inductor.package_constants_in_so": True}
 NO_WEIGHTS = {"aot_inductor.package_constants_in_so": False}
 ON_DISK_FORMAT = "package_constants_on_disk_format"
@@ -193,7 +193,7 @@ class Nested(nn.Module):
 
 
 class Types(nn.Module):
-    """Rows of a table whose element (i, j) is 4 * i + j, zero where not masked; and 2 * id, or -1 where not masked."""
+    """Rows of a table whose element (i, j) is 4 * i + j, zero where the mask is false; and 2 * id, or -1 there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Transposed(nn.Module):
 
 
 class Repeated(nn.Module):
-    """One tensor in two places, None, and a number: the model hands out one handle twice and one null handle."""
+    """One tensor in two places, None, and a number: the model returns one handle twice and one null handle."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, Tensor, int]:
         y = x * 2
@@ -273,7 +273,7 @@ class Operators(nn.Module):
 
 
 class Fallback(nn.Module):
-    """Calls an operator of torch's own that has no function in C, and one with sizes known at run time."""
+    """Calls a torch operator without a C function, and one with sizes known only at run time."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, r = torch.linalg.qr(x)
@@ -288,7 +288,7 @@ class Throwing(nn.Module):
 
 
 class Modes(nn.Module):
-    """What a thread can set for torch reaches operators by the dispatcher, those within functions in C, and buffers."""
+    """A thread's torch settings reach operators through the dispatcher, operators within C functions, and buffers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -432,7 +432,7 @@ def make_add(out: Path) -> None:
 
 
 def make_add_cuda(out: Path) -> None:
-    """Its kernels are in the image, as a runner has no directory of them to name."""
+    """Its kernels are in the image, since a runner has no directory of kernels to name."""
     args = (torch.randn(8, device="cuda"), torch.randn(8, device="cuda"))
     aoti.export(out / "add_cuda.pt2", Model(Add(), args, options={"aot_inductor.embed_kernel_binary": True}))
 
@@ -457,7 +457,7 @@ def make_mlp_appended(out: Path) -> None:
 
 
 def make_mlp_beside(out: Path) -> None:
-    """The weights are an entry of their own, <h>.wrapper_weights.blob."""
+    """The weights are a separate entry, <h>.wrapper_weights.blob."""
     aoti.export(out / "mlp_beside.pt2", mlp(BESIDE))
 
 
@@ -530,7 +530,7 @@ def make_modes(out: Path) -> None:
 
 
 def make_tally(out: Path) -> None:
-    """The model holds an object that counts from 3; it returns x + count, and that minus the count."""
+    """The model holds an object that counts from 3; it returns x + count, and this sum minus the count."""
     from torch.utils.cpp_extension import load
 
     with tempfile.TemporaryDirectory() as folder:
@@ -621,7 +621,7 @@ def make_mlp_small(out: Path) -> None:
 
 
 def make_mlp_tuned(out: Path) -> None:
-    """Its products of matrices are compiled in, so it imports no operator."""
+    """Its matrix products are compiled in, so it imports no operator."""
     aoti.export(out / "mlp_tuned.pt2", small_mlp(COMPILED_PRODUCTS))
 
 
@@ -734,7 +734,7 @@ def make_bert(out: Path) -> None:
 
 
 def make_llama(out: Path) -> None:
-    """Three layers with random weights, two heads of queries to one of keys."""
+    """Three layers with random weights, two query heads per key head."""
     from transformers import LlamaConfig, LlamaModel
 
     config = LlamaConfig(
@@ -749,7 +749,7 @@ def make_llama(out: Path) -> None:
 
 
 def unavailable(name: str) -> str:
-    """Why this torch cannot compile the model; empty where it can."""
+    """Why this torch cannot compile the model; empty if it can."""
     from torch._inductor import config
 
     release = torch.__version__.split("+")[0]
@@ -762,27 +762,27 @@ def unavailable(name: str) -> str:
 
 
 def make(out: Path, name: str) -> str:
-    """Compiles a model, or writes down why this torch cannot; returns what became of it."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
+    """Compiles a model, or records why this torch cannot; returns the outcome."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns that there is no GPU
     (out / f"{name}.unavailable").unlink(missing_ok=True)
     if reason := unavailable(name):
         (out / f"{name}.pt2").unlink(missing_ok=True)
         (out / f"{name}.unavailable").write_text(reason)
         return reason
     start = time.monotonic()
-    # Inductor writes the number of threads into the kernels; a second one only costs in models this small.
+    # Inductor writes the number of threads into the kernels; a second thread only slows down models this small.
     torch.set_num_threads(THREADS if name in BY_NAME_ONLY else 1)
     torch.manual_seed(0)
     try:
         globals()[f"make_{name}"](out)
     except Exception as error:
-        # Some of Inductor's own do not come through to another process.
+        # Some of Inductor's exceptions cannot be pickled.
         raise RuntimeError(f"{name}: {''.join(traceback.format_exception(error))}") from None
     return f"{time.monotonic() - start:.1f} s"
 
 
 def main(out: Path, names: list[str]) -> None:
-    """Compiles one model for each core at a time."""
+    """Compiles one model per core at a time."""
     stamps = read_stamps(out)
     processes = min(len(os.sched_getaffinity(0)), len(names))
     with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
