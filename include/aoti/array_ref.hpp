@@ -185,11 +185,11 @@ template <class Runtime = Native> class ArrayRefModel {
                                           std::span<TensorView> outputs) const {
     if (run_ == nullptr || inputs.size() != runner_.input_count() ||
         outputs.size() != runner_.output_count()) [[unlikely]] {
-      return wrong_count(inputs.size(), outputs.size());
+      return detail::described([&] { return wrong_count(inputs.size(), outputs.size()); });
     }
     if (runner_.model_.template fit<detail::Views, std::dynamic_extent, detail::Fit::yes>(inputs) !=
         detail::Fit::yes) [[unlikely]]
-      return misfit(inputs);
+      return detail::described([&] { return misfit(inputs); });
     // In one expression: the result is made where it is returned, not copied there.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
       [[maybe_unused]] const detail::RunningOf<Runtime> running;

@@ -40,14 +40,14 @@ template <class Runner> class BoundRun {
   /// @errors input_count, output_count, undefined_tensor, out_of_memory
   static Result<BoundRun> make(const Runner& runner, std::span<const Tensor> inputs,
                                std::span<const Tensor> outputs) {
-    if (inputs.size() != runner.input_count() || outputs.size() != runner.output_count()) {
-      const bool in = inputs.size() != runner.input_count();
-      return Error{in ? Errc::input_count : Errc::output_count, runner.origin(),
-                   detail::concat({"found ", in ? inputs.size() : outputs.size(),
-                                   in ? " inputs, expected " : " outputs, expected ",
-                                   in ? runner.input_count() : runner.output_count()})};
-    }
     return detail::guard(Errc::out_of_memory, "BoundRun::make", [&]() -> Result<BoundRun> {
+      if (inputs.size() != runner.input_count() || outputs.size() != runner.output_count()) {
+        const bool in = inputs.size() != runner.input_count();
+        return Error{in ? Errc::input_count : Errc::output_count, runner.origin(),
+                     detail::concat({"found ", in ? inputs.size() : outputs.size(),
+                                     in ? " inputs, expected " : " outputs, expected ",
+                                     in ? runner.input_count() : runner.output_count()})};
+      }
       BoundRun bound{runner};
       for (const bool in : {true, false}) {
         for (std::size_t i = 0; i < (in ? inputs : outputs).size(); ++i) {

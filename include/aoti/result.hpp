@@ -74,5 +74,13 @@ template <class Body>
 #endif
 }
 
+/// The error that `describe` returns, or one without words where there is no memory for them: for
+/// errors that arise where nothing guards against exceptions.
+template <class Describe>
+[[gnu::cold, gnu::noinline]] Error described(Describe&& describe) noexcept {
+  auto failed = guard(Errc::out_of_memory, "", [&]() -> Result<void> { return describe(); });
+  return std::move(failed).error();
+}
+
 }  // namespace detail
 }  // namespace aoti::inline AOTI_ABI

@@ -159,8 +159,9 @@ class Runner {
     for (AtenTensorHandle& output : outputs) output = nullptr;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) {
-        return watch.failed(
-            Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"});
+        return watch.failed(detail::described([&] {
+          return Error{Errc::undefined_tensor, detail::concat({"input ", i}), "the handle is null"};
+        }));
       }
     }
     auto done = [&] {
@@ -179,12 +180,16 @@ class Runner {
   /// The name of an input or output: the spec's, else the one inside the compiled code.
   /// @errors invalid_argument (there is none of that index)
   Result<std::string> input_name(std::size_t i) const {
-    if (i >= input_count()) return no_such("input", i, input_count());
-    return model_.signature.input_name(model_.container, i);
+    return detail::guard(Errc::model_threw, "Runner::input_name", [&]() -> Result<std::string> {
+      if (i >= input_count()) return no_such("input", i, input_count());
+      return model_.signature.input_name(model_.container, i);
+    });
   }
   Result<std::string> output_name(std::size_t i) const {
-    if (i >= output_count()) return no_such("output", i, output_count());
-    return model_.signature.output_name(model_.container, i);
+    return detail::guard(Errc::model_threw, "Runner::output_name", [&]() -> Result<std::string> {
+      if (i >= output_count()) return no_such("output", i, output_count());
+      return model_.signature.output_name(model_.container, i);
+    });
   }
 
   /// The index of the input or output of a name as above, for tensors that are given by name.
@@ -291,7 +296,8 @@ class Runner {
                                          Stream stream) const {
     detail::Watch watch{model_.observer, Event::run};
     if (!model_.admits(inputs.size(), outputs.size())) [[unlikely]]
-      return watch.failed(model_.wrong_count(inputs.size(), outputs.size()));
+      return watch.failed(
+          detail::described([&] { return model_.wrong_count(inputs.size(), outputs.size()); }));
     detail::Inputs<Runtime, Source> in{inputs};
     detail::Handles<Runtime, std::dynamic_extent> out{outputs.size()};
     auto done = model_.call("Runner::run", in, out.slots(), stream);

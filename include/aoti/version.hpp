@@ -2,14 +2,16 @@
 // The library's version, and the namespace that keeps versions apart.
 #pragma once
 
+#include <cstddef>  // for the standard library's own settings
+
 #define AOTI_VERSION_MAJOR 0
 #define AOTI_VERSION_MINOR 1
 #define AOTI_VERSION_PATCH 0
 
 #define AOTI_DOTTED_(a, b, c) #a "." #b "." #c
 #define AOTI_DOTTED(a, b, c) AOTI_DOTTED_(a, b, c)
-#define AOTI_ABI_JOIN_(a, b, c, d, e) v##a##_##b##_##c##d##e
-#define AOTI_ABI_JOIN(a, b, c, d, e) AOTI_ABI_JOIN_(a, b, c, d, e)
+#define AOTI_ABI_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##d##e##f
+#define AOTI_ABI_JOIN(a, b, c, d, e, f) AOTI_ABI_JOIN_(a, b, c, d, e, f)
 
 // All that is in aoti lies in an inline namespace of the version and of what changes how types lie
 // in memory: two plugins of one process that were compiled with different ones share nothing of the
@@ -33,9 +35,16 @@
 #else
 #define AOTI_ABI_EXCEPTIONS _noexcept
 #endif
+#if defined(_GLIBCXX_DEBUG)
+#define AOTI_ABI_STRINGS _debug
+#elif defined(_GLIBCXX_USE_CXX11_ABI) && !_GLIBCXX_USE_CXX11_ABI
+#define AOTI_ABI_STRINGS _cxx03
+#else
+#define AOTI_ABI_STRINGS
+#endif
 #define AOTI_ABI                                                                                \
   AOTI_ABI_JOIN(AOTI_VERSION_MAJOR, AOTI_VERSION_MINOR, AOTI_VERSION_PATCH, AOTI_ABI_SANITIZER, \
-                AOTI_ABI_EXCEPTIONS)
+                AOTI_ABI_EXCEPTIONS, AOTI_ABI_STRINGS)
 
 namespace aoti::inline AOTI_ABI {
 

@@ -107,15 +107,17 @@ template <class Runner> class WeightsUpdate {
   /// @errors bad_state (ended already), missing_constants (all of their names)
   Result<void> expect_all() const {
     if (runner_ == nullptr) return ended();
-    std::vector<std::string_view> missing;
-    for (std::size_t i = 0; i < expected_.size(); ++i) {
-      const Constant& constant = expected_[i];
-      if (tensors_.handles[i] == nullptr && is_needed(constant)) missing.push_back(constant.fqn);
-    }
-    if (missing.empty()) return success();
-    return Error{Errc::missing_constants, runner_->origin(),
-                 detail::concat({"all parameters are to be updated; there is no tensor for ",
-                                 detail::join(missing)})};
+    return detail::guard(Errc::model_threw, "WeightsUpdate::expect_all", [&]() -> Result<void> {
+      std::vector<std::string_view> missing;
+      for (std::size_t i = 0; i < expected_.size(); ++i) {
+        const Constant& constant = expected_[i];
+        if (tensors_.handles[i] == nullptr && is_needed(constant)) missing.push_back(constant.fqn);
+      }
+      if (missing.empty()) return success();
+      return Error{Errc::missing_constants, runner_->origin(),
+                   detail::concat({"all parameters are to be updated; there is no tensor for ",
+                                   detail::join(missing)})};
+    });
   }
 
   /// Gives the model the new weights, folds on the stream, lets it run on them, and frees the old

@@ -30,7 +30,7 @@ def take_out(text: str, pattern: str, count: int, instead: str = "") -> str:
 def runner_without_observer(text: str) -> str:
     text = take_out(text, r"\n *detail::Watch watch\{model_\.observer, Event::run\};", FORMS)
     text = take_out(text, r"\n *watch\.ended\(done\);", FORMS)
-    text = take_out(text, r"watch\.failed\(\s*(Error\{[^;]*\}|model_[^;]*\))\);", 2, r"\1;")
+    text = take_out(text, r"(?s)watch\.failed\(\s*(detail::described\(.*?\}\))\);", 2, r"\1;")
     return text
 
 

@@ -12,25 +12,25 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// As its package tells; empty where that does not. Of a bare image with nothing beside it, as the
-/// libraries that it needs tell, and else the CPU's; empty where it cannot be read.
-inline std::string_view device_key(const PackagedModel& model) {
-  if (const auto key = model.metadata.device_key(); !key.empty()) return key;
-  if (!model.name.empty()) return {};
-  auto image = Image::parse(model.image, model.origin);
-  if (!image) return {};
-  for (const std::string_view library : image.value().needed()) {
-    if (library.find("cuda") != library.npos || library.find("hip") != library.npos) return "cuda";
-    if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) return "xpu";
+/// libraries that it needs tell, and else the CPU's.
+/// @errors those of Image::parse, of such an image
+inline Result<std::string_view> device_key(const PackagedModel& model) {
+  if (const auto key = model.metadata.device_key(); !key.empty() || !model.name.empty()) return key;
+  BOOST_OUTCOME_TRYA(image, Image::parse(model.image, model.origin));
+  std::string_view key = "cpu";
+  for (const std::string_view library : image.needed()) {
+    if (library.find("cuda") != library.npos || library.find("hip") != library.npos) key = "cuda";
+    if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) key = "xpu";
   }
-  return "cpu";
+  return key;
 }
 
 /// What `open.operator()<Device>()` gives of that policy whose key a model has.
-/// @errors those of `open`; wrong_device (none of the policies has it)
+/// @errors those of device_key and `open`; wrong_device (none of the policies has it)
 template <DevicePolicy First, DevicePolicy... Others, class Open>
 auto with_policy_for(const PackagedModel& model, Open&& open)
     -> decltype(open.template operator()<First>()) {
-  const std::string_view key = device_key(model);
+  BOOST_OUTCOME_TRYA(key, device_key(model));
   if (key == First::key) return open.template operator()<First>();
   if constexpr (sizeof...(Others) > 0) {
     return with_policy_for<Others...>(model, open);

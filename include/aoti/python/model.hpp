@@ -209,7 +209,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
     auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
       if (!device_key.empty()) {
         BOOST_OUTCOME_TRYA(found, package.model(choice.model));
-        const std::string_view compiled_for = aoti::detail::device_key(found);
+        BOOST_OUTCOME_TRYA(compiled_for, aoti::detail::device_key(found));
         if (compiled_for != device_key) {
           return Error{
               Errc::invalid_argument, found.origin,
