@@ -45,6 +45,32 @@ TEST(Result, OfVoidIsASuccessOrAnError) {
   aoti_test::expect_error(bad, Errc::bad_state);
 }
 
+template <class Good, class Bad> Result<std::unique_ptr<int>> boxed(int number) {
+  if (number < 0) return Error{Errc::bad_state, "boxed", "below zero"};
+  return std::make_unique<int>(number);
+}
+
+Result<void> must_be_small(int number) {
+  if (number > 100) return Error{Errc::unsupported, "must_be_small", "large"};
+  return aoti::success();
+}
+
+Result<int> half_of_half(int number) {
+  AOTI_TRYV(must_be_small(number));
+  AOTI_TRY(const auto box, boxed<int, int>(number));
+  AOTI_TRY(int result, half(*box));
+  AOTI_TRY(result, half(result));
+  return result;
+}
+
+TEST(Try, TakesTheValueOrReturnsTheError) {
+  EXPECT_EQ(half_of_half(8).value(), 2);
+  aoti_test::expect_error(half_of_half(102), Errc::unsupported, {"must_be_small", "large"});
+  aoti_test::expect_error(half_of_half(-4), Errc::bad_state, {"boxed", "below zero"});
+  aoti_test::expect_error(half_of_half(7), Errc::invalid_argument, {"half", "odd"});
+  aoti_test::expect_error(half_of_half(6), Errc::invalid_argument, {"half", "odd"});
+}
+
 TEST(ResultDeathTest, EndsTheProcessWhereTheValueIsNotThere) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(static_cast<void>(half(7).value()), "");

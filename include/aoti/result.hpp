@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "aoti/error.hpp"
 
@@ -23,6 +24,18 @@ using Result = boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::poli
 
 /// A good Result<void>.
 inline auto success() { return boost::outcome_v2::success(); }
+
+/// AOTI_TRY(auto x, f()) makes x the value of f(), and AOTI_TRY(x, f()) assigns it. AOTI_TRYV(f())
+/// is for a Result<void>. Where f() fails, the function that this stands in returns the error.
+/// Boost.Outcome's macros of this kind changed their syntax in Boost 1.76.
+#define AOTI_TRYV(...) \
+  if (auto aoti_done = (__VA_ARGS__); !aoti_done) return std::move(aoti_done).error()
+#define AOTI_TRY(declaration, ...) AOTI_TRY_AT(__LINE__, declaration, __VA_ARGS__)
+#define AOTI_TRY_AT(line, declaration, ...) AOTI_TRY_AS(line, declaration, __VA_ARGS__)
+#define AOTI_TRY_AS(line, declaration, ...)                              \
+  auto aoti_result_##line = (__VA_ARGS__);                               \
+  if (!aoti_result_##line) return std::move(aoti_result_##line).error(); \
+  declaration = std::move(aoti_result_##line).value()
 
 namespace detail {
 

@@ -45,8 +45,7 @@ template <class Runner> class WeightsUpdate {
         update.runner_ = nullptr;
         return detail::WeightsAccess<Runner>{runner}.updating();
       }
-      auto done = update.fit().learn_shapes(update.expected_, update.current_);
-      if (!done) return std::move(done).error();
+      AOTI_TRYV(update.fit().learn_shapes(update.expected_, update.current_));
       return update;
     });
   }
@@ -96,9 +95,8 @@ template <class Runner> class WeightsUpdate {
   /// @errors as above, not_found
   Result<void> set_blob(const std::string& path) {
     return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob", [&]() -> Result<void> {
-      auto mapping = Mapping::open(path);
-      if (!mapping) return std::move(mapping).error();
-      return put_blob(mapping.value().bytes());
+      AOTI_TRY(const auto mapping, Mapping::open(path));
+      return put_blob(mapping.bytes());
     });
   }
 
@@ -134,7 +132,7 @@ template <class Runner> class WeightsUpdate {
   ///         unsupported, out_of_memory, model_failed, model_threw
   Result<void> commit(Stream stream = {}) {
     const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
-      if (auto done = write(native); !done) return done;
+      AOTI_TRYV(write(native));
       if (auto done = swap(); !done) {
         access().sets().abandon();  // no later update is to go on from these
         return done;
@@ -201,11 +199,9 @@ template <class Runner> class WeightsUpdate {
           const Constant& constant = expected_[i];
           if (constant.folded || !is_named(constant, name)) continue;
           known = true;
-          if (auto done = fit().check(constant, tensor); !done) return done;
-          auto handle = make(constant);
-          if (!handle) return std::move(handle).error();
-          made.handles[i] = handle.value();
-          if (auto done = expect_one_value(i, name, handle.value()); !done) return done;
+          AOTI_TRYV(fit().check(constant, tensor));
+          AOTI_TRY(made.handles[i], make(constant));
+          AOTI_TRYV(expect_one_value(i, name, made.handles[i]));
         }
         if (known) break;
       }
@@ -235,7 +231,7 @@ template <class Runner> class WeightsUpdate {
     if (runner_ == nullptr) return ended();
     [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
     detail::OwnedHandles<Runtime> made{expected_.size()};
-    if (auto done = fit().copy_all(blob, expected_, made.handles); !done) return done;
+    AOTI_TRYV(fit().copy_all(blob, expected_, made.handles));
     std::swap(tensors_.handles, made.handles);
     names_.assign(names_.size(), std::nullopt);
     return success();
@@ -265,7 +261,7 @@ template <class Runner> class WeightsUpdate {
   /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else
   /// those in use.
   Result<void> write(AOTInductorStreamHandle stream) {
-    if (auto done = fit().expect_derived(expected_, tensors_.handles); !done) return done;
+    AOTI_TRYV(fit().expect_derived(expected_, tensors_.handles));
     detail::WeightSets& sets = access().sets();
     std::vector<AtenTensorHandle> waiting(expected_.size(), nullptr);
     if (sets.is_staged()) {
@@ -278,7 +274,7 @@ template <class Runner> class WeightsUpdate {
         in_block[i] = sets.is_in_block(WeightSet::inactive, i);
       }
     }
-    if (auto done = access().own(waiting, tensors_.handles); !done) return done;
+    AOTI_TRYV(access().own(waiting, tensors_.handles));
     std::vector<AtenTensorHandle> all = tensors_.handles;
     std::vector<std::string_view> missing;
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -291,8 +287,8 @@ template <class Runner> class WeightsUpdate {
       return Error{Errc::missing_constants, runner_->origin(),
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
-    if (auto done = fit().expect_apart(expected_, all, tensors_.handles); !done) return done;
-    if (auto done = access().settle(); !done) return done;
+    AOTI_TRYV(fit().expect_apart(expected_, all, tensors_.handles));
+    AOTI_TRYV(access().settle());
     sets.begin(std::move(in_block));
     auto filled = detail::guard(Errc::model_threw, "WeightsUpdate",
                                 [&] { return fill_inactive(all, stream); });
@@ -306,8 +302,8 @@ template <class Runner> class WeightsUpdate {
 
   Result<void> fill_inactive(const std::vector<AtenTensorHandle>& all,
                              AOTInductorStreamHandle stream) {
-    if (auto done = access().prepare_inactive(stream); !done) return done;
-    if (auto done = access().give(all); !done) return done;
+    AOTI_TRYV(access().prepare_inactive(stream));
+    AOTI_TRYV(access().give(all));
     return access().fold_inactive(all, stream);
   }
 

@@ -134,10 +134,9 @@ template <class Shim> struct ShimDevice {
     if (function<typename Shim::CreateGuard, Shim>() == nullptr) {
       return unavailable<typename Shim::CreateGuard, Shim>(at);
     }
-    if (auto done = Shim::count(at); !done) return done;
+    AOTI_TRYV(Shim::count(at));
     // The count may not be known; entering tells, and finds functions that are not there.
-    auto guard = enter(at, {});
-    if (!guard) return std::move(guard).error();
+    AOTI_TRY(auto guard, enter(at, {}));
     if (function<typename Shim::CreateStreamGuard, Shim>() == nullptr) {
       return unavailable<typename Shim::CreateStreamGuard, Shim>(at);
     }
@@ -174,8 +173,7 @@ template <class Shim> struct ShimDevice {
     return static_cast<AOTInductorStreamHandle>(guard.native_);
   }
   static Result<void> synchronize(DeviceIndex index) {
-    auto guard = enter(index, {});
-    if (!guard) return std::move(guard).error();
+    AOTI_TRY(auto guard, enter(index, {}));
     return Shim::synchronize(index);
   }
 

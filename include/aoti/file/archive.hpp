@@ -102,7 +102,7 @@ template <class = void> class BasicArchive {
   static Result<BasicArchive> parse(Bytes bytes, const std::string& origin) {
     Reader reader{bytes, origin};
     Directory directory{};
-    if (auto done = reader.directory(directory); !done) return std::move(done).error();
+    AOTI_TRYV(reader.directory(directory));
     BasicArchive archive;
     std::uint64_t at = directory.offset;
     Result<void> stored = success();

@@ -44,10 +44,10 @@ template <class T = void> class BasicDemands {
   static Result<void> check(const BasicImage<T>& image, const std::string& origin,
                             const OperatorLibraries* given) {
     const BasicDemands demands{image.layout(), origin};
-    if (auto done = demands.system(); !done) return done;
-    if (auto done = demands.notes(); !done) return done;
-    if (auto done = demands.pages(); !done) return done;
-    if (auto done = demands.packed_relocations(); !done) return done;
+    AOTI_TRYV(demands.system());
+    AOTI_TRYV(demands.notes());
+    AOTI_TRYV(demands.pages());
+    AOTI_TRYV(demands.packed_relocations());
     return demands.libraries(image, given);
   }
 
@@ -110,8 +110,8 @@ template <class T = void> class BasicDemands {
         if (!within(content, sizes[1], all.size())) break;
         if (as_text(all).substr(at + sizeof sizes).starts_with(std::string_view{"GNU\0", 4})) {
           const Bytes bytes = all.subspan(content, sizes[1]);
-          if (auto done = sizes[2] == 1 ? kernel(bytes) : success(); !done) return done;
-          if (auto done = sizes[2] == 5 ? properties(bytes) : success(); !done) return done;
+          AOTI_TRYV(sizes[2] == 1 ? kernel(bytes) : success());
+          AOTI_TRYV(sizes[2] == 5 ? properties(bytes) : success());
         }
         at = content + aligned(sizes[1]);
       }

@@ -41,7 +41,7 @@ template <class = void> class BasicImage {
   static Result<BasicImage> parse(Bytes bytes, const std::string& origin) {
     BasicImage image;
     image.contents_.bytes = bytes;
-    if (auto done = image.contents_.parse(origin); !done) return std::move(done).error();
+    AOTI_TRYV(image.contents_.parse(origin));
     return image;
   }
 

@@ -28,9 +28,8 @@ template <class = void> class BasicOperatorLibraries {
   /// Loads them. @errors library_load_failed
   Result<void> load(const std::vector<std::string>& paths) {
     for (const std::string& path : paths) {
-      auto handle = load_for_good(path);
-      if (!handle) return std::move(handle).error();
-      loaded_.push_back({path.substr(path.rfind('/') + 1), handle.value()});
+      AOTI_TRY(void* const handle, load_for_good(path));
+      loaded_.push_back({path.substr(path.rfind('/') + 1), handle});
     }
     return success();
   }

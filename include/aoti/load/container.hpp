@@ -77,17 +77,14 @@ template <class T = void> class BasicContainer {
       for (const ImageEdit& edit : image.bind_imports(bind)) edits.push_back(edit);
     }
     const std::vector<std::string> needed(image.needed().begin(), image.needed().end());
-    auto library =
-        Library::load(model.image, edits, model.origin, options.backing, image.parts(in_place));
-    if (!library) return std::move(library).error();
+    BasicContainer container;
+    AOTI_TRY(container.library_, Library::load(model.image, edits, model.origin, options.backing,
+                                               image.parts(in_place)));
     // They may have threads, as OpenMP's has, or functions for the end of the process.
     for (const std::string& name : needed) keep_loaded(name.c_str());
-    Result<BasicKernelFolder<T>> kernels{BasicKernelFolder<T>{}};
-    if (options.kernel_folder.empty()) kernels = BasicKernelFolder<T>::make(model);
-    if (!kernels) return std::move(kernels).error();
-    BasicContainer container;
-    container.library_ = std::move(library).value();
-    container.kernels_ = std::move(kernels).value();
+    if (options.kernel_folder.empty()) {
+      AOTI_TRY(container.kernels_, BasicKernelFolder<T>::make(model));
+    }
     if (in_place) container.weights_ = model.image_mapping;
     auto exports =
         abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
@@ -176,9 +173,7 @@ template <class T = void> class BasicContainer {
   Result<CallSpec> call_spec() const {
     const char* in = nullptr;
     const char* out = nullptr;
-    if (auto done = call<&abi::ModelExports::get_call_spec>(&in, &out); !done) {
-      return std::move(done).error();
-    }
+    AOTI_TRYV(call<&abi::ModelExports::get_call_spec>(&in, &out));
     return CallSpec::parse(in != nullptr ? in : "", out != nullptr ? out : "");
   }
 
@@ -196,26 +191,22 @@ template <class T = void> class BasicContainer {
   template <auto Member, class Value, class... Arguments>
   Result<Value> get(Arguments... arguments) const {
     Value value{};
-    if (auto done = call<Member>(arguments..., &value); !done) return std::move(done).error();
+    AOTI_TRYV(call<Member>(arguments..., &value));
     return value;
   }
 
  private:
   template <auto Member> Result<std::string> text(std::size_t i) const {
-    auto result = get<Member, const char*>(i);
-    if (!result) return std::move(result).error();
-    return std::string{result.value() != nullptr ? result.value() : ""};
+    AOTI_TRY(const char* const found, get<Member, const char*>(i));
+    return std::string{found != nullptr ? found : ""};
   }
 
   Result<void> start(const std::string& device, const OpenOptions& options) {
     using Exports = abi::ModelExports;
     const std::string& folder =
         options.kernel_folder.empty() ? kernels_.path() : options.kernel_folder;
-    if (auto done = abi::call<&Exports::create_with_device>(exports_, &handle_, options.instances,
-                                                            device.c_str(), folder.c_str());
-        !done) {
-      return done;
-    }
+    AOTI_TRYV(abi::call<&Exports::create_with_device>(exports_, &handle_, options.instances,
+                                                      device.c_str(), folder.c_str()));
     return list_constants();
   }
 
@@ -224,7 +215,7 @@ template <class T = void> class BasicContainer {
   Result<void> list_constants() {
     using Exports = abi::ModelExports;
     std::size_t count = 0;
-    if (auto done = call<&Exports::get_num_constants>(&count); !done) return done;
+    AOTI_TRYV(call<&Exports::get_num_constants>(&count));
     if (count > 1 << 24) {
       return Error{Errc::model_failed, "AOTInductorModelContainerGetNumConstants",
                    detail::concat({"found ", count, " constants"})};
@@ -233,9 +224,7 @@ template <class T = void> class BasicContainer {
     std::size_t offset = 0;  // a blob has them one behind the other
     for (std::size_t i = 0; i < count; ++i) {
       Constant& constant = constants_[i];
-      auto name = text<&Exports::get_constant_name>(i);
-      if (!name) return std::move(name).error();
-      constant.name = std::move(name).value();
+      AOTI_TRY(constant.name, text<&Exports::get_constant_name>(i));
       if (auto fqn = text<&Exports::get_constant_original_fqn>(i)) {
         constant.fqn = std::move(fqn).value();
       }

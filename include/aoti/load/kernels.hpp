@@ -30,7 +30,7 @@ template <class = void> class BasicKernelFolder {
         folder.path_ = model.folder;
         return folder;
       }
-      if (auto done = folder.write(file, model.origin); !done) return std::move(done).error();
+      AOTI_TRYV(folder.write(file, model.origin));
     }
     return folder;
   }

@@ -82,10 +82,8 @@ inline Result<NativeNeeds> native_needs(const PackagedModel& model) {
   if (model.image.data() == nullptr) {
     return Error{Errc::unsupported, model.origin, "the model has sources only"};
   }
-  auto image = Image::parse(model.image, model.origin);
-  if (!image) return std::move(image).error();
-  auto calls = OperatorCalls::read(model);
-  if (!calls) return std::move(calls).error();
+  AOTI_TRY(const auto image, Image::parse(model.image, model.origin));
+  AOTI_TRY(const auto calls, OperatorCalls::read(model));
   NativeNeeds needs;
   const auto add_library = [&](std::string_view name) {
     for (const std::string_view known : needs.libraries) {
@@ -103,7 +101,7 @@ inline Result<NativeNeeds> native_needs(const PackagedModel& model) {
     }
     needs.missing.emplace_back(name);
   };
-  for (const ImageImport& import : image.value().imports()) {
+  for (const ImageImport& import : image.imports()) {
     using Proxy = abi::imported::proxy_executor_call_function;
     if (import.weak || !abi::is_runtime_symbol(import.name) || import.name == Proxy::symbol)
       continue;
@@ -114,7 +112,7 @@ inline Result<NativeNeeds> native_needs(const PackagedModel& model) {
           [](const NativeLibrary& library) { return library.functions; });
     }
   }
-  for (const std::string& name : calls.value().names) {
+  for (const std::string& name : calls.names) {
     add(name, detail::has_operator<PlainOperators>(name),
         [](const NativeLibrary& library) { return library.operators; });
   }

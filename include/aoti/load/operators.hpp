@@ -33,9 +33,9 @@ template <class T = void> struct BasicOperatorCalls {
   static Result<BasicOperatorCalls> read(const PackagedModel& model) {
     BasicOperatorCalls calls;
     if (model.extern_nodes.empty()) return calls;
-    auto json = Json::parse(detail::as_text(model.extern_nodes), model.origin + " extern nodes");
-    if (!json) return std::move(json).error();
-    for (const Json& item : json.value()["nodes"].items) {
+    AOTI_TRY(const auto json,
+             Json::parse(detail::as_text(model.extern_nodes), model.origin + " extern nodes"));
+    for (const Json& item : json["nodes"].items) {
       const Json& node = item["node"];
       if (!node["target"].is(JsonKind::string) || !node["inputs"].is(JsonKind::array) ||
           !node["outputs"].is(JsonKind::array)) {
@@ -50,7 +50,7 @@ template <class T = void> struct BasicOperatorCalls {
       }
       calls.nodes.push_back(node);
     }
-    if (!json.value()["nodes"].is(JsonKind::array)) return damaged(model, "there is no list");
+    if (!json["nodes"].is(JsonKind::array)) return damaged(model, "there is no list");
     return calls;
   }
 
@@ -91,9 +91,7 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
                                                            const Image& image,
                                                            const std::string& device) {
   using Operators = typename OperatorsOf<Runtime>::type;
-  auto read = OperatorCalls::read(model);
-  if (!read) return std::move(read).error();
-  const OperatorCalls& calls = read.value();
+  AOTI_TRY(const auto calls, OperatorCalls::read(model));
   if (calls.nodes.empty()) {
     for (const ImageImport& import : image.imports()) {
       if (import.name != "aoti_torch_proxy_executor_call_function") continue;

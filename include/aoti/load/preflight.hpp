@@ -134,7 +134,7 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
                  detail::concat({"the image is not a model: it lacks ", detail::join(missing)})};
   }
   const OperatorLibraries* given = BindsImports<Runtime> ? nullptr : &libraries;
-  if (auto done = detail::Demands::check(image, model.origin, given); !done) return done;
+  AOTI_TRYV(detail::Demands::check(image, model.origin, given));
   std::vector<std::string> unprovided;
   for (const ImageImport& import : image.imports()) {
     if (detail::is_provided<Runtime>(import, libraries)) continue;
@@ -165,8 +165,8 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
 ///         only)
 template <DevicePolicy Device>
 Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
-  if (auto done = check_metadata<Device>(model); !done) return std::move(done).error();
-  if (auto done = Device::check(device); !done) return std::move(done).error();
+  AOTI_TRYV(check_metadata<Device>(model));
+  AOTI_TRYV(Device::check(device));
   if (model.image.data() == nullptr) {
     return Error{Errc::unsupported, model.origin,
                  "the model has sources only; compile it first by `python -m aoti compile FILE`"};
@@ -182,11 +182,8 @@ Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
 template <DevicePolicy Device, TensorRuntime Runtime>
 Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current(),
                         const OperatorLibraries& libraries = {}) {
-  auto image = read_image<Device>(model, device);
-  if (!image) return std::move(image).error();
-  if (auto done = check_image<Runtime>(image.value(), model, libraries, false); !done) {
-    return std::move(done).error();
-  }
+  AOTI_TRY(auto image, read_image<Device>(model, device));
+  AOTI_TRYV(check_image<Runtime>(image, model, libraries, false));
   return image;
 }
 

@@ -67,9 +67,8 @@ template <class T> bool read_tree(const BasicJson<T>& json, TreeSpec& out) {
 }
 
 template <class T> Result<void> parse_tree(std::string_view text, TreeSpec& out) {
-  auto json = BasicJson<T>::parse(text, "call spec");
-  if (!json) return std::move(json).error();
-  const auto& items = json.value().items;
+  AOTI_TRY(const auto json, BasicJson<T>::parse(text, "call spec"));
+  const auto& items = json.items;
   if (items.size() != 2 || items[0].integer != 1 || !read_tree(items[1], out)) {
     return bad_call_spec(text);
   }
@@ -84,8 +83,8 @@ Result<CallSpec> CallSpec::parse(std::string_view inputs, std::string_view outpu
     return Error{Errc::unsupported, "call spec", "the model was compiled without one"};
   }
   TreeSpec in, out;
-  if (auto done = detail::parse_tree<T>(inputs, in); !done) return std::move(done).error();
-  if (auto done = detail::parse_tree<T>(outputs, out); !done) return std::move(done).error();
+  AOTI_TRYV(detail::parse_tree<T>(inputs, in));
+  AOTI_TRYV(detail::parse_tree<T>(outputs, out));
   if (in.children.size() != 2) return detail::bad_call_spec(inputs);
   return CallSpec{std::move(in.children[0]), std::move(in.children[1]), std::move(out)};
 }

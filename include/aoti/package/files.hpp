@@ -35,16 +35,15 @@ template <class T = void> class BasicFiles {
     }
     BasicFiles files;
     if (S_ISDIR(status.st_mode)) {
-      if (auto done = files.add_directory(path, "", 0); !done) return std::move(done).error();
+      AOTI_TRYV(files.add_directory(path, "", 0));
       for (std::size_t i = 0; i < files.entries_.size(); ++i) {
         files.entries_[i].name = files.names_[i];
       }
       detail::sort_by_name(files.entries_);
       return files;
     }
-    auto mapping = Mapping::open(path);
-    if (!mapping) return std::move(mapping).error();
-    files.mappings_.push_back(std::move(mapping).value());
+    AOTI_TRY(auto mapping, Mapping::open(path));
+    files.mappings_.push_back(std::move(mapping));
     const Bytes bytes = files.mappings_.back().bytes();
     if (Image::recognises(bytes)) return std::move(files).with_image(bytes, path);
     return std::move(files).with_archive(bytes, path);
@@ -85,9 +84,8 @@ template <class T = void> class BasicFiles {
   BasicFiles() = default;
 
   Result<BasicFiles> with_archive(Bytes bytes, const std::string& origin) && {
-    auto archive = Archive::parse(bytes, origin);
-    if (!archive) return std::move(archive).error();
-    entries_ = archive.value().entries();
+    AOTI_TRY(const auto archive, Archive::parse(bytes, origin));
+    entries_ = archive.entries();
     return std::move(*this);
   }
 
@@ -139,9 +137,8 @@ template <class T = void> class BasicFiles {
     }
     if (S_ISLNK(status.st_mode) && ::stat(path.c_str(), &status) != 0) return success();
     if (!S_ISREG(status.st_mode)) return success();
-    auto mapping = Mapping::open(path);
-    if (!mapping) return std::move(mapping).error();
-    mappings_.push_back(std::move(mapping).value());
+    AOTI_TRY(auto mapping, Mapping::open(path));
+    mappings_.push_back(std::move(mapping));
     names_.push_back(std::move(name));
     entries_.push_back({{}, mappings_.back().bytes()});
     return success();

@@ -65,9 +65,8 @@ template <class T = void> class BasicPackage {
   ///         unsupported (compressed entries), out_of_memory
   static Result<BasicPackage> open(const std::string& path) {
     return detail::guard(Errc::damaged_package, "Package::open", [&]() -> Result<BasicPackage> {
-      auto files = Files::open(path);
-      if (!files) return std::move(files).error();
-      return BasicPackage{std::move(files).value(), path}.checked();
+      AOTI_TRY(auto files, Files::open(path));
+      return BasicPackage{std::move(files), path}.checked();
     });
   }
 
@@ -75,12 +74,11 @@ template <class T = void> class BasicPackage {
   /// @param origin what the bytes are called in errors
   /// @errors as open
   static Result<BasicPackage> from_bytes(Bytes bytes, std::string origin = "package in memory") {
-    return detail::guard(
-        Errc::damaged_package, "Package::from_bytes", [&]() -> Result<BasicPackage> {
-          auto files = Files::from_bytes(bytes, origin);
-          if (!files) return std::move(files).error();
-          return BasicPackage{std::move(files).value(), std::move(origin)}.checked();
-        });
+    return detail::guard(Errc::damaged_package, "Package::from_bytes",
+                         [&]() -> Result<BasicPackage> {
+                           AOTI_TRY(auto files, Files::from_bytes(bytes, origin));
+                           return BasicPackage{std::move(files), std::move(origin)}.checked();
+                         });
   }
 
   /// The path, or the name that was given to bytes in memory.
@@ -282,24 +280,22 @@ template <class T = void> class BasicPackage {
       model.folder = detail::concat({origin_, "/", root_, models_folder, name});
     }
     if (!metadata.empty()) {
-      if (auto done = read_metadata(metadata, model); !done) return std::move(done).error();
+      AOTI_TRYV(read_metadata(metadata, model));
     }
     return with_mappings(std::move(model));
   }
 
   static Result<void> read_metadata(Bytes metadata, PackagedModel& model) {
-    auto json = Json::parse(detail::as_text(metadata), model.origin + " metadata");
-    if (!json) return std::move(json).error();
-    if (!json.value().is(JsonKind::object)) {
+    AOTI_TRY(auto json, Json::parse(detail::as_text(metadata), model.origin + " metadata"));
+    if (!json.is(JsonKind::object)) {
       return Error{Errc::damaged_package, model.origin, "the metadata is not a JSON object"};
     }
-    for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
-      if (!json.value().items[i].is(JsonKind::string)) {
+    for (std::size_t i = 0; i < json.keys.size(); ++i) {
+      if (!json.items[i].is(JsonKind::string)) {
         return Error{Errc::damaged_package, model.origin,
-                     detail::concat({"the metadata's ", json.value().keys[i], " is not a text"})};
+                     detail::concat({"the metadata's ", json.keys[i], " is not a text"})};
       }
-      model.metadata.items.emplace_back(std::move(json.value().keys[i]),
-                                        std::move(json.value().items[i].string));
+      model.metadata.items.emplace_back(std::move(json.keys[i]), std::move(json.items[i].string));
     }
     return success();
   }

@@ -247,9 +247,7 @@ template <class T = void> struct SpecReader {
 
 template <class T>
 Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& origin) {
-  auto parsed = BasicJson<T>::parse(text, origin + " input spec");
-  if (!parsed) return std::move(parsed).error();
-  const BasicJson<T>& json = parsed.value();
+  AOTI_TRY(const auto json, BasicJson<T>::parse(text, origin + " input spec"));
   detail::SpecReader<T> reader{origin, {}};
   if (!json["version"].is(JsonKind::integer)) return reader.bad("has no version");
   if (json["version"].integer != 1 && json["version"].integer != 2) {
@@ -257,13 +255,9 @@ Result<ModelSpec> ModelSpec::parse(std::string_view text, const std::string& ori
                  detail::concat({"the input spec has version ", json["version"].integer,
                                  "; this library reads versions 1 and 2"})};
   }
-  if (auto done = reader.tensors(json["inputs"], reader.spec.inputs); !done) {
-    return std::move(done).error();
-  }
-  if (auto done = reader.tensors(json["outputs"], reader.spec.outputs); !done) {
-    return std::move(done).error();
-  }
-  if (auto done = reader.guards(json["guards"]); !done) return std::move(done).error();
+  AOTI_TRYV(reader.tensors(json["inputs"], reader.spec.inputs));
+  AOTI_TRYV(reader.tensors(json["outputs"], reader.spec.outputs));
+  AOTI_TRYV(reader.guards(json["guards"]));
   reader.link_symbols();
   reader.constants(json["constants"]);
   reader.spec.unused = reader.texts(json["unused"]);

@@ -87,9 +87,8 @@ class OperatorCall {
       const auto index = schema->argumentIndexWithName(name);
       if (!index) return reader.unfit("it takes no argument " + name);
       const auto at = static_cast<std::size_t>(*index);
-      auto argument = reader.read(at, input["arg"]);
-      if (!argument) return std::move(argument).error();
-      call.add(std::move(argument).value());
+      AOTI_TRY(auto argument, reader.read(at, input["arg"]));
+      call.add(std::move(argument));
       given[at] = true;
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
@@ -103,13 +102,11 @@ class OperatorCall {
           concat({"it returns another number of results than the model takes, ", outputs.size()}));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (auto done = call.add_output(outputs[i], i, reader); !done) return std::move(done).error();
+      AOTI_TRYV(call.add_output(outputs[i], i, reader));
     }
     const std::string& expected = node["metadata"][ExpectedResults::metadata_key].string;
     if (!expected.empty()) {
-      auto read = ExpectedResults::parse(expected, operation);
-      if (!read) return std::move(read).error();
-      call.expected_ = std::move(read).value();
+      AOTI_TRY(call.expected_, ExpectedResults::parse(expected, operation));
     }
     return call;
   }
@@ -293,10 +290,10 @@ inline Result<CustomObjects> read_custom_objects(const PackagedModel& model) {
   CustomObjects objects;
   const Bytes config = find("custom_objs_config.json");
   if (config.empty()) return objects;
-  auto json = Json::parse(as_text(config), model.origin + " custom_objs_config.json");
-  if (!json) return std::move(json).error();
-  for (std::size_t i = 0; i < json.value().keys.size(); ++i) {
-    const std::string& file = json.value().items[i].string;
+  AOTI_TRY(const auto json,
+           Json::parse(as_text(config), model.origin + " custom_objs_config.json"));
+  for (std::size_t i = 0; i < json.keys.size(); ++i) {
+    const std::string& file = json.items[i].string;
     const Bytes data = find(file);
     if (data.empty()) {
       return Error{Errc::damaged_package, model.origin, concat({"the package has no file ", file})};
@@ -312,7 +309,7 @@ inline Result<CustomObjects> read_custom_objects(const PackagedModel& model) {
     if (!object.value().isCustomClass()) {
       return Error{Errc::damaged_package, operation, "it is no object of a custom class"};
     }
-    objects.emplace_back(json.value().keys[i], std::move(object).value());
+    objects.emplace_back(json.keys[i], std::move(object).value());
   }
   return objects;
 }
@@ -336,17 +333,15 @@ class LibtorchOperators {
                                         const std::string& device) {
     return detail::guard_torch(
         Errc::damaged_package, model.origin, [&]() -> Result<LibtorchOperators> {
-          auto objects = detail::read_custom_objects(model);
-          if (!objects) return std::move(objects).error();
+          AOTI_TRY(auto objects, detail::read_custom_objects(model));
           std::vector<detail::OperatorCall> calls;
           for (const Json& node : nodes) {
-            auto call = detail::OperatorCall::make(node, objects.value(), c10::Device{device},
-                                                   model.origin);
-            if (!call) return std::move(call).error();
-            calls.push_back(std::move(call).value());
+            AOTI_TRY(auto call,
+                     detail::OperatorCall::make(node, objects, c10::Device{device}, model.origin));
+            calls.push_back(std::move(call));
           }
           LibtorchOperators operators;
-          operators.objects_ = std::move(objects).value();
+          operators.objects_ = std::move(objects);
           operators.executor_ = std::make_unique<detail::OperatorExecutor>(std::move(calls));
           return operators;
         });

@@ -230,7 +230,7 @@ inline bool Tensor::is_row_major() const noexcept { return body_->row_major; }
 inline void* Tensor::data() const noexcept { return body_ != nullptr ? body_->data : nullptr; }
 
 inline Result<Tensor> Tensor::empty(DType dtype, Sizes sizes, Sizes strides) {
-  if (auto done = check(sizes, strides); !done) return std::move(done).error();
+  AOTI_TRYV(check(sizes, strides));
   const char* reason = nullptr;
   detail::TensorBody* body = detail::TensorBody::make_owning(
       sizes.size(), sizes.data(), strides.empty() ? nullptr : strides.data(), dtype, reason);
@@ -240,7 +240,7 @@ inline Result<Tensor> Tensor::empty(DType dtype, Sizes sizes, Sizes strides) {
 
 inline Result<Tensor> Tensor::adopt(DType dtype, void* data, Sizes sizes, Sizes strides,
                                     void (*release)(void*), void* context) {
-  if (auto done = check(sizes, strides); !done) return std::move(done).error();
+  AOTI_TRYV(check(sizes, strides));
   const char* reason = nullptr;
   detail::TensorBody* body = detail::TensorBody::make_using(
       data, sizes.size(), sizes.data(), strides.empty() ? nullptr : strides.data(), 0, dtype,

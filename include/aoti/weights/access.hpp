@@ -91,9 +91,8 @@ template <class Runner> struct WeightsAccess {
     }
     out.assign(constants().size(), nullptr);
     std::unordered_map<std::string, AtenTensorHandle> map;
-    auto done = container().template call<&Exports::extract_constants_map>(
-        reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive);
-    if (!done) return done;
+    AOTI_TRYV(container().template call<&Exports::extract_constants_map>(
+        reinterpret_cast<AOTInductorConstantMapHandle>(&map), inactive));
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (constants()[i].folded) continue;
       const auto found = map.find(constants()[i].fqn);
@@ -108,8 +107,8 @@ template <class Runner> struct WeightsAccess {
     if (!container().traits().forgets_tensors) return hand_over(tensors);
     std::vector<AtenTensorHandle> made;
     made.reserve(tensors.size());  // nothing may fail once the model has them
-    if (auto done = hand_over(tensors); !done) return done;
-    if (auto done = extract(WeightSet::inactive, made); !done) return done;
+    AOTI_TRYV(hand_over(tensors));
+    AOTI_TRYV(extract(WeightSet::inactive, made));
     keep_given(made, tensors);
     sets().keep(WeightSet::inactive, std::move(made), &Runtime::destroy);
     return success();
@@ -143,7 +142,7 @@ template <class Runner> struct WeightsAccess {
 
   Result<void> swap() const {
     if (!sets().has_second()) return no_second_set();
-    if (auto done = swap_sets(); !done) return done;
+    AOTI_TRYV(swap_sets());
     if (Runner::Model::exclusive && container().traits().single_threaded_run_ignores_swaps) {
       model().run = container().exports().run;
     }
@@ -177,9 +176,9 @@ template <class Runner> struct WeightsAccess {
                              AOTInductorStreamHandle stream) const {
     const bool spoils = folding_spoils();
     if (!spoils || runner.weights_state() != WeightsState::none) {
-      if (auto done = model().fold(true, stream); !done) return done;
+      AOTI_TRYV(model().fold(true, stream));
       if (spoils) {
-        if (auto done = give(all); !done) return done;
+        AOTI_TRYV(give(all));
       }
     }
     return settle();
@@ -210,8 +209,8 @@ template <class Runner> struct WeightsAccess {
     std::vector<AtenTensorHandle> handles;
     OwnedHandles<Runtime> all{constants().size()};
     if (folding_spoils()) {
-      if (auto done = extract(WeightSet::inactive, handles); !done) return done;
-      if (auto done = own(handles, all.handles); !done) return done;
+      AOTI_TRYV(extract(WeightSet::inactive, handles));
+      AOTI_TRYV(own(handles, all.handles));
     }
     auto done = fold_inactive(all.handles, stream);
     if (!done) abandon();
@@ -234,20 +233,20 @@ template <class Runner> struct WeightsAccess {
   Result<void> free_inactive(Waited waited = Waited::here) const {
     if (!sets().has_remains()) return success();
     if (waited == Waited::here) {
-      if (auto done = Device::synchronize(model().device); !done) return done;
+      AOTI_TRYV(Device::synchronize(model().device));
     }
     if (container().traits().keeps_tensors) {
       // Nothing else makes a model give its old tensors up.
       std::vector<AtenTensorHandle> active;
-      if (auto done = extract(WeightSet::active, active); !done) return done;
-      if (auto done = give(active); !done) return done;
+      AOTI_TRYV(extract(WeightSet::active, active));
+      AOTI_TRYV(give(active));
     }
     if (!sets().release() || !container().traits().frees_inactive) return success();
     const auto free = [&] {
       return container().template call<&Exports::free_inactive_constant_buffer>();
     };
     Gate* const lender = model().lender();
-    if (auto done = lender != nullptr ? lender->alone(free) : free(); !done) return done;
+    AOTI_TRYV(lender != nullptr ? lender->alone(free) : free());
     sets().freed();
     return success();
   }
@@ -294,7 +293,7 @@ template <class Runner> struct WeightsAccess {
   /// where those were freed; so they are computed again first.
   Result<void> prepare_inactive(AOTInductorStreamHandle stream) const {
     if (!sets().lacks_folded()) return success();
-    if (auto done = model().fold(true, stream); !done) return done;
+    AOTI_TRYV(model().fold(true, stream));
     sets().refold();
     return success();
   }
@@ -322,7 +321,7 @@ Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
                                             : "there is no second set of weights"};
     }
     std::vector<AtenTensorHandle> handles;
-    if (auto done = access.extract(set, handles); !done) return std::move(done).error();
+    AOTI_TRYV(access.extract(set, handles));
     Weights weights;
     for (std::size_t i = 0; i < handles.size(); ++i) {
       if (handles[i] == nullptr) continue;

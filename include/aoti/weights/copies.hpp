@@ -48,10 +48,9 @@ template <class Runner> struct WeightCopies {
     OwnedHandles<Runtime> copies{2};
     void* data[2] = {};
     for (const bool second : {false, true}) {
-      auto copy = plain(dense, second ? b : a);
-      if (!copy) return std::move(copy).error();
-      copies.handles[second] = copy.value();
-      if (data_of == nullptr || data_of(copy.value(), &data[second]) != 0) return lacking(constant);
+      AtenTensorHandle& copy = copies.handles[second];
+      AOTI_TRY(copy, plain(dense, second ? b : a));
+      if (data_of == nullptr || data_of(copy, &data[second]) != 0) return lacking(constant);
     }
     const std::int64_t size = extent(dense.shape, dense.strides, dense.dtype);
     return size <= 0 || std::memcmp(data[0], data[1], static_cast<std::size_t>(size)) == 0;
@@ -115,9 +114,8 @@ template <class Runner> struct WeightCopies {
              &made.handles[2]) != 0) {
       return Error{Errc::out_of_memory};
     }
-    auto same = are_same(constant, made.handles[2], source);
-    if (!same) return std::move(same).error();
-    if (same.value()) return std::exchange(made.handles[2], nullptr);
+    AOTI_TRY(const bool same, are_same(constant, made.handles[2], source));
+    if (same) return std::exchange(made.handles[2], nullptr);
     return wrong_weight(Errc::constant_layout, constant,
                         "it was expanded when the model was compiled, and the tensor has different "
                         "elements along that dimension");

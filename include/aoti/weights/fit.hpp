@@ -164,9 +164,7 @@ template <class Runner> struct WeightFit {
       }
       OwnedHandles<Runtime> view{1};
       static_cast<void>(view_in_blob<Runtime>(constant, blob.data(), view.handles[0]));
-      auto copy = copies.copied(constant, view.handles[0]);
-      if (!copy) return std::move(copy).error();
-      made[i] = copy.value();
+      AOTI_TRY(made[i], copies.copied(constant, view.handles[0]));
     }
     return success();
   }
@@ -174,9 +172,8 @@ template <class Runner> struct WeightFit {
   /// Refuses another value for a weight that was set under another of its names.
   Result<void> expect_one_value(const Constant& constant, AtenTensorHandle before,
                                 AtenTensorHandle tensor) const {
-    auto same = copies.are_same(constant, before, tensor);
-    if (!same) return std::move(same).error();
-    if (same.value()) return success();
+    AOTI_TRY(const bool same, copies.are_same(constant, before, tensor));
+    if (same) return success();
     return wrong_weight(Errc::constant_conflict, constant,
                         concat({"it is one weight with ", join(constant.aliases),
                                 ", and was set to other values under another of these names; "

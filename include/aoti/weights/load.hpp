@@ -55,8 +55,7 @@ inline Result<void> extract_entries(const Container& container, bool inactive,
   out.assign(constants.size(), nullptr);
   const AOTInductorConstantMapEntry* entries = nullptr;
   std::size_t count = 0;
-  auto done = container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive);
-  if (!done) return done;
+  AOTI_TRYV(container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive));
   const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
   // In the model's order, without those that it does not hold.
   for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
@@ -94,20 +93,18 @@ template <class Runtime> struct WeightsLoader {
     WeightSets& sets = container.weight_sets();
     sets.create(container.constants().size(), true);
     if (model.weights.empty()) {
-      auto complete = holds_all();
-      if (!complete) return std::move(complete).error();
-      if (complete.value()) sets.load();
+      AOTI_TRY(const bool complete, holds_all());
+      if (complete) sets.load();
       return success();
     }
     bool needed = false;
     for (const Constant& constant : container.constants()) needed |= !constant.folded;
     if (leave_out && needed) return success();
-    auto placed = use_in_place(type);
-    if (!placed) return std::move(placed).error();
-    if (placed.value()) {
+    AOTI_TRY(const bool in_place, use_in_place(type));
+    if (in_place) {
       sets.create(container.constants().size(), false);
-    } else if (auto done = copy(); !done) {
-      return done;
+    } else {
+      AOTI_TRYV(copy());
     }
     sets.load();
     return success();
@@ -187,10 +184,9 @@ template <class Runtime> struct WeightsLoader {
       entries.push_back({constant.name.c_str(), tensors.handles[i]});
     }
     container.keep(std::move(mapping).value());
-    auto done = container.template call<&Exports::update_user_managed_constant_buffer_pairs>(
+    AOTI_TRYV(container.template call<&Exports::update_user_managed_constant_buffer_pairs>(
         reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(), false,
-        false);
-    if (!done) return std::move(done).error();
+        false));
     if (container.traits().forgets_tensors) {
       std::vector<AtenTensorHandle> made;
       // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.
@@ -204,12 +200,12 @@ template <class Runtime> struct WeightsLoader {
 
   /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
   Result<void> copy() {
-    auto expected = container.template get<&Exports::get_constants_blob_size, std::uint64_t>();
-    if (!expected) return std::move(expected).error();
-    if (expected.value() != model.weights.size()) {
+    AOTI_TRY(auto expected,
+             container.template get<&Exports::get_constants_blob_size, std::uint64_t>());
+    if (expected != model.weights.size()) {
       return Error{Errc::damaged_package, model.origin,
                    concat({"the weights beside the image have ", model.weights.size(),
-                           " bytes, expected ", expected.value()})};
+                           " bytes, expected ", expected})};
     }
     return container.template call<&Exports::model_update_constants_from_blob>(
         reinterpret_cast<const std::uint8_t*>(model.weights.data()));

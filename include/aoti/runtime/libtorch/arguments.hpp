@@ -68,9 +68,8 @@ class ArgumentReader {
     c10::TypePtr real = without_optional(formal.real_type()), stacked = formal.type();
     CallArgument argument{.index = index};
     if (!value.is(JsonKind::array)) {
-      auto item = make_item(formal, tag, tag, value, *real, *stacked);
-      if (!item) return std::move(item).error();
-      argument.items.push_back(std::move(item).value());
+      AOTI_TRY(auto item, make_item(formal, tag, tag, value, *real, *stacked));
+      argument.items.push_back(std::move(item));
       return argument;
     }
     const auto list = without_optional(stacked)->cast<c10::ListType>();
@@ -82,11 +81,11 @@ class ArgumentReader {
     for (const Json& element : value.items) {
       const bool tagged = element.keys.size() == 1 && element.keys[0].starts_with("as_") &&
                           element.keys[0] != "as_name";
-      auto item =
+      AOTI_TRY(
+          auto item,
           make_item(formal, tag, tagged ? element.keys[0] : single,  // as_ints is a list of as_int
-                    tagged ? element.items[0] : element, *real, *argument.element);
-      if (!item) return std::move(item).error();
-      argument.items.push_back(std::move(item).value());
+                    tagged ? element.items[0] : element, *real, *argument.element));
+      argument.items.push_back(std::move(item));
     }
     return argument;
   }

@@ -24,10 +24,8 @@ class ExpectedResults {
 
   /// @errors damaged_package, unsupported (a later version of the format)
   static Result<ExpectedResults> parse(std::string_view text, const std::string& operation) {
-    auto spec = ModelSpec::parse(text, operation);
-    if (!spec) return std::move(spec).error();
     ExpectedResults expected;
-    expected.spec_ = std::move(spec).value();
+    AOTI_TRY(expected.spec_, ModelSpec::parse(text, operation));
     return expected;
   }
 

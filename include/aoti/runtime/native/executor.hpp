@@ -32,9 +32,7 @@ class NativeCall {
     NativeCall call{row};
     const std::string operation = origin + " " + row.name;
     for (const BasicJson<>& input : node["inputs"].items) {
-      if (auto done = call.add(input["name"].string, input["arg"], operation); !done) {
-        return std::move(done).error();
-      }
+      AOTI_TRYV(call.add(input["name"].string, input["arg"], operation));
     }
     for (std::size_t i = 0; i < row.parameter_count; ++i) {
       if (row.optional[i] || call.given_[i].kind != Kind::none) continue;
@@ -284,9 +282,8 @@ template <class... Providers> class NativeOperators {
             Errc::unsupported, model.origin,
             detail::concat({"operators of kind ", node["target"].string, " are not known here"})};
       }
-      auto call = detail::NativeCall::make(*row, node, model.origin);
-      if (!call) return std::move(call).error();
-      operators.executor_->calls.push_back(std::move(call).value());
+      AOTI_TRY(auto call, detail::NativeCall::make(*row, node, model.origin));
+      operators.executor_->calls.push_back(std::move(call));
     }
     return operators;
   }
