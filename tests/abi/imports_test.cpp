@@ -2,11 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
 #include <string_view>
+#include <type_traits>
+
+#include "support/support.hpp"
 
 namespace {
 
 using aoti::abi::find_import;
+using aoti::abi::ImportTable;
 using aoti::abi::is_runtime_symbol;
 
 TEST(FindImport, FindsEachRowByItsExactName) {
@@ -14,6 +20,50 @@ TEST(FindImport, FindsEachRowByItsExactName) {
   EXPECT_EQ(find_import("aoti_torch_no_such_function"), nullptr);
   EXPECT_EQ(find_import("aoti_torch_empty_stride"), nullptr);
   EXPECT_EQ(find_import(""), nullptr);
+}
+
+AOTITorchError copies(AtenTensorHandle, AtenTensorHandle, std::int32_t non_blocking) {
+  return non_blocking;
+}
+AOTITorchError fails(AtenTensorHandle, void**) { return 1; }
+
+/// Has two functions, and notes how often each one was looked up.
+struct TwoFunctions {
+  inline static std::multiset<std::string> asked;
+
+  static void* import(const char* symbol) {
+    asked.insert(symbol);
+    const std::string_view name = symbol;
+    if (name == "aoti_torch_copy_") return reinterpret_cast<void*>(&copies);
+    return name == "aoti_torch_get_data_ptr" ? reinterpret_cast<void*>(&fails) : nullptr;
+  }
+};
+
+TEST(ImportTable, HasTheFunctionsOfItsRuntime) {
+  static_assert(std::is_trivially_copyable_v<ImportTable<TwoFunctions>>);
+  const auto& imports = ImportTable<TwoFunctions>::get();
+  EXPECT_EQ(imports.copy_, &copies);
+  EXPECT_EQ(imports.copy_(nullptr, nullptr, 7), 7);
+  EXPECT_EQ(imports.get_data_ptr(nullptr, nullptr), 1);
+  EXPECT_EQ(imports.empty_strided, nullptr);
+}
+
+TEST(ImportTable, LooksEachFunctionUpOnce) {
+  const auto& imports = ImportTable<TwoFunctions>::get();
+  EXPECT_EQ(&ImportTable<TwoFunctions>::get(), &imports);
+  EXPECT_EQ(TwoFunctions::asked.size() * sizeof(void*), sizeof imports);
+  for (const std::string& symbol : TwoFunctions::asked) {
+    EXPECT_EQ(TwoFunctions::asked.count(symbol), 1) << symbol;
+    EXPECT_NE(find_import(symbol), nullptr) << symbol;
+  }
+}
+
+TEST(ImportTable, NamesAllThatAreMissing) {
+  const auto& imports = ImportTable<TwoFunctions>::get();
+  EXPECT_TRUE(aoti_test::good(aoti::abi::expect(imports.copy_, imports.get_data_ptr)));
+  aoti_test::expect_error(
+      aoti::abi::expect(imports.empty_strided, imports.copy_, imports.get_storage_offset),
+      aoti::Errc::unsupported, {"aoti_torch_empty_strided, aoti_torch_get_storage_offset"});
 }
 
 TEST(IsRuntimeSymbol, TellsTheRuntimeFromTheCLibrary) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What compiled models import: the rows that say which function first came with which torch.
+// What compiled models import: the rows that say which function first came with which torch, and a
+// typed table of those that the library calls itself.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/row.hpp"
+#include "aoti/result.hpp"
 
 namespace aoti::inline AOTI_ABI::abi {
 
@@ -37,6 +40,48 @@ namespace imported {
 /// One of them, from a tensor runtime; null where it has none: resolve<Runtime, imported::copy_>().
 template <class Runtime, class Function> typename Function::type* resolve() noexcept {
   return reinterpret_cast<typename Function::type*>(Runtime::import(Function::symbol));
+}
+
+/// One of them, as a tensor runtime has it: called like a function, null where there is none.
+template <class Runtime, class Function> struct Import {
+  typename Function::type* function = resolve<Runtime, Function>();
+
+  operator typename Function::type *() const noexcept { return function; }
+};
+
+/// The functions that this library calls itself, to make and copy weights, of one tensor runtime:
+/// what ModelExports is for a model. Models call many more, to which they are bound when they are
+/// loaded.
+template <class Runtime> struct ImportTable {
+  template <class Function> using Import = abi::Import<Runtime, Function>;
+
+  Import<imported::empty_strided> empty_strided;
+  Import<imported::create_tensor_from_blob> create_tensor_from_blob;
+  Import<imported::_reinterpret_tensor> _reinterpret_tensor;
+  Import<imported::copy_> copy_;
+  Import<imported::get_data_ptr> get_data_ptr;
+  Import<imported::get_storage_offset> get_storage_offset;
+
+  /// The runtime's table: filled by the first call, on whichever thread, and valid until the
+  /// process ends.
+  static const ImportTable& get() noexcept {
+    static const ImportTable table;
+    return table;
+  }
+};
+
+/// Fails unless a runtime has all of some functions: expect(imports.empty_strided, imports.copy_).
+/// @errors unsupported, with the names of those that are missing
+template <class Runtime, class... Functions>
+Result<void> expect(const Import<Runtime, Functions>&... imports) {
+  std::string missing;
+  const auto check = [&](bool found, const char* symbol) {
+    if (!found) missing.append(missing.empty() ? "" : ", ").append(symbol);
+  };
+  (check(imports != nullptr, Functions::symbol), ...);
+  if (missing.empty()) return success();
+  return Error{Errc::unsupported, "resolving the tensor runtime's functions",
+               "it does not have " + missing};
 }
 
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.

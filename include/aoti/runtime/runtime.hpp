@@ -26,7 +26,8 @@ namespace aoti::inline AOTI_ABI {
 /// - `destroy(handle)`: gives a handle up
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
-/// - `import(symbol)`: the address of a function that models import, or null
+/// - `import(symbol)`: the address of a function that models import, or null; those that the
+///   library calls itself are the members of abi::ImportTable
 /// - `last_error()`: why an imported function failed last on this thread, or an empty text
 ///
 /// What it may have besides are the concepts of aoti/runtime/refinements.hpp, and two types:

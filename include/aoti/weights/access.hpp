@@ -271,18 +271,18 @@ template <class Runner> struct WeightsAccess {
 
   /// A copy to the CPU ends once all is done that its stream had queued.
   Result<void> wait_for_stream() const {
-    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
-    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
+    const auto& imports = abi::ImportTable<Runtime>::get();
+    AOTI_TRYV(abi::expect(imports.empty_strided, imports.copy_));
     const std::int64_t one = 1;
     const auto dtype = static_cast<std::int32_t>(DType::float32);
     OwnedHandles<Runtime> ends{2};
     AtenTensorHandle* const to = &ends.handles[0];
     AtenTensorHandle* const from = &ends.handles[1];
-    if (make != nullptr && copy != nullptr &&
-        make(1, &one, &one, dtype, static_cast<std::int32_t>(DeviceType::cpu), 0, to) == 0 &&
-        make(1, &one, &one, dtype, static_cast<std::int32_t>(Device::type), model().device.value,
-             from) == 0 &&
-        copy(*to, *from, 0) == 0) {
+    if (imports.empty_strided(1, &one, &one, dtype, static_cast<std::int32_t>(DeviceType::cpu), 0,
+                              to) == 0 &&
+        imports.empty_strided(1, &one, &one, dtype, static_cast<std::int32_t>(Device::type),
+                              model().device.value, from) == 0 &&
+        imports.copy_(*to, *from, 0) == 0) {
       return success();
     }
     return Error{Errc::unsupported, origin(),

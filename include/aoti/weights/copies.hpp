@@ -41,7 +41,8 @@ template <class Runner> struct WeightCopies {
 
   /// Whether two tensors of a constant's shape and dtype are the same, bit by bit.
   Result<bool> are_same(const Constant& constant, AtenTensorHandle a, AtenTensorHandle b) const {
-    static const auto data_of = abi::resolve<Runtime, abi::imported::get_data_ptr>();
+    const auto& imports = abi::ImportTable<Runtime>::get();
+    AOTI_TRYV(abi::expect(imports.get_data_ptr));
     Constant dense = constant;
     dense.strides = row_major_strides(constant.shape);
     dense.device = DeviceType::cpu;
@@ -50,29 +51,27 @@ template <class Runner> struct WeightCopies {
     for (const bool second : {false, true}) {
       AtenTensorHandle& copy = copies.handles[second];
       AOTI_TRY(copy, plain(dense, second ? b : a));
-      if (data_of == nullptr || data_of(copy, &data[second]) != 0) return lacking(constant);
+      if (imports.get_data_ptr(copy, &data[second]) != 0) {
+        return wrong_weight(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
+      }
     }
     const std::int64_t size = extent(dense.shape, dense.strides, dense.dtype);
     return size <= 0 || std::memcmp(data[0], data[1], static_cast<std::size_t>(size)) == 0;
   }
 
  private:
-  [[gnu::cold]] static Error lacking(const Constant& constant) {
-    return wrong_weight(Errc::unsupported, constant, "the tensor runtime cannot copy tensors");
-  }
-
   Result<AtenTensorHandle> plain(const Constant& constant, AtenTensorHandle source) const {
-    static const auto make = abi::resolve<Runtime, abi::imported::empty_strided>();
-    static const auto copy = abi::resolve<Runtime, abi::imported::copy_>();
-    if (make == nullptr || copy == nullptr) return lacking(constant);
+    const auto& imports = abi::ImportTable<Runtime>::get();
+    AOTI_TRYV(abi::expect(imports.empty_strided, imports.copy_));
     AtenTensorHandle handle = nullptr;
     const DeviceType device = place(constant);
     const int status = source == nullptr ||
-                       make(static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
-                            constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
-                            static_cast<std::int32_t>(device),
-                            device == DeviceType::cpu ? 0 : access.model().device.value, &handle);
-    if (status == 0 && copy(handle, source, 0) == 0) {
+                       imports.empty_strided(
+                           static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
+                           constant.strides.data(), static_cast<std::int32_t>(constant.dtype),
+                           static_cast<std::int32_t>(device),
+                           device == DeviceType::cpu ? 0 : access.model().device.value, &handle);
+    if (status == 0 && imports.copy_(handle, source, 0) == 0) {
       // One within the device is only queued so far.
       if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
         return handle;
@@ -91,9 +90,9 @@ template <class Runner> struct WeightCopies {
 
   /// Of a dimension that was expanded, the compiled code knows one element.
   Result<AtenTensorHandle> expanded(const Constant& constant, AtenTensorHandle source) const {
-    static const auto view = abi::resolve<Runtime, abi::imported::_reinterpret_tensor>();
-    static const auto offset_of = abi::resolve<Runtime, abi::imported::get_storage_offset>();
-    if (view == nullptr || offset_of == nullptr) return lacking(constant);
+    const auto& imports = abi::ImportTable<Runtime>::get();
+    const auto& view = imports._reinterpret_tensor;
+    AOTI_TRYV(abi::expect(view, imports.get_storage_offset));
     if (source == nullptr) return Error{Errc::out_of_memory};
     Constant kept = constant;
     for (std::size_t d = 0; d < kept.shape.size(); ++d) {
@@ -103,7 +102,7 @@ template <class Runner> struct WeightCopies {
     const auto strides = Runtime::strides(Runtime::peek(source));
     std::int64_t offset = 0;
     OwnedHandles<Runtime> made{3};  // one element of the source, its copy, and that expanded
-    if (offset_of(source, &offset) != 0 ||
+    if (imports.get_storage_offset(source, &offset) != 0 ||
         view(source, rank, kept.shape.data(), strides.data(), offset, &made.handles[0]) != 0) {
       return Error{Errc::out_of_memory};
     }

@@ -140,9 +140,7 @@ template <class Runner> struct WeightFit {
   Result<void> copy_all(Bytes blob, const std::vector<Constant>& expected,
                         std::vector<AtenTensorHandle>& made) const {
     const WeightsAccess<Runner>& access = copies.access;
-    if (abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr) {
-      return Error{Errc::unsupported, access.origin(), "the tensor runtime cannot read a blob"};
-    }
+    AOTI_TRYV(abi::expect(abi::ImportTable<Runtime>::get().create_tensor_from_blob));
     if (!access.model().container.traits().tells_sizes) {
       return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
     }

@@ -37,7 +37,7 @@ bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHan
       return out != nullptr;
     }
   }
-  static const auto from_blob = abi::resolve<Runtime, abi::imported::create_tensor_from_blob>();
+  const auto& from_blob = abi::ImportTable<Runtime>::get().create_tensor_from_blob;
   return from_blob != nullptr &&
          from_blob(const_cast<std::byte*>(blob) + constant.offset,
                    static_cast<std::int64_t>(constant.shape.size()), constant.shape.data(),
@@ -151,7 +151,7 @@ template <class Runtime> struct WeightsLoader {
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
   Result<bool> use_in_place(DeviceType type) {
     if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
-        abi::resolve<Runtime, abi::imported::create_tensor_from_blob>() == nullptr ||
+        abi::ImportTable<Runtime>::get().create_tensor_from_blob == nullptr ||
         !container.traits().takes_entries) {
       return false;
     }
