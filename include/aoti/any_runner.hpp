@@ -73,7 +73,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     const std::array<const Tensor*, sizeof...(Inputs)> pointers{&inputs...};
     static constexpr std::array<bool, sizeof...(Inputs)> given{std::same_as<Inputs&&, Tensor&&>...};
     std::array<Tensor, Outputs> outputs;
-    BOOST_OUTCOME_TRYV(self_->run_pointers(pointers, given, outputs));
+    AOTI_TRYV(self_->run_pointers(pointers, given, outputs));
     return outputs;
   }
   /// Refuses other arguments, when it is compiled.
@@ -259,7 +259,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
   template <class Device>
   static Result<Any> open_with(const PackagedModel& model, const OpenOptions& choice) {
-    BOOST_OUTCOME_TRYA(runner, (Runner<Device, Runtime, options>::open(model, choice)));
+    AOTI_TRY(auto runner, (Runner<Device, Runtime, options>::open(model, choice)));
     return Any::of(std::move(runner));
   }
 

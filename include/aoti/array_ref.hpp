@@ -145,10 +145,10 @@ template <class Runtime = Native> class ArrayRefModel {
   /// @errors those of Runner::open; unsupported (the model was compiled without that interface, or
   ///         has constants that are computed when it is loaded)
   static Result<ArrayRefModel> open(const std::string& path, const OpenOptions& choice = {}) {
-    BOOST_OUTCOME_TRYA(runner, Runner::open(path, choice));
+    AOTI_TRY(auto runner, Runner::open(path, choice));
     return detail::guard(Errc::model_threw, "ArrayRefModel::open", [&]() -> Result<ArrayRefModel> {
       ArrayRefModel model{std::move(runner)};
-      BOOST_OUTCOME_TRYV(model.create());
+      AOTI_TRYV(model.create());
       return model;
     });
   }
@@ -234,7 +234,7 @@ template <class Runtime = Native> class ArrayRefModel {
     [[maybe_unused]] const detail::PreparingOf<Runtime> preparing;
     std::vector<AtenTensorHandle> active;
     detail::WeightsAccess<Runner> access{runner_};
-    BOOST_OUTCOME_TRYV(access.extract(WeightSet::active, active));
+    AOTI_TRYV(access.extract(WeightSet::active, active));
     std::vector<abi::ConstantEntry> entries;
     entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};

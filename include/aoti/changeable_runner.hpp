@@ -50,19 +50,19 @@ struct Changing final : Erasing<Runner, ChangeableRunner<typename Runner::Tensor
   }
   Result<void> replace(std::span<const GivenWeight<Tensor>> given, WeightSet set,
                        bool full) override {
-    BOOST_OUTCOME_TRYA(update, update_weights(runner));
+    AOTI_TRY(auto update, update_weights(runner));
     for (const GivenWeight<Tensor>& weight : given) {
-      BOOST_OUTCOME_TRYV(weight.share ? update.share(weight.name, weight.tensor)
-                                      : update.set(weight.name, weight.tensor));
+      AOTI_TRYV(weight.share ? update.share(weight.name, weight.tensor)
+                             : update.set(weight.name, weight.tensor));
     }
     if (full) {
-      BOOST_OUTCOME_TRYV(update.expect_all());
+      AOTI_TRYV(update.expect_all());
     }
     return set == WeightSet::active ? update.commit() : update.stage();
   }
   Result<void> replace_all(const std::string& blob) override {
-    BOOST_OUTCOME_TRYA(update, update_weights(runner));
-    BOOST_OUTCOME_TRYV(update.set_blob(blob));
+    AOTI_TRY(auto update, update_weights(runner));
+    AOTI_TRYV(update.set_blob(blob));
     return update.commit();
   }
   Result<void> fold(WeightSet set, void* stream) override {
@@ -81,7 +81,7 @@ Result<std::unique_ptr<ChangeableRunner<Runtime>>> open_changeable(const Source&
                                                                    const OpenOptions& choice,
                                                                    Access access) {
   const auto open_with = [&]<class Runner>() -> Result<std::unique_ptr<ChangeableRunner<Runtime>>> {
-    BOOST_OUTCOME_TRYA(runner, Runner::open(source, choice));
+    AOTI_TRY(auto runner, Runner::open(source, choice));
     return std::make_unique<Changing<Runner>>(std::move(runner));
   };
   constexpr Options exclusive{.detect_concurrent_use = detects};

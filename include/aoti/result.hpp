@@ -4,7 +4,6 @@
 
 #include <boost/outcome/basic_result.hpp>
 #include <boost/outcome/policy/terminate.hpp>
-#include <boost/outcome/try.hpp>
 #include <exception>
 #include <initializer_list>
 #include <new>

@@ -130,7 +130,7 @@ class Runner {
   Result<Tensors> run(std::span<const Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(model_.signature.output_count);
-      BOOST_OUTCOME_TRYV(run_into(inputs, outputs, stream));
+      AOTI_TRYV(run_into(inputs, outputs, stream));
       return outputs;
     });
   }
@@ -143,7 +143,7 @@ class Runner {
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
     return detail::guard(Errc::model_threw, "Runner::run", [&, stream]() -> Result<Tensors> {
       Tensors outputs(model_.signature.output_count);
-      BOOST_OUTCOME_TRYV(run_list(detail::Listed<Tensor>{inputs}, outputs, stream));
+      AOTI_TRYV(run_list(detail::Listed<Tensor>{inputs}, outputs, stream));
       return outputs;
     });
   }
@@ -321,7 +321,7 @@ class Runner {
     return detail::guard(Errc::model_threw, "Runner", [&]() -> Result<std::size_t> {
       std::vector<std::string> names;
       for (std::size_t i = 0; i < count; ++i) {
-        BOOST_OUTCOME_TRYA(name, (this->*name_of)(i));
+        AOTI_TRY(auto name, (this->*name_of)(i));
         if (name == wanted) return i;
         names.push_back(std::move(name));
       }

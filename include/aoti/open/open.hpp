@@ -30,13 +30,13 @@ template <class Model> struct Opening {
   const typename Model::ObserverPolicy& observer;
 
   Result<Model> from(const PackagedModel& packaged) const {
-    BOOST_OUTCOME_TRYV(check_choice(packaged));
+    AOTI_TRYV(check_choice(packaged));
     [[maybe_unused]] const PreparingOf<Runtime> preparing;
-    BOOST_OUTCOME_TRYA(inspected, inspect(packaged));
+    AOTI_TRY(auto inspected, inspect(packaged));
     // Creating a model changes the thread's device, which the guard restores.
     const DeviceIndex device = Device::resolve(choice.device);
-    BOOST_OUTCOME_TRYA(entered, Device::enter(device, typename Device::Stream{}));
-    BOOST_OUTCOME_TRYA(model, load(packaged, inspected, device));
+    AOTI_TRY(auto entered, Device::enter(device, typename Device::Stream{}));
+    AOTI_TRY(auto model, load(packaged, inspected, device));
     auto done = guard(Errc::model_threw, "Runner::open", [&] {
       return give_weights(model, packaged, inspected.image, Device::native(entered));
     });
@@ -44,7 +44,7 @@ template <class Model> struct Opening {
       std::move(model.container).unload();
       return Model::explained(std::move(done).error());
     }
-    return std::move(model);
+    return model;
   }
 
  private:
@@ -66,18 +66,18 @@ template <class Model> struct Opening {
   }
 
   Result<Inspected> inspect(const PackagedModel& packaged) const {
-    BOOST_OUTCOME_TRYA(image, read_image<Device>(packaged, choice.device));
+    AOTI_TRY(auto image, read_image<Device>(packaged, choice.device));
     OperatorLibraries libraries;
-    BOOST_OUTCOME_TRYV(libraries.load(choice.operator_libraries));
+    AOTI_TRYV(libraries.load(choice.operator_libraries));
     load_needed<Runtime>(image, libraries);
-    BOOST_OUTCOME_TRYV(check_image<Runtime>(image, packaged, libraries, true));
+    AOTI_TRYV(check_image<Runtime>(image, packaged, libraries, true));
     return Inspected{std::move(image), std::move(libraries)};
   }
 
   Result<Model> load(const PackagedModel& packaged, const Inspected& inspected,
                      DeviceIndex device) const {
     const std::string name = Device::device_string(device);
-    BOOST_OUTCOME_TRYA(operators, open_operators<Runtime>(packaged, inspected.image, name));
+    AOTI_TRY(auto operators, open_operators<Runtime>(packaged, inspected.image, name));
     Container::Import* const import = BindsImports<Runtime> ? &Runtime::import : nullptr;
     auto container =
         Container::create(packaged, inspected.image, name, choice, import, inspected.libraries);
@@ -101,13 +101,12 @@ template <class Model> struct Opening {
   Result<void> give_weights(Model& model, const PackagedModel& packaged, const Image& image,
                             AOTInductorStreamHandle stream) const {
     if (choice.stream_affinity) {  // before anything runs, folding included
-      BOOST_OUTCOME_TRYV(
-          model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true));
+      AOTI_TRYV(model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true));
     }
     WeightsLoader<Runtime> loader{model.container, packaged, image};
     const auto& spec = model.signature.spec;
-    BOOST_OUTCOME_TRYV(loader.load(spec ? &*spec : nullptr, Device::type,
-                                   choice.weights == PackagedWeights::ignored));
+    AOTI_TRYV(loader.load(spec ? &*spec : nullptr, Device::type,
+                          choice.weights == PackagedWeights::ignored));
     std::vector<AtenTensorHandle> tensors;
     const WeightSets& sets = model.container.weight_sets();
     if (sets.state() != WeightsState::none && model.container.traits().lists_entries &&

@@ -16,7 +16,7 @@ namespace aoti::inline AOTI_ABI::detail {
 /// @errors those of Image::parse, of such an image
 inline Result<std::string_view> device_key(const PackagedModel& model) {
   if (const auto key = model.metadata.device_key(); !key.empty() || !model.name.empty()) return key;
-  BOOST_OUTCOME_TRYA(image, Image::parse(model.image, model.origin));
+  AOTI_TRY(auto image, Image::parse(model.image, model.origin));
   std::string_view key = "cpu";
   for (const std::string_view library : image.needed()) {
     if (library.find("cuda") != library.npos || library.find("hip") != library.npos) key = "cuda";
@@ -30,7 +30,7 @@ inline Result<std::string_view> device_key(const PackagedModel& model) {
 template <DevicePolicy First, DevicePolicy... Others, class Open>
 auto with_policy_for(const PackagedModel& model, Open&& open)
     -> decltype(open.template operator()<First>()) {
-  BOOST_OUTCOME_TRYA(key, device_key(model));
+  AOTI_TRY(auto key, device_key(model));
   if (key == First::key) return open.template operator()<First>();
   if constexpr (sizeof...(Others) > 0) {
     return with_policy_for<Others...>(model, open);

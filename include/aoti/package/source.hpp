@@ -22,15 +22,15 @@ auto with_model(const Source& source, std::string_view name, Body&& body)
   if constexpr (std::same_as<Source, PackagedModel>) {
     return body(source);
   } else if constexpr (std::same_as<Source, Package>) {
-    BOOST_OUTCOME_TRYA(model, source.model(name));
+    AOTI_TRY(auto model, source.model(name));
     return body(model);
   } else if constexpr (std::same_as<Source, Bytes>) {
     const bool bare = Image::recognises(source);
-    BOOST_OUTCOME_TRYA(package,
-                       Package::from_bytes(source, bare ? "image in memory" : "package in memory"));
+    AOTI_TRY(auto package,
+             Package::from_bytes(source, bare ? "image in memory" : "package in memory"));
     return with_model(package, name, body);
   } else {
-    BOOST_OUTCOME_TRYA(package, Package::open(source));
+    AOTI_TRY(auto package, Package::open(source));
     return with_model(package, name, body);
   }
 }

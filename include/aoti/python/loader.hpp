@@ -81,8 +81,8 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
           "load_metadata_from_package",
           [](const std::string& path, const std::string& name) {
             return detail::dict_of(without_gil([&]() -> Result<Metadata> {
-              BOOST_OUTCOME_TRYA(package, Package::open(checked_path(path)));
-              BOOST_OUTCOME_TRYA(model, package.model(name));
+              AOTI_TRY(auto package, Package::open(checked_path(path)));
+              AOTI_TRY(auto model, package.model(name));
               return std::move(model.metadata);
             }));
           },

@@ -208,8 +208,8 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
     if (compile) package = open_compiled(text, in_memory, choice.model);
     auto program = without_gil([&]() -> Result<std::unique_ptr<Program>> {
       if (!device_key.empty()) {
-        BOOST_OUTCOME_TRYA(found, package.model(choice.model));
-        BOOST_OUTCOME_TRYA(compiled_for, aoti::detail::device_key(found));
+        AOTI_TRY(auto found, package.model(choice.model));
+        AOTI_TRY(auto compiled_for, aoti::detail::device_key(found));
         if (compiled_for != device_key) {
           return Error{
               Errc::invalid_argument, found.origin,

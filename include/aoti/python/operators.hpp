@@ -60,7 +60,7 @@ class PythonOperators {
   /// @errors those of LibtorchOperators::make
   static Result<PythonOperators> make(const PackagedModel& model, const std::vector<Json>& nodes,
                                       const std::string& device) {
-    BOOST_OUTCOME_TRYA(made, LibtorchOperators::make(model, nodes, device));
+    AOTI_TRY(auto made, LibtorchOperators::make(model, nodes, device));
     PythonOperators operators;
     operators.executor_ = std::make_unique<PythonExecutor>(std::move(made));
     return operators;

@@ -84,8 +84,7 @@ class Program : public std::enable_shared_from_this<Program> {
   Result<std::array<std::string, 2>> call_spec() const {
     const char* in = nullptr;
     const char* out = nullptr;
-    BOOST_OUTCOME_TRYV(
-        runner_->container().template call<&abi::ModelExports::get_call_spec>(&in, &out));
+    AOTI_TRYV(runner_->container().template call<&abi::ModelExports::get_call_spec>(&in, &out));
     return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
   }
   /// The inputs that the model writes to, as far as the package tells.
@@ -174,7 +173,7 @@ class Program : public std::enable_shared_from_this<Program> {
   }
 
   template <class Make> Result<NamedTensors> named_weights(WeightSet set, Make&& make) {
-    BOOST_OUTCOME_TRYA(found, runner_->weights(set));
+    AOTI_TRY(auto found, runner_->weights(set));
     NamedTensors tensors;
     for (const auto& [name, tensor] : found) tensors.emplace_back(name, make(tensor));
     return tensors;
@@ -196,8 +195,8 @@ template <DevicePolicy Device, class Source>
 Result<std::unique_ptr<Program>> open_program_on(const Source& source, const OpenOptions& choice) {
   const Access access =
       choice.instances == 1 && !choice.stream_affinity ? Access::exclusive : Access::shared;
-  BOOST_OUTCOME_TRYA(runner, (aoti::detail::open_changeable<Device, LibtorchWithPython, false>(
-                                 source, choice, access)));
+  AOTI_TRY(auto runner, (aoti::detail::open_changeable<Device, LibtorchWithPython, false>(
+                            source, choice, access)));
   return std::make_unique<Program>(std::move(runner), access);
 }
 
@@ -205,7 +204,7 @@ Result<std::unique_ptr<Program>> open_program_on(const Source& source, const Ope
 /// @errors as above; wrong_device (none of the policies has its key)
 template <DevicePolicy... Devices>
 Result<std::unique_ptr<Program>> open_program(const Package& package, const OpenOptions& choice) {
-  BOOST_OUTCOME_TRYA(model, package.model(choice.model));
+  AOTI_TRY(auto model, package.model(choice.model));
   return aoti::detail::with_policy_for<Devices...>(
       model, [&]<class Device>() { return open_program_on<Device>(model, choice); });
 }

@@ -293,7 +293,7 @@ struct LoadedModel {
 
   /// Calls `body(native stream)` on the model's device.
   template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
-    BOOST_OUTCOME_TRYA(entered, Device::enter(device, stream));
+    AOTI_TRY(auto entered, Device::enter(device, stream));
     return body(Device::native(entered));
   }
 

@@ -31,8 +31,8 @@ struct Signature {
   static Result<Signature> of(const Container& container, const Metadata& metadata,
                               const std::string& origin, std::size_t most) {
     Signature signature;
-    BOOST_OUTCOME_TRYA(inputs, container.input_count());
-    BOOST_OUTCOME_TRYA(outputs, container.output_count());
+    AOTI_TRY(const std::size_t inputs, container.input_count());
+    AOTI_TRY(const std::size_t outputs, container.output_count());
     signature.input_count = inputs;
     signature.output_count = outputs;
     if (inputs > most || outputs > most) {
@@ -46,8 +46,8 @@ struct Signature {
       signature.may_return_none = call && call.value().result.leaf_count() == outputs;
       return signature;
     }
-    BOOST_OUTCOME_TRYA(parsed, ModelSpec::parse(text, origin));
-    const ModelSpec& spec = signature.spec.emplace(std::move(parsed));
+    AOTI_TRY(signature.spec, ModelSpec::parse(text, origin));
+    const ModelSpec& spec = *signature.spec;
     if (spec.inputs.size() != inputs || spec.outputs.size() != outputs) {
       return Error{
           Errc::damaged_package, origin,
