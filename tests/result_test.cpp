@@ -97,9 +97,9 @@ TEST(Guard, TurnsExceptionsIntoErrors) {
       {[] { throw std::runtime_error{"DefaultCPUAllocator: can't allocate memory"}; },
        Errc::out_of_memory, "guarded: out of memory: DefaultCPUAllocator: can't allocate memory"},
       {[] { throw std::bad_alloc{}; }, Errc::out_of_memory,
-       "guarded: out of memory: no memory could be had"},
+       "guarded: out of memory: memory could not be allocated"},
       {[] { throw 3; }, Errc::model_threw,
-       "guarded: the model threw: an exception that is no std::exception"},
+       "guarded: the model threw: an exception that is not a std::exception"},
   };
   for (const auto& test : cases) {
     const auto result = aoti::detail::guard(Errc::model_threw, "guarded", [&]() -> Result<int> {

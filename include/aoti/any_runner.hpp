@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Runners whose device is chosen at run time, by what a package says.
+// Runners whose device is chosen at run time, by the device key of a package.
 #pragma once
 
 #include <array>
@@ -21,16 +21,16 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A runner of whichever device, options and observer, through one indirect call. Made by `open`,
-/// by a Registry or from a runner. Moves like a pointer; its runs are as thread-safe as the
+/// A runner for any device, with any options and observer, behind one indirect call. Made by
+/// `open`, by a Registry or from a runner. Moves like a pointer; its runs are as thread-safe as the
 /// runner's.
 ///
-/// It has the members of Runner, so that one template serves both, but for streams: they differ
-/// from device to device, so runs here are on the one that is current for the calling thread. For
-/// another, and to change weights, ask for the runner itself:
+/// It has the members of Runner, so that one template serves both, except for streams, which differ
+/// from device to device: runs here are on the calling thread's current stream. For another stream,
+/// and to change weights, get the runner itself:
 /// `if (auto* runner = any.as<Cuda>()) runner->run(inputs, Cuda::Stream{handle})`.
 ///
-/// @tparam options those of the runners that as() gives and a Registry opens
+/// @tparam options those of the runners that as() returns and a Registry opens
 template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner {
   static_assert(detail::CheckedRuntime<Runtime>,
                 "name a complete TensorRuntime; for Libtorch include <aoti/runtime/libtorch.hpp>");
@@ -47,7 +47,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   template <class Source>
   static Result<AnyRunner> open(const Source& source, const OpenOptions& choice = {});
 
-  /// Takes a runner over, also where this fails.
+  /// Takes over a runner, even if this fails.
   /// @errors out_of_memory
   template <class Device, Options own, class Observer>
   static Result<AnyRunner> of(Runner<Device, Runtime, own, Observer> it) {
@@ -57,7 +57,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     return any;
   }
 
-  /// One that was moved from answers every run with bad_state.
+  /// A moved-from AnyRunner answers every run with bad_state.
   AnyRunner(AnyRunner&& other) noexcept : self_{std::exchange(other.self_, nullptr)} {}
   AnyRunner& operator=(AnyRunner&& other) noexcept {
     delete std::exchange(self_, std::exchange(other.self_, nullptr));
@@ -65,8 +65,8 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   }
   ~AnyRunner() { delete self_; }
 
-  /// As Runner's.
-  /// @errors theirs
+  /// As in Runner.
+  /// @errors as there
   template <std::size_t Outputs, detail::InputOf<Tensor>... Inputs>
   Result<std::array<Tensor, Outputs>> run(Inputs&&... inputs) const {
     if (self_ == nullptr) return gone();
@@ -76,12 +76,12 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     AOTI_TRYV(self_->run_pointers(pointers, given, outputs));
     return outputs;
   }
-  /// Refuses other arguments, when it is compiled.
+  /// Rejects other arguments at compile time.
   template <std::size_t Outputs, class... Others>
   Result<std::array<Tensor, Outputs>> run(Others&&...) const {
     static_assert((detail::InputOf<Others, Tensor> && ...),
                   "inputs are tensors of the runtime, passed by reference or by std::move; for a "
-                  "stream, run what as<Device>() gives");
+                  "stream, call run() on as<Device>()");
     return Error{Errc::invalid_argument};
   }
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs) const {
@@ -103,7 +103,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     return self_->run_handles(inputs, outputs);
   }
 
-  /// As Runner's; nothing, or bad_state, if moved from.
+  /// As in Runner; empty, 0 or bad_state if moved from.
   std::size_t input_count() const noexcept { return self_ != nullptr ? self_->input_count() : 0; }
   std::size_t output_count() const noexcept { return self_ != nullptr ? self_->output_count() : 0; }
   Result<std::string> input_name(std::size_t i) const { return ask(&Self::input_name, i); }
@@ -138,8 +138,8 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     delete std::exchange(self_, nullptr);
   }
 
-  /// The runner itself, which this keeps; null if it is of another class, or moved from. One with
-  /// an observer or options of its own is asked for as such: `any.get<MyRunner>()`.
+  /// The runner itself, which stays owned by this object; null if it is of another class, or moved
+  /// from. For one with its own observer or options, name its class: `any.get<MyRunner>()`.
   template <class R> R* get() noexcept {
     return is<R>() ? &static_cast<Of<R>*>(self_)->runner : nullptr;
   }
@@ -165,7 +165,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
     return (self_->*member)(arguments...);
   }
 
-  /// What one that was moved from has.
+  /// The properties of a moved-from AnyRunner.
   struct Nothing {
     Metadata metadata;
     std::string origin;
@@ -189,16 +189,18 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   Self* self_ = nullptr;
 };
 
-/// Which device policy, or which function, opens packages of which device key. A value: a program
-/// makes one, adds its own, and opens packages with it. Const calls are safe from several threads.
+/// Maps each device key to the device policy, or function, that opens its packages. A value: a
+/// program makes one, adds its own policies, and opens packages with it. Const calls are
+/// thread-safe.
 template <class Runtime = Libtorch, Options options = Options{}> class Registry {
  public:
   using Any = AnyRunner<Runtime, options>;
 
-  /// Opens a model of a package, which lives as long as the call, as Runner::open does.
+  /// Opens a model of a package, which stays open during the call, as Runner::open does.
   using Factory = Result<Any>(const PackagedModel& model, const OpenOptions& choice);
 
-  /// The policies named: `Registry<>::of<Cpu, Cuda>()`. Of two with one key the last counts.
+  /// A registry of these policies: `Registry<>::of<Cpu, Cuda>()`. If two have the same key, the
+  /// last counts.
   /// @allocates a few words
   template <detail::CheckedDevice... Devices> static Registry of() {
     Registry registry;
@@ -206,11 +208,11 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
     return registry;
   }
 
-  /// Opens packages of Device::key with this policy from now on, in place of another with that key.
+  /// Opens packages of Device::key with this policy from now on, in place of any other.
   /// @allocates a few words
   template <detail::CheckedDevice Device> void add() { add(Device::key, &open_with<Device>); }
 
-  /// The same with a function, which may open a runner with an observer or options of its own.
+  /// The same with a function, which may open a runner with its own observer or options.
   void add(std::string_view key, Factory* factory) {
     for (Row& row : rows_) {
       if (row.key == key) {
@@ -221,8 +223,8 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
     rows_.push_back({std::string{key}, factory});
   }
 
-  /// Opens a model with the policy that is registered under its AOTI_DEVICE_KEY. A bare shared
-  /// object has it in the metadata beside it; without that only a Runner opens it.
+  /// Opens a model with the policy registered under its AOTI_DEVICE_KEY. For a bare shared object,
+  /// the key is in the metadata beside it; without a key only a Runner can open it.
   /// @errors those of Runner::open; wrong_device (no key, or one that is not registered)
   Result<Any> open(const std::string& path, const OpenOptions& choice = {}) const {
     return open_from(path, choice);
@@ -265,21 +267,22 @@ template <class Runtime = Libtorch, Options options = Options{}> class Registry 
 
   [[gnu::cold]] Error unknown(std::string_view key, const std::string& origin) const {
     if (key.empty()) {
-      return {Errc::wrong_device, origin,
-              "found no AOTI_DEVICE_KEY, which tells the device; open it with a Runner for that"};
+      return {
+          Errc::wrong_device, origin,
+          "found no AOTI_DEVICE_KEY, which names the device; open it with a Runner for its device"};
     }
     std::vector<std::string_view> keys;
     for (const Row& row : rows_) keys.push_back(row.key);
     return {Errc::wrong_device, origin,
-            detail::concat({"compiled for ", key, "; registered are policies for ",
+            detail::concat({"compiled for ", key, "; there are policies for ",
                             keys.empty() ? "no device" : detail::join(keys)})};
   }
 
   std::vector<Row> rows_;
 };
 
-/// Opens a package, by its path, from bytes, or open already (or a model of one), with whichever of
-/// Cpu, Cuda, Xpu and Mps it was compiled for.
+/// Opens a package (a path, bytes, an open Package, or a model of one) on whichever of Cpu, Cuda,
+/// Xpu and Mps it was compiled for.
 /// @errors those of Registry::open
 template <class Runtime = Libtorch, Options options = Options{}, class Source>
 Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice = {}) {
@@ -297,7 +300,7 @@ Result<AnyRunner<Runtime, options>> AnyRunner<Runtime, options>::open(const Sour
   return open_any<Runtime, options>(source, choice);
 }
 
-/// The same with whichever policy a registry has for it, which may be one's own.
+/// The same with the policies of a registry, which may include your own.
 template <class Source, class Runtime, Options options>
 Result<AnyRunner<Runtime, options>> open_any(const Source& source, const OpenOptions& choice,
                                              const Registry<Runtime, options>& registry) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // All of aoti that needs no libtorch. Programs on libtorch include aoti/runtime/libtorch.hpp too.
 //
-// Classes that do not depend on a device or a runtime, Package say, are templates all the same,
-// with a parameter of no meaning (Package is BasicPackage<>): so a file that includes them compiles
-// only what it calls of them. Were they plain classes, this header would take half as long again to
+// Classes that do not depend on a device or a runtime, such as Package, are templates too, with a
+// dummy parameter (Package is BasicPackage<>): a file that includes them then compiles only the
+// members that it calls. If they were plain classes, this header would take half as long again to
 // compile (g++ 12; a fifth with clang 14).
 #pragma once
 

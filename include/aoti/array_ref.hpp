@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Models that were compiled with the minimal array-ref interface: called with plain descriptions of
-// memory, without a tensor in between.
+// Models compiled with the minimal array-ref interface: called on plain descriptions of memory,
+// without tensors.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Describes memory that someone else owns; of at most 8 dimensions. It is torch's
+/// Describes memory that someone else owns, in at most 8 dimensions. This is torch's
 /// AOTInductorArrayRefTensor.
 struct TensorView {
   static constexpr std::size_t max_rank = 8;
@@ -37,29 +37,28 @@ struct TensorView {
   using Sizes = std::span<const std::int64_t>;
   using List = std::initializer_list<std::int64_t>;
 
-  /// Memory, row-major where there are no strides: `TensorView::of(prices, {8})`. A model writes to
-  /// its inputs only where the exported program does. Sizes and strides that no tensor has, and
-  /// more than there is room for, give a view that is refused.
+  /// Memory, row-major if no strides are given: `TensorView::of(prices, {8})`. A model writes to
+  /// its inputs only if the exported program does. Sizes and strides that no tensor can have, or
+  /// too many of them, give a view that is refused.
   template <class T>
   static constexpr TensorView of(T* data, List sizes, List strides = {}) noexcept {
     return make(dtype_of<T>, const_cast<std::remove_cv_t<T>*>(data), {sizes.begin(), sizes.size()},
                 {strides.begin(), strides.size()});
   }
-  /// The same, row-major, of a span; one of another number of elements than the sizes tell gives a
-  /// view that is refused.
+  /// The same, row-major, for a span; if its length does not match the sizes, the view is refused.
   template <class T, std::size_t N>
   static constexpr TensorView of(std::span<T, N> data, List sizes) noexcept {
     TensorView view = of(data.data(), sizes);
     if (view.size != static_cast<std::int64_t>(data.size())) view.rank = impossible;
     return view;
   }
-  /// A tensor's memory, while the tensor lives; that of an undefined one is refused. The other way:
-  /// `Tensor::borrow(view.dtype, view.data, view.sizes(), view.strides())`.
+  /// A tensor's memory, while the tensor lives; the view of an undefined tensor is refused. The
+  /// reverse is `Tensor::borrow(view.dtype, view.data, view.sizes(), view.strides())`.
   static TensorView of(const Tensor& tensor) noexcept {
     if (tensor.defined())
       return make(tensor.dtype(), tensor.data(), tensor.sizes(), tensor.strides());
     TensorView none;
-    none.size = 1;  // at null
+    none.size = 1;  // an element, but no memory
     return none;
   }
 
@@ -68,7 +67,7 @@ struct TensorView {
   Sizes strides() const noexcept { return {steps, dimensions()}; }
 
  private:
-  static constexpr std::int32_t impossible = -1;  // as a rank
+  static constexpr std::int32_t impossible = -1;  // the rank of a view that is refused
 
   constexpr std::size_t dimensions() const noexcept {
     const auto known = static_cast<std::uint32_t>(rank);
@@ -84,7 +83,7 @@ struct TensorView {
     for (const std::int64_t stride : strides) wrong |= stride < 0;
     view.rank = wrong ? impossible : static_cast<std::int32_t>(sizes.size());
     if (wrong || sizes.size() > max_rank) return view;
-    std::uint64_t step = 1;  // may overflow where there are no elements
+    std::uint64_t step = 1;  // may overflow if there are no elements
     for (std::size_t d = sizes.size(); d-- > 0;) {
       view.extents[d] = sizes[d];
       view.steps[d] = strides.empty() ? static_cast<std::int64_t>(step) : strides[d];
@@ -97,7 +96,7 @@ static_assert(sizeof(TensorView) == 192 && std::is_standard_layout_v<TensorView>
 
 namespace detail {
 
-/// Views as the checks of inputs see them.
+/// Shows views to the checks of inputs.
 struct Views {
   using Tensor = TensorView;
   static bool is_defined(const TensorView& view) noexcept {
@@ -131,10 +130,11 @@ struct Views {
 }  // namespace detail
 
 /// A model on the CPU that was compiled with `aot_inductor.use_minimal_arrayref_interface` by torch
-/// 2.13 or later. It is called on views, and gives views of memory of its own: a run makes no
-/// tensor and allocates nothing that the model does not need within.
+/// 2.13 or later. It is called on views, and returns views of its own memory: a run makes no
+/// tensors, and allocates nothing beyond what the model itself needs.
 ///
-/// One thread at a time may call it, not always the same one; a second one is not detected.
+/// Only one thread at a time may call it, though not always the same one; a second one is not
+/// detected.
 template <class Runtime = Native> class ArrayRefModel {
   using Runner = aoti::Runner<Cpu, Runtime>;
   using Exports = abi::ModelExports;
@@ -167,8 +167,7 @@ template <class Runtime = Native> class ArrayRefModel {
     if (model_ != nullptr) static_cast<void>(exports().model_delete(model_));
   }
 
-  /// Deletes the model and unloads its image, as Runner::unload does, and only for those who know
-  /// the same.
+  /// Deletes the model and unloads its image, under the same conditions as Runner::unload.
   void unload() && noexcept {
     ArrayRefModel rest{std::move(*this)};
     if (rest.model_ != nullptr) static_cast<void>(rest.exports().model_delete(rest.model_));
@@ -178,8 +177,8 @@ template <class Runtime = Native> class ArrayRefModel {
 
   /// Runs. Inputs keep their data.
   /// Wraps AOTInductorModelRunMinimalArrayrefInterfaceV2.
-  /// @param outputs overwritten by views of memory that is the model's and the calling thread's.
-  ///        They hold until this thread's next run of any model of this package
+  /// @param outputs overwritten with views of memory that belongs to the model and the calling
+  ///        thread. They are valid until this thread's next run of any model of this package
   /// @errors input_count, output_count, those on inputs, bad_state, model_failed, model_threw
   [[gnu::always_inline]] Result<void> run(std::span<const TensorView> inputs,
                                           std::span<TensorView> outputs) const {
@@ -190,7 +189,7 @@ template <class Runtime = Native> class ArrayRefModel {
     if (runner_.model_.template fit<detail::Views, std::dynamic_extent, detail::Fit::yes>(inputs) !=
         detail::Fit::yes) [[unlikely]]
       return detail::described([&] { return misfit(inputs); });
-    // In one expression: the result is made where it is returned, not copied there.
+    // One expression, so that the result is constructed in place, not copied.
     return detail::guard(Errc::model_threw, "ArrayRefModel::run", [&]() -> Result<void> {
       [[maybe_unused]] const detail::RunningOf<Runtime> running;
       const AOTIRuntimeError native =
@@ -206,7 +205,7 @@ template <class Runtime = Native> class ArrayRefModel {
     });
   }
 
-  /// The runner that the model was made from and shares its weights with.
+  /// The runner that the model was made from, and whose weights it shares.
   const Runner& runner() const noexcept { return runner_; }
 
  private:
@@ -238,7 +237,7 @@ template <class Runtime = Native> class ArrayRefModel {
     std::vector<abi::ConstantEntry> entries;
     entries.reserve(active.size());
     detail::OwnedHandles<Runtime> shared{0};
-    shared.handles.reserve(active.size());  // so that no handle is lost
+    shared.handles.reserve(active.size());  // so that no handle leaks
     for (std::size_t i = 0; i < active.size(); ++i) {
       const Constant& constant = runner_.constants()[i];
       if (active[i] == nullptr) {
@@ -250,8 +249,8 @@ template <class Runtime = Native> class ArrayRefModel {
       if (shared.handles.back() == nullptr) return Error{Errc::out_of_memory};
       entries.push_back({constant.name.c_str(), shared.handles.back()});
     }
-    // Given any constants it loads none, and only the second function makes it use them. Both take
-    // them over.
+    // A model created with any constants does not load its own, but only the second function makes
+    // it use the given ones. Both take over the handles.
     const auto* all = reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data());
     abi::ConstantEntry first{};
     if (!entries.empty()) {
@@ -280,8 +279,8 @@ template <class Runtime = Native> class ArrayRefModel {
       if (detail::Views::is_strided(inputs[i])) continue;
       if (inputs[i].rank < 0) {
         return {Errc::input_shape, detail::concat({"input ", i}),
-                "the view was made of sizes or strides that no tensor has, or of a span of another "
-                "number of elements"};
+                "the view was made of sizes or strides that no tensor has, or of a span whose "
+                "length does not match them"};
       }
       return {Errc::input_rank, detail::concat({"input ", i}),
               detail::concat({"found ", inputs[i].rank, " dimensions, expected at most ",

@@ -15,17 +15,16 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A runner with the tensors that it reads and those that it writes: what changes from run to run
-/// is what is in their memory.
+/// A runner bound to the tensors that it reads and writes: from run to run, only the contents of
+/// their memory change.
 ///
-/// The first run learns which of the tensors that the model makes become its outputs. Those are
-/// made in the memory of the bound outputs from then on, so that results are there without a copy
-/// and a run neither makes nor destroys a tensor for them. Where that cannot be, since memory
-/// overlaps that of an input, of a weight or of another output, or since what the model makes is
-/// laid out otherwise, results are copied.
+/// The first run learns which of the tensors that the model makes become its outputs. From then on
+/// these are made in the memory of the bound outputs, so that results need no copy, and a run
+/// neither makes nor destroys tensors for them. Results are copied if an output's memory overlaps
+/// that of an input, a weight or another output, or if the model lays its result out differently.
 ///
-/// One thread at a time may call it; the bound runs of one shared runner may run at once. The
-/// runner must outlive it and stay where it is. Runs allocate what the model's other tensors need.
+/// Only one thread at a time may call it; the bound runs of one shared runner may run at once. The
+/// runner must outlive it and must not be moved. Runs allocate what the model's other tensors need.
 /// After a failed run, output memory may hold anything.
 template <class Runner> class BoundRun {
   using Runtime = typename Runner::TensorRuntime;
@@ -34,9 +33,10 @@ template <class Runner> class BoundRun {
                 "Native> with aoti/runtime/native.hpp");
 
  public:
-  /// @param inputs kept, and read in every run; see Runner::run for what is checked in each
-  /// @param outputs kept, and written in every run; of the sizes and dtypes that the model returns,
-  ///        with any strides. An undefined one stands for a result that is not wanted, or for None
+  /// @param inputs kept, and read in every run, with the checks of Runner::run
+  /// @param outputs kept, and written in every run; they have the sizes and dtypes that the model
+  ///        returns, and any strides. An undefined one stands for a result that is not wanted, or
+  ///        for None
   /// @errors input_count, output_count, undefined_tensor, out_of_memory
   static Result<BoundRun> make(const Runner& runner, std::span<const Tensor> inputs,
                                std::span<const Tensor> outputs) {
@@ -92,7 +92,7 @@ template <class Runner> class BoundRun {
   using Model = typename Runner::Model;
   using Body = detail::TensorBody;
 
-  /// Owns a body that models cannot give up.
+  /// Owns a body that models cannot release.
   class Pinned {
    public:
     explicit Pinned(Body* body) noexcept : body_{body} {
@@ -115,7 +115,7 @@ template <class Runner> class BoundRun {
     Body* body_;
   };
 
-  /// A tensor that the model makes and that is put into an output's memory.
+  /// A tensor that the model makes, and that is placed in an output's memory.
   struct Planned {
     std::size_t ordinal;  ///< How many the model made before it.
     Pinned tensor;
@@ -151,7 +151,7 @@ template <class Runner> class BoundRun {
     std::size_t next = 0;
   };
 
-  /// Handles that are the bound run's own, for tensors that fit.
+  /// The bound run's own handles, to inputs that fit.
   struct Bound {
     static constexpr std::size_t extent = std::dynamic_extent;
     static constexpr bool are_bound = true;
@@ -168,7 +168,7 @@ template <class Runner> class BoundRun {
   const auto& model() const noexcept { return runner_->model_; }
 
   bool prepare() {
-    pinned_.reserve(inputs_.size());  // so that no handle is lost
+    pinned_.reserve(inputs_.size());  // so that no handle leaks
     for (const Tensor& input : inputs_) {
       pinned_.emplace_back(detail::TensorAccess::body_of(input)->share());
       if (pinned_.back().body() == nullptr) return false;
@@ -182,11 +182,11 @@ template <class Runner> class BoundRun {
     return true;
   }
 
-  // Each result is made where it is returned: a copy would wait for what was just written.
+  // The result is constructed in place: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
     if (!fits_ || weights_ != model().changes.load()) [[unlikely]] {
       if (!look_again()) return model().in_use();
-      // Says what does not fit, or lays inputs out anew for each run and copies results.
+      // Reports what does not fit, or lays inputs out anew for each run and copies results.
       if (!fits_) return runner_->run_handles(in_, out_, stream);
     }
     return call(stream);
@@ -205,7 +205,7 @@ template <class Runner> class BoundRun {
     return done;
   }
 
-  /// Brings results that are not in place where they belong, and learns where they come from.
+  /// Copies results that are not in place into the outputs, and learns where they come from.
   [[gnu::noinline]] Result<void> finish() {
     const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
     auto done = detail::guard(Errc::out_of_memory, "BoundRun::run", [&]() -> Result<void> {
@@ -231,8 +231,8 @@ template <class Runner> class BoundRun {
     for (AtenTensorHandle& handle : expected_) handle = nullptr;
   }
 
-  /// Whether the inputs fit; with other weights, others of the outputs may lie where one does, too.
-  /// False where another thread is inside the runner.
+  /// Whether the inputs fit. After a change of weights it learns anew, as other outputs may then
+  /// share memory with a weight. False if another thread is inside the runner.
   [[gnu::noinline]] bool look_again() {
     const detail::Occupancy occupancy{Model::detects_concurrent_use ? &model().busy : nullptr};
     if (!occupancy.entered()) return false;
@@ -246,7 +246,7 @@ template <class Runner> class BoundRun {
     return true;
   }
 
-  /// Notes the n-th tensor that the model makes in the first run; the first so many.
+  /// Records a tensor that the model makes in the first run, up to most_learnt of them.
   void learn(std::size_t ordinal, const Body& body) noexcept {
     if (made_.size() < most_learnt) made_.push_back({ordinal, body.storage});
   }
@@ -275,9 +275,9 @@ template <class Runner> class BoundRun {
       if (!outputs_[i].defined()) continue;
       if (found == nullptr || !same_type(*found, i)) return misfit(i, found);
     }
-    // What lies in the memory of an output would be overwritten by another's copy.
+    // A result in the memory of an output would be overwritten by the copy of another result.
     for (std::size_t i = 0; i < out_.size(); ++i) {
-      aside_[i] = Tensor{};  // of a copy that failed
+      aside_[i] = Tensor{};  // left by a copy that failed
       if (!outputs_[i].defined()) continue;
       const Body& found = *Body::of(out_[i]);
       if (learns_) plan(i, found);
@@ -299,14 +299,14 @@ template <class Runner> class BoundRun {
     return found.data == outputs_[i].data() && same_layout(found, i);
   }
 
-  /// Plans to make the tensor whose memory became output i in the output's own memory.
+  /// Plans to make the tensor that became output i in the output's own memory.
   void plan(std::size_t i, const Body& found) {
     const Tensor& output = outputs_[i];
     if (found.data != found.storage->data || !same_layout(found, i) || shares_memory(i) ||
         made_.size() == most_learnt) {
       return;
     }
-    for (std::size_t k = made_.size(); k-- > 0;) {  // the last one, as memory is used again
+    for (std::size_t k = made_.size(); k-- > 0;) {  // the last one, as memory is reused
       const Made& made = made_[k];
       if (made.storage != found.storage || found.home != found.storage) continue;
       const char* reason = nullptr;
@@ -342,7 +342,7 @@ template <class Runner> class BoundRun {
     return any;
   }
 
-  /// Whether an output's memory is that of another bound tensor, too.
+  /// Whether an output's memory overlaps that of another bound tensor or of a weight.
   bool shares_memory(std::size_t i) const noexcept {
     const Body& mine = *detail::TensorAccess::body_of(outputs_[i]);
     bool any = false;
@@ -360,7 +360,7 @@ template <class Runner> class BoundRun {
         found != nullptr ? std::span<const std::int64_t>{found->sizes(), found->rank}
                          : std::span<const std::int64_t>{};
     return {Errc::invalid_argument, detail::concat({"output ", i}),
-            detail::concat({"found room for ", to_string(output.dtype()), " of sizes ",
+            detail::concat({"found an output tensor of ", to_string(output.dtype()), " of sizes ",
                             detail::join(output.sizes()), "; the model returned ",
                             found != nullptr ? to_string(found->dtype) : "nothing", " of sizes ",
                             detail::join(sizes)})};
@@ -377,14 +377,14 @@ template <class Runner> class BoundRun {
   std::vector<Pinned> pinned_;  // handles to the inputs
   std::vector<Planned> planned_;
   std::vector<AtenTensorHandle> in_;
-  std::vector<AtenTensorHandle> out_;       // between runs what is expected, or null
-  std::vector<AtenTensorHandle> expected_;  // the planned ones by output, else null
+  std::vector<AtenTensorHandle> out_;       // between runs: the expected handles, or null
+  std::vector<AtenTensorHandle> expected_;  // of planned outputs; null for others
   std::vector<Made> made_;
   std::vector<Tensor> aside_;  // while results are copied
   bool learns_ = true;
-  int attempts_ = 4;  // to learn, where a model does not keep to what was learnt
+  int attempts_ = 4;  // to learn, for models that make their tensors in changing order
   bool fits_ = false;
-  unsigned weights_ = 0;  // how often the model had changed them
+  unsigned weights_ = 0;  // the count of weight changes at the last check
 };
 
 }  // namespace aoti::inline AOTI_ABI

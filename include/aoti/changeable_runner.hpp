@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A runner of a class that is known at run time only, and its weights: what drop_in and Python's
+// A runner whose class is known only at run time, with its weights: what drop_in and the Python
 // classes hold.
 #pragma once
 
@@ -14,27 +14,27 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// A weight as it is given: by one of its names.
+/// A weight as the caller gives it, under one of its names.
 template <class Tensor> struct GivenWeight {
   std::string name;
   Tensor tensor;
   bool share = false;  ///< Whether the model uses the tensor itself.
 };
 
-/// What all runners on a tensor runtime have, and the functions of aoti/weights.hpp.
+/// What all runners on a tensor runtime have in common, and the functions of aoti/weights.hpp.
 template <class Runtime> struct ChangeableRunner : ErasedRunner<Runtime> {
   using typename ErasedRunner<Runtime>::Tensor;
 
   virtual Result<std::vector<Weight<Tensor>>> weights(WeightSet) = 0;
-  /// All of them or none. Those of the active set are committed, others staged.
+  /// Replaces all of them or none. Those of the active set are committed, others staged.
   /// @param full whether all parameters must be among them
   virtual Result<void> replace(std::span<const GivenWeight<Tensor>>, WeightSet, bool full) = 0;
-  /// All weights, by those of a file as WeightsUpdate::set_blob reads it.
+  /// Replaces all weights by those in a file, as WeightsUpdate::set_blob does.
   virtual Result<void> replace_all(const std::string& blob) = 0;
   virtual Result<void> fold(WeightSet, void* stream) = 0;
   virtual Result<void> swap() = 0;
   virtual Result<void> free_inactive() = 0;
-  /// Whether others use tensors in the model's own memory.
+  /// Says whether others use tensors in the model's own memory.
   virtual void lend(bool) = 0;
 };
 
@@ -75,7 +75,7 @@ struct Changing final : Erasing<Runner, ChangeableRunner<typename Runner::Tensor
 
 /// Opens a model, as Runner::open does, for one thread at a time or for any number.
 /// @param source a path, bytes, a package, or a model of one
-/// @tparam detects whether a second thread in a runner for one is noticed
+/// @tparam detects whether a second thread in an exclusive runner is detected
 template <DevicePolicy Device, class Runtime, bool detects, class Source>
 Result<std::unique_ptr<ChangeableRunner<Runtime>>> open_changeable(const Source& source,
                                                                    const OpenOptions& choice,

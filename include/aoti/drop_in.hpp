@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Torch's C++ classes that load and run compiled models, under their names and with their arguments
-// and results: a program writes aoti::drop_in where it wrote torch::inductor.
+// Torch's C++ classes that load and run compiled models, under the same names and with the same
+// arguments and results: write aoti::drop_in instead of torch::inductor.
 //
-// What differs on purpose is in docs/from-torch.md: inputs and weights are checked, an update
-// happens as a whole or not at all, and nothing is extracted.
+// Deliberate differences are listed in docs/from-torch.md: inputs and weights are checked, an
+// update happens as a whole or not at all, and nothing is extracted.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -28,8 +28,8 @@ class AOTIModelContainerRunnerCpu : public detail::RunnerOn<Cpu> {
                                        bool run_single_threaded = false)
       : RunnerOn{model_so_path, detail::options_for<Cpu>(num_models, "cpu", ""),
                  run_single_threaded} {}
-  /// On the caller's weights, all of them, which are used without a copy and kept alive. Those
-  /// that are embedded in the image are loaded all the same.
+  /// Runs on the caller's weights, which must be complete; they are not copied, and are kept alive.
+  /// Weights that are embedded in the image are loaded all the same.
   AOTIModelContainerRunnerCpu(const std::string& model_so_path, std::size_t num_models,
                               std::unordered_map<std::string, at::Tensor>& constants)
       : RunnerOn{model_so_path, detail::options_for<Cpu>(num_models, "cpu", ""), constants} {}
@@ -68,7 +68,7 @@ class AOTIModelContainerRunnerMps : public detail::RunnerOn<Mps> {
 
 namespace detail {
 
-/// The class under torch's name for a device; a policy of one's own has none.
+/// torch's name for the class of a device; your own policies have none.
 template <DevicePolicy Device> struct ClassFor { using type = RunnerOn<Device>; };
 template <> struct ClassFor<Cpu> { using type = AOTIModelContainerRunnerCpu; };
 template <> struct ClassFor<Cuda> { using type = AOTIModelContainerRunnerCuda; };
@@ -77,8 +77,8 @@ template <> struct ClassFor<Mps> { using type = AOTIModelContainerRunnerMps; };
 
 }  // namespace detail
 
-/// Opens a package for whichever of the devices it was compiled for. AOTIModelPackageLoader is for
-/// all the devices that torch's is for; BasicPackageLoader<Cpu> compiles in a quarter of the time.
+/// Opens a package on whichever of the devices it was compiled for. AOTIModelPackageLoader covers
+/// all devices that torch's does; BasicPackageLoader<Cpu> compiles in a quarter of the time.
 template <DevicePolicy... Devices> class BasicPackageLoader {
  public:
   explicit BasicPackageLoader(const std::string& model_package_path,
@@ -95,7 +95,7 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
   BasicPackageLoader(const BasicPackageLoader&) = delete;
   BasicPackageLoader& operator=(const BasicPackageLoader&) = delete;
 
-  /// The loader's own, of the class for the device.
+  /// The loader's own runner, of the class for the device.
   AOTIModelContainerRunner* get_runner() { return runner_.get(); }
   std::unordered_map<std::string, std::string> get_metadata() { return metadata_; }
 
@@ -134,7 +134,7 @@ template <DevicePolicy... Devices> class BasicPackageLoader {
     runner_->update_constant_buffer(tensor_map, use_inactive, validate_full_updates, user_managed);
   }
 
-  /// What a package says of a model, which is not loaded.
+  /// The metadata of a model in a package, which is not loaded.
   static std::unordered_map<std::string, std::string> load_metadata_from_package(
       const std::string& model_package_path, const std::string& model_name) {
     const Package package = detail::value_of(Package::open(model_package_path));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The runner of a model on whichever device, as torch's classes in C++ have it. Users include
+// The runner of a model on any device, with the members of torch's C++ class. Users include
 // aoti/drop_in.hpp.
 #pragma once
 
@@ -25,8 +25,8 @@ namespace aoti::inline AOTI_ABI::drop_in {
 
 using TensorConstantMap = std::unordered_map<std::string, at::Tensor*>;
 
-/// What everything here throws: a std::runtime_error, as torch's functions do where a model fails,
-/// with a code and a sentence. Where arguments are wrong, torch's throw a c10::Error.
+/// What everything here throws: a std::runtime_error, as in torch when a model fails, with a code
+/// and a sentence. For wrong arguments, torch throws a c10::Error instead.
 class Error : public std::runtime_error {
  public:
   explicit Error(const aoti::Error& error)
@@ -51,21 +51,21 @@ using Runner = aoti::detail::ChangeableRunner<LibtorchWithOperators>;
 
 }  // namespace detail
 
-/// A model on some device. Any number of threads may run it, `num_models` of them at once, also
-/// while one changes the weights; with `run_single_threaded`, which is faster, one thread at a time
-/// may call it, and a second one gets an Error.
+/// A model on some device. Any number of threads may call it, and `num_models` of them run it at
+/// once, even while one changes the weights. With `run_single_threaded`, which is faster, only one
+/// thread at a time may call it, and a second one gets an Error.
 class AOTIModelContainerRunner {
  public:
   AOTIModelContainerRunner(const AOTIModelContainerRunner&) = delete;
   AOTIModelContainerRunner& operator=(const AOTIModelContainerRunner&) = delete;
   virtual ~AOTIModelContainerRunner() = default;
 
-  /// Runs on the stream whose handle is given, or on the one that is current for the thread.
+  /// Runs on the stream with that handle, or on the thread's current stream.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs,
                               void* stream_handle = nullptr) {
     return detail::value_of(runner_->run(inputs, stream_handle));
   }
-  /// The same, and frees each input as soon as the model is done with it: they are undefined
+  /// The same, but frees each input as soon as the model is done with it. The inputs are undefined
   /// tensors afterwards, unless the call is refused.
   std::vector<at::Tensor> boxed_run(std::vector<at::Tensor>&& inputs,
                                     void* stream_handle = nullptr) {
@@ -85,8 +85,8 @@ class AOTIModelContainerRunner {
     return dtypes;
   }
 
-  /// Tensors in the model's memory, valid until that set is replaced or freed or the model is gone;
-  /// none where there is no second set.
+  /// Tensors in the model's memory, valid until that set is replaced or freed or the model is
+  /// destroyed; none if there is no second set.
   std::unordered_map<std::string, at::Tensor> extract_constants_map(bool use_inactive) const {
     const WeightSet set = set_of(use_inactive);
     auto found = runner_->weights(set);
@@ -100,8 +100,8 @@ class AOTIModelContainerRunner {
     return tensors;
   }
 
-  /// Replaces weights, by their names in the module or in the compiled code: all of the map, or
-  /// none where this throws. A model without weights is given all of them at once.
+  /// Replaces weights, under their names in the module or in the compiled code: all of the map, or
+  /// none if this throws. A model without weights must be given all of them at once.
   /// @param validate_full_updates whether all parameters must be among them
   /// @param user_managed whether the model uses the tensors themselves, without a copy
   void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
@@ -109,8 +109,8 @@ class AOTIModelContainerRunner {
                               bool user_managed = false) {
     if (!use_inactive && container().weight_sets().is_staged()) {
       throw Error{{Errc::bad_state, runner_->origin(),
-                   "a second set of weights waits, which an update of the first would take in; "
-                   "swap it in, or free it, before"}};
+                   "found a staged second set of weights, which an update of the first would "
+                   "include; swap it in, or free it, first"}};
     }
     std::vector<aoti::detail::GivenWeight<at::Tensor>> given;
     for (const auto& [name, tensor] : tensor_map) given.push_back({name, tensor, user_managed});
@@ -121,7 +121,7 @@ class AOTIModelContainerRunner {
     detail::TensorMap tensors = named(const_map);
     update_constant_buffer(tensors, use_inactive, validate_full_updates, user_managed);
   }
-  /// The same of tensors on the CPU, which are copied to the device in any case.
+  /// The same for tensors on the CPU, which are always copied to the device.
   void update_constant_buffer_from_cpu(std::unordered_map<std::string, at::Tensor>& tensor_map,
                                        bool use_inactive, bool validate_full_updates) {
     update_constant_buffer(tensor_map, use_inactive, validate_full_updates);
@@ -133,7 +133,7 @@ class AOTIModelContainerRunner {
   void update_inactive_constant_buffer(const TensorConstantMap& const_map) {
     update_constant_buffer(const_map, true, true);
   }
-  /// All weights, from a file as they lie beside a model's image.
+  /// Replaces all weights, by a file in the format of those beside a model's image.
   void update_constant_buffer_from_blob(const std::string& weights_path) {
     detail::value_of(runner_->replace_all(weights_path));
     given_constants_ = false;
@@ -142,15 +142,15 @@ class AOTIModelContainerRunner {
   void run_const_fold(bool use_inactive, AOTInductorStreamHandle stream_handle = nullptr) {
     detail::value_of(runner_->fold(set_of(use_inactive), stream_handle));
   }
-  /// Throws where there is no second set of weights.
+  /// Throws if there is no second set of weights.
   void swap_constant_buffer() { detail::value_of(runner_->swap()); }
   void free_inactive_constant_buffer() { detail::value_of(runner_->free_inactive()); }
 
-  /// Whether the model has weights, and can run; false where it was made with constants.
+  /// Whether the model has weights and can run; false if it was constructed with constants.
   bool did_call_load_constants() const {
     return !given_constants_ && container().weight_sets().state() != WeightsState::none;
   }
-  /// For models for GPUs, while nothing runs.
+  /// For models on GPUs, while nothing runs.
   void set_use_stream_affinity(bool use_stream_affinity) {
     detail::value_of(
         container().call<&abi::ModelExports::set_use_stream_affinity>(use_stream_affinity));
@@ -170,7 +170,7 @@ class AOTIModelContainerRunner {
  protected:
   explicit AOTIModelContainerRunner(std::unique_ptr<detail::Runner> runner) noexcept
       : runner_{std::move(runner)} {}
-  /// One that runs on the caller's weights, without a copy.
+  /// Runs on the caller's weights, without a copy.
   AOTIModelContainerRunner(std::unique_ptr<detail::Runner> runner, detail::TensorMap& constants)
       : runner_{std::move(runner)}, given_constants_{true} {
     update_constant_buffer(constants, false, false, true);
@@ -213,8 +213,8 @@ template <DevicePolicy Device> class RunnerOn : public AOTIModelContainerRunner 
   static std::unique_ptr<Runner> open(const Source& source, const OpenOptions& choice,
                                       bool single_threaded) {
     if (single_threaded && choice.instances != 1) {
-      throw Error{{Errc::invalid_argument, "run_single_threaded",
-                   "it is for one model; num_models is another number"}};
+      throw Error{
+          {Errc::invalid_argument, "run_single_threaded", "found another num_models, expected 1"}};
     }
     return value_of(aoti::detail::open_changeable<Device, LibtorchWithOperators, true>(
         source, choice, single_threaded ? Access::exclusive : Access::shared));

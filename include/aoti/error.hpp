@@ -18,14 +18,14 @@ enum class Errc : std::uint8_t {
   none,
   // The file
   not_found,        ///< No file or entry of that name, or it cannot be read.
-  not_a_package,    ///< The file is something else than a .pt2 package or a shared object.
+  not_a_package,    ///< The file is neither a .pt2 package nor a shared object.
   damaged_package,  ///< A package or image that is cut off, altered, or contradicts itself.
   no_such_model,    ///< The package holds no model of that name, or none at all.
   ambiguous_model,  ///< The package holds several models and none was named.
   // The match of model, machine and process
   wrong_machine,        ///< Compiled for another processor, instruction set or system.
   wrong_device,         ///< Compiled for another kind of device than the runner's.
-  device_unavailable,   ///< The device is not there.
+  device_unavailable,   ///< There is no such device, or it cannot be used.
   missing_export,       ///< The image lacks a function that every model must have.
   unsupported,          ///< The model or this library lacks what was asked for.
   missing_import,       ///< The model needs functions that this process does not provide.
@@ -42,8 +42,8 @@ enum class Errc : std::uint8_t {
   output_count,
   // The weights
   no_such_constant,
-  missing_constants,  ///< Weights that a model needs and was not given.
-  constant_conflict,  ///< One weight that was given two values, under two of its names.
+  missing_constants,  ///< The model was not given all weights that it needs.
+  constant_conflict,  ///< One weight was given two values, under two of its names.
   constant_dtype,
   constant_device,
   constant_layout,
@@ -51,8 +51,8 @@ enum class Errc : std::uint8_t {
   // The run
   out_of_memory,
   model_failed,  ///< The model returned an error, or less than it promised.
-  model_threw,   ///< An exception came through the C boundary.
-  bad_state,     ///< Not now: for example, another thread is inside an unshared runner.
+  model_threw,   ///< An exception crossed the C boundary.
+  bad_state,     ///< Not possible now: for example, another thread is inside an unshared runner.
 };
 
 constexpr std::string_view to_string(Errc code) noexcept {
@@ -128,14 +128,14 @@ constexpr std::string_view to_string(Errc code) noexcept {
 }
 
 /// An error: code, operation, native code and text. Two words, move-only; the texts live on the
-/// heap and are built only on failure. Without memory for them the code remains.
+/// heap and are built only on failure. If there is no memory for them, only the code remains.
 class [[nodiscard]] Error {
  public:
   Error() noexcept = default;
 
   /// @param operation what was done and to what: a C function, a file, an input
   /// @param text      what was found and what was expected, or what the model or system said
-  /// @param native    errno, or what the C function returned; 0 where there is none
+  /// @param native    errno, or what the C function returned; 0 if there is none
   [[gnu::cold]] Error(Errc code, std::string operation, std::string text, int native = 0)
       : code_{code},
         native_{native},

@@ -14,10 +14,10 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// What every fallible function returns. `if (!result)` tests it, `value()` and `error()` look in.
-/// Asking for what is not there, the value of a failed result or the error of a good one, is a
-/// bug in the caller and ends the process by std::terminate(). All files of a program that include
-/// aoti are compiled with exceptions, or all without.
+/// What every fallible function returns. `if (!result)` tests it; `value()` and `error()` access
+/// its contents. Calling value() on a failed result, or error() on a good one, is a bug in the
+/// caller and ends the process by std::terminate(). All files of a program that include aoti must
+/// be compiled with exceptions, or all without.
 template <class T>
 using Result = boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::policy::terminate>;
 
@@ -25,8 +25,8 @@ using Result = boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::poli
 inline auto success() { return boost::outcome_v2::success(); }
 
 /// AOTI_TRY(auto x, f()) makes x the value of f(), and AOTI_TRY(x, f()) assigns it. AOTI_TRYV(f())
-/// is for a Result<void>. Where f() fails, the function that this stands in returns the error.
-/// Boost.Outcome's macros of this kind changed their syntax in Boost 1.76.
+/// is for a Result<void>. If f() fails, the enclosing function returns the error. Boost.Outcome's
+/// own macros for this changed their syntax in Boost 1.76.
 #define AOTI_TRYV(...) \
   if (auto aoti_done = (__VA_ARGS__); !aoti_done) return std::move(aoti_done).error()
 #define AOTI_TRY(declaration, ...) AOTI_TRY_AT(__LINE__, declaration, __VA_ARGS__)
@@ -38,7 +38,7 @@ inline auto success() { return boost::outcome_v2::success(); }
 
 namespace detail {
 
-/// Whether a text blames a lack of memory, of the host or of a device.
+/// Whether a text says that the host or a device ran out of memory.
 [[gnu::cold]] inline bool tells_of_memory(std::string_view text) noexcept {
   for (const std::string_view part :
        {"out of memory", "bad_alloc", "not enough memory", "can't allocate memory"}) {
@@ -48,7 +48,7 @@ namespace detail {
 }
 
 #if defined(__cpp_exceptions)
-/// The exception that is being handled, as an error with its text: out_of_memory where it is
+/// The exception that is being handled, as an error with its text: out_of_memory if it is
 /// std::bad_alloc or says so, else `code`.
 [[gnu::cold, gnu::noinline]] inline Error caught(Errc code, const char* operation) noexcept {
   try {
@@ -56,12 +56,12 @@ namespace detail {
       throw;
     } catch (const std::bad_alloc&) {
       code = Errc::out_of_memory;
-      return Error{code, operation, "no memory could be had"};
+      return Error{code, operation, "memory could not be allocated"};
     } catch (const std::exception& e) {
       if (tells_of_memory(e.what())) code = Errc::out_of_memory;
       return Error{code, operation, e.what()};
     } catch (...) {
-      return Error{code, operation, "an exception that is no std::exception"};
+      return Error{code, operation, "an exception that is not a std::exception"};
     }
   } catch (...) {
     return Error{code};  // there is no memory for the text
@@ -69,7 +69,7 @@ namespace detail {
 }
 #endif
 
-/// Calls `body`, which returns a Result, and turns an exception into an error. Costs nothing when
+/// Calls `body`, which returns a Result, and turns an exception into an error. Costs nothing if
 /// nothing is thrown.
 template <class Body>
 [[gnu::always_inline]] inline auto guard(Errc code, const char* operation, Body&& body)
@@ -86,8 +86,8 @@ template <class Body>
 #endif
 }
 
-/// The error that `describe` returns, or one without words where there is no memory for them: for
-/// errors that arise where nothing guards against exceptions.
+/// The error that `describe` returns, or one without text if there is no memory for the text: for
+/// errors outside of any guard().
 template <class Describe>
 [[gnu::cold, gnu::noinline]] Error described(Describe&& describe) noexcept {
   auto failed = guard(Errc::out_of_memory, "", [&]() -> Result<void> { return describe(); });

@@ -27,21 +27,21 @@ template <class Runner, class Base> struct Erasing;
 
 /// A compiled model, ready to run.
 ///
-/// With Access::exclusive, the default, one thread at a time may call a runner, not always the same
-/// one. With Access::shared any number may. Opening is safe from several threads at once. After a
-/// fork, runs in the child may hang: if another thread was running a model at that moment, or if a
-/// model had already run with several threads.
-/// A run allocates nothing of its own: what is allocated are the outputs, by the model, a tensor
-/// handle for each input, by runtimes that cannot lend it (Libtorch), and a copy of each input
-/// whose memory is not laid out as the compiled code assumes. The forms that return a vector
-/// allocate that too.
+/// With Access::exclusive, the default, only one thread at a time may call a runner, but it need
+/// not always be the same one. With Access::shared, any number may. Opening is safe from several
+/// threads at once. After a fork, runs in the child may hang if another thread was running a model
+/// at that moment, or if a model had already run with several threads.
+/// A run allocates nothing itself. What is allocated is the outputs, by the model; a tensor handle
+/// for each input, by runtimes that cannot lend it (Libtorch); and a copy of each input whose
+/// memory is not laid out as the compiled code assumes. The forms that return a vector allocate
+/// that too.
 ///
-/// An observer hears of every event in a runner's life, see run/observer.hpp; without one, the
-/// default, no code of that is there.
+/// An observer is told of every event in a runner's life, see run/observer.hpp. Without one, the
+/// default, no code for it is compiled.
 ///
-/// Every form of run takes a stream, on which the model queues its work: `Stream{}`, the default,
-/// is the one that is current for the calling thread; see the device policy for others, and for
-/// when outputs may be read. On return the thread's device and stream are what they were.
+/// Every form of run takes a stream, on which the model queues its work. `Stream{}`, the default,
+/// is the calling thread's current stream; see the device policy for others, and for when outputs
+/// may be read. On return the thread's device and stream are what they were before.
 template <detail::CheckedDevice Device, class Runtime = Libtorch, Options options = Options{},
           detail::CheckedObserver Observer = NoObserver>
 class Runner {
@@ -61,8 +61,8 @@ class Runner {
       detail::Handles<Runtime, std::dynamic_extent>::capacity;
 
   /// Opens a .pt2 package, a directory into which one was unpacked, or a bare shared object with
-  /// what torch wrote beside it, see BasicPackage::open.
-  /// @errors all of Errc's on the file and on the match of model, machine and process, named by
+  /// the files that torch wrote beside it, see BasicPackage::open.
+  /// @errors all of Errc on the file and on the match of model, machine and process, listed at
   ///         Package, preflight, open_operators and Container::create; invalid_argument
   static Result<Runner> open(const std::string& path, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
@@ -75,19 +75,19 @@ class Runner {
     return open_from(package, choice, observer);
   }
 
-  /// Opens a model of a package that is open as long as the call.
+  /// Opens a model of a package, which must stay open during the call.
   static Result<Runner> open(const PackagedModel& model, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
     return open_from(model, choice, observer);
   }
 
-  /// Opens a package or a bare shared object in memory; the bytes are needed during the call only.
+  /// Opens a package or a bare shared object in memory; the bytes are needed only during the call.
   static Result<Runner> open(Bytes bytes, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
     return open_from(bytes, choice, observer);
   }
 
-  /// A runner that was moved from answers every call with bad_state.
+  /// A moved-from runner answers every call with bad_state.
   Runner(Runner&&) noexcept = default;
   Runner& operator=(Runner&&) noexcept = default;
   ~Runner() = default;
@@ -107,7 +107,7 @@ class Runner {
                                                                  Inputs&&... inputs) const {
     return run_array<Outputs>(stream, std::forward<Inputs>(inputs)...);
   }
-  /// Refuses other arguments, when it is compiled.
+  /// Rejects other arguments at compile time.
   template <std::size_t Outputs, class First, class... Rest>
   Result<std::array<Tensor, Outputs>> run(First&&, Rest&&...) const
       requires(!detail::are_arguments<Tensor, Stream, First, Rest...>) {
@@ -117,8 +117,8 @@ class Runner {
     return Error{Errc::invalid_argument};
   }
 
-  /// Runs into slots of the caller's, whose tensors are replaced.
-  /// @errors as above; on any error the outputs are as they were
+  /// Runs into the caller's slots, whose tensors are replaced.
+  /// @errors as above; on any error the outputs are unchanged
   Result<void> run_into(std::span<const Tensor> inputs, std::span<Tensor> outputs,
                         Stream stream = {}) const {
     return run_list(detail::Listed<const Tensor>{inputs}, outputs, stream);
@@ -135,9 +135,9 @@ class Runner {
     });
   }
 
-  /// Runs and takes the inputs over, so that the model can free or reuse each one as soon as it is
-  /// done with it; the slots are undefined tensors afterwards, also when the model fails. A call
-  /// that is refused (counts, inputs, bad_state) takes nothing.
+  /// Runs and takes over the inputs, so that the model can free or reuse each one as soon as it is
+  /// done with it; the slots are undefined tensors afterwards, even if the model fails. A call that
+  /// is refused (counts, inputs, bad_state) takes nothing.
   /// @errors as above
   /// @allocates the vector
   Result<Tensors> boxed_run(std::span<Tensor> inputs, Stream stream = {}) const {
@@ -149,8 +149,8 @@ class Runner {
   }
 
   /// Runs on raw handles. Those of the inputs are taken over and their slots set to null, unless
-  /// the call is refused (counts, inputs, bad_state). The slots of the outputs are overwritten: by
-  /// handles that are the caller's, or by null on any error.
+  /// the call is refused (counts, inputs, bad_state). The slots of the outputs are overwritten:
+  /// with handles that the caller owns, or with null on any error.
   /// Wraps AOTInductorModelContainerRunSingleThreaded, or …Run for shared access or older models.
   /// @errors as above
   Result<void> run_handles(std::span<AtenTensorHandle> inputs, std::span<AtenTensorHandle> outputs,
@@ -177,8 +177,8 @@ class Runner {
   std::size_t input_count() const noexcept { return model_.signature.input_count; }
   std::size_t output_count() const noexcept { return model_.signature.output_count; }
 
-  /// The name of an input or output: the spec's, else the one inside the compiled code.
-  /// @errors invalid_argument (there is none of that index)
+  /// The name of an input or output: from the spec, else the one inside the compiled code.
+  /// @errors invalid_argument (no such index)
   Result<std::string> input_name(std::size_t i) const {
     return detail::guard(Errc::model_threw, "Runner::input_name", [&]() -> Result<std::string> {
       if (i >= input_count()) return no_such("input", i, input_count());
@@ -192,8 +192,8 @@ class Runner {
     });
   }
 
-  /// The index of the input or output of a name as above, for tensors that are given by name.
-  /// @errors invalid_argument (there is none of that name)
+  /// The index of the input or output with such a name, for tensors that are given by name.
+  /// @errors invalid_argument (no such name)
   Result<std::size_t> input_index(std::string_view name) const {
     return index_of("input", name, input_count(), &Runner::input_name);
   }
@@ -201,8 +201,8 @@ class Runner {
     return index_of("output", name, output_count(), &Runner::output_name);
   }
 
-  /// What the inputs and outputs are; null where the package carries no spec, in which case only
-  /// the number of inputs is checked.
+  /// What the inputs and outputs are; null if the package carries no spec. Then only the number of
+  /// inputs is checked.
   const ModelSpec* spec() const noexcept {
     return model_.signature.spec ? &*model_.signature.spec : nullptr;
   }
@@ -213,11 +213,11 @@ class Runner {
                          [&] { return model_.container.call_spec(); });
   }
 
-  /// The package's metadata; empty for a bare shared object without any beside it.
+  /// The package's metadata; empty for a bare shared object without metadata beside it.
   const Metadata& metadata() const noexcept { return model_.metadata; }
 
-  /// The model's weights: names, dtypes, sizes, and shapes where they are known. How to read and
-  /// change them: aoti/weights.hpp.
+  /// The model's weights: names, dtypes, sizes, and shapes if known. To read and change them, see
+  /// aoti/weights.hpp.
   const std::vector<Constant>& constants() const noexcept { return model_.container.constants(); }
 
   /// Whether the model has its weights; without them a run is refused with bad_state.
@@ -229,14 +229,14 @@ class Runner {
   /// The file and the model's name in it.
   const std::string& origin() const noexcept { return model_.origin; }
 
-  /// The operators that the model calls through a proxy executor, as the runtime has them.
+  /// The operators that the model calls through a proxy executor, as the runtime represents them.
   const auto& operators() const noexcept { return model_.operators; }
 
   /// The container, for calls that this class does not offer.
   const Container& container() const noexcept { return model_.container; }
 
   /// Deletes the model and unloads its image, which a runner's destructor leaves loaded. Only for
-  /// those who know that no thread is inside it and nothing of it is used afterwards.
+  /// callers who know that no thread is inside it and that nothing of it is used afterwards.
   void unload() && noexcept {
     Runner rest{std::move(*this)};
     std::move(rest.model_.container).unload();
@@ -284,8 +284,7 @@ class Runner {
     return tensors;
   }
 
-  /// `run<…>` with counts known at run time; `given[i]` tells whether input i is given to the
-  /// model.
+  /// `run<…>` with counts known at run time; `given[i]` says whether input i is given to the model.
   Result<void> run_pointers(std::span<const Tensor* const> inputs, std::span<const bool> given,
                             std::span<Tensor> outputs) const {
     return run_list(detail::PointedTo<Tensor>{inputs, given}, outputs, Stream{});

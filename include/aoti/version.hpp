@@ -13,9 +13,9 @@
 #define AOTI_ABI_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##d##e##f
 #define AOTI_ABI_JOIN(a, b, c, d, e, f) AOTI_ABI_JOIN_(a, b, c, d, e, f)
 
-// All that is in aoti lies in an inline namespace of the version and of what changes how types lie
-// in memory: two plugins of one process that were compiled with different ones share nothing of the
-// library, where they would share its variables and functions by the linker's rules.
+// All of aoti lies in an inline namespace named after the version and after whatever changes the
+// memory layout of types. Two plugins in one process that were compiled with different ones thus
+// share none of the library's variables and functions, which the linker would otherwise merge.
 #if defined(__SANITIZE_ADDRESS__)
 #define AOTI_ABI_SANITIZER _asan
 #elif defined(__SANITIZE_THREAD__)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A running model's weights: read, replaced in one step, swapped, freed. Included by those who do
-// so.
+// Reads a running model's weights, replaces them in one step, swaps and frees them.
 #pragma once
 
 #include <cstddef>
@@ -18,18 +17,19 @@
 namespace aoti::inline AOTI_ABI {
 
 /// A change of a runner's weights that happens as a whole or not at all. Tensors are checked when
-/// they are set and held here; the model sees them when commit() or stage() is called. Whatever
-/// goes wrong, and when this object dies without a commit, the model runs on as it did. What is not
-/// set stays as it is: as stage() left it, until that set is swapped in or freed, else as the model
-/// runs on.
+/// they are set, and held here; the model sees them when commit() or stage() is called. If anything
+/// fails, or this object is destroyed without a commit, the model runs on as before. Weights that
+/// are not set stay as stage() left them, until that set is swapped in or freed; else as the model
+/// runs on them.
 ///
 /// Constants that were computed from weights when the model was compiled (Constant::derived) do not
-/// follow the weights. Where the package tells of such, as those of aoti.export do, an update that
-/// sets other weights must set all of these, too.
+/// follow the weights. If the package lists them, as those of aoti.export do, an update that sets
+/// other weights must set all of these, too.
 ///
-/// One at a time for each runner, which must neither be moved nor destroyed meanwhile; used by one
-/// thread. With Access::shared, other threads may run the model during all of it, and each run uses
-/// one set of weights throughout. With exclusive access, commit() and stage() are calls like a run.
+/// Each runner has at most one update at a time, used by one thread; meanwhile the runner must be
+/// neither moved nor destroyed. With Access::shared, other threads may run the model during all of
+/// it, and each run uses one set of weights throughout. With exclusive access, commit() and stage()
+/// count as calls, like a run.
 template <class Runner> class WeightsUpdate {
  public:
   using Tensor = typename Runner::Tensor;
@@ -60,9 +60,10 @@ template <class Runner> class WeightsUpdate {
   ~WeightsUpdate() { end(); }
 
   /// Sets a weight to a copy of a tensor, which may lie on the CPU or on the model's device and
-  /// have any strides. The copy is made on the stream that is current, and done on return.
-  /// @param name the FQN, one of Constant::aliases, or the name inside the compiled code. One that
-  ///        the model does not depend on, as the package tells, is taken and does nothing
+  /// have any strides. The copy is made on the current stream, and is complete on return.
+  /// @param name the FQN, one of Constant::aliases, or the name inside the compiled code. A name
+  ///        that the model does not depend on, according to the package, is accepted and has no
+  ///        effect
   /// @errors bad_state (committed already), no_such_constant, undefined_tensor, constant_dtype,
   ///         constant_shape, constant_layout (not strided), constant_device, out_of_memory;
   ///         constant_conflict (it was set to other values under another of its names)
@@ -74,7 +75,7 @@ template <class Runner> class WeightsUpdate {
 
   /// Sets a weight to a tensor itself, without a copy. Its storage is kept alive through the
   /// tensor's reference count; memory that the tensor only borrows must live as long as the model
-  /// uses it. Writing to it changes the model's weight, also during a run.
+  /// uses it. Writing to it changes the model's weight, even during a run.
   /// @errors as set; constant_layout (its strides are not those of the compiled code),
   ///         constant_device (it is not where the model keeps that constant, see
   ///         Constant::device), unsupported (before torch 2.8)
@@ -83,15 +84,15 @@ template <class Runner> class WeightsUpdate {
                [&](const Constant& constant) { return fit().shared_handle(constant, tensor); });
   }
 
-  /// Sets all weights to copies from a blob as packages hold it, in which each lies where
-  /// Constant::offset says.
-  /// @errors invalid_argument (it has another size than the constants together), unsupported (their
-  ///         shapes or places are not known), out_of_memory
+  /// Sets all weights to copies from a blob in the format of packages: each weight at its
+  /// Constant::offset.
+  /// @errors invalid_argument (its size is not that of all constants together), unsupported (their
+  ///         shapes or offsets are not known), out_of_memory
   Result<void> set_blob(Bytes blob) {
     return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob",
                          [&] { return put_blob(blob); });
   }
-  /// The same from a file, which is mapped during the call.
+  /// The same from a file, which is memory-mapped during the call.
   /// @errors as above, not_found
   Result<void> set_blob(const std::string& path) {
     return detail::guard(Errc::model_threw, "WeightsUpdate::set_blob", [&]() -> Result<void> {
@@ -100,9 +101,9 @@ template <class Runner> class WeightsUpdate {
     });
   }
 
-  /// Fails unless this update sets all weights. As torch has it, buffers, plain tensors, and
-  /// parameters that have no elements need not be among them.
-  /// @errors bad_state (ended already), missing_constants (all of their names)
+  /// Fails unless this update sets all weights. As in torch, buffers, plain tensors and parameters
+  /// without elements may be left out.
+  /// @errors bad_state (ended already), missing_constants (names all of them)
   Result<void> expect_all() const {
     if (runner_ == nullptr) return ended();
     return detail::guard(Errc::model_threw, "WeightsUpdate::expect_all", [&]() -> Result<void> {
@@ -113,19 +114,18 @@ template <class Runner> class WeightsUpdate {
       }
       if (missing.empty()) return success();
       return Error{Errc::missing_constants, runner_->origin(),
-                   detail::concat({"all parameters are to be updated; there is no tensor for ",
+                   detail::concat({"expected a tensor for each parameter, found none for ",
                                    detail::join(missing)})};
     });
   }
 
-  /// Gives the model the new weights, folds on the stream, lets it run on them, and frees the old
-  /// ones. Ends this update, whether it succeeds or not. When folding fails, a run of another
-  /// thread in that instant may find weights of both sets: compiled models leave no way to prevent
-  /// it.
+  /// Gives the model the new weights, folds on the stream, lets the model run on them, and frees
+  /// the old ones. Ends this update, whether it succeeds or not. If folding fails, a concurrent run
+  /// at that moment may see weights of both sets: compiled models offer no way to prevent it.
   ///
-  /// New weights are ready before a run can find them. Old ones are freed once the device has done
-  /// with them. Where it cannot be waited for (XPU, MPS) they go when the next set comes: runs on
-  /// other streams that use them must be done by then.
+  /// New weights are ready before a run can see them. Old ones are freed once the device has
+  /// finished with them. If it cannot be waited for (XPU, MPS), they are freed when the next set
+  /// comes: runs on other streams that use them must be done by then.
   /// @errors bad_state (ended already, or an exclusive runner is in use), missing_constants (the
   ///         model had no weights and some are still missing, or derived ones are),
   ///         constant_layout (one that the model writes to shares memory with another),
@@ -134,10 +134,11 @@ template <class Runner> class WeightsUpdate {
     const auto body = [&](AOTInductorStreamHandle native) -> Result<void> {
       AOTI_TRYV(write(native));
       if (auto done = swap(); !done) {
-        access().sets().abandon();  // no later update is to go on from these
+        access().sets().abandon();  // no later update may build on these
         return done;
       }
-      // From here on all is done; what cannot be freed now is when the next set takes its place.
+      // The update is complete; what cannot be freed now is freed when the next set takes its
+      // place.
       static_cast<void>(access().observed(
           Event::free, [&] { return access().free_inactive(); }, 0, true));
       return success();
@@ -146,8 +147,8 @@ template <class Runner> class WeightsUpdate {
   }
 
   /// Gives the model the new weights and folds, but lets it run on the old ones: swap_weights()
-  /// changes over, and back again. Ends this update, whether it succeeds or not. Where writing
-  /// fails, what was staged before is gone, too.
+  /// changes over, and back again. Ends this update, whether it succeeds or not. If writing fails,
+  /// what was staged before is lost, too.
   /// @errors as commit
   Result<void> stage(Stream stream = {}) {
     return finish("WeightsUpdate::stage", stream, true,
@@ -185,7 +186,8 @@ template <class Runner> class WeightsUpdate {
              detail::extent(constant.shape, constant.strides, constant.dtype) == 0);
   }
 
-  /// `make(constant)` makes the handle for each constant of that name: tied weights share an FQN.
+  /// `make(constant)` makes the handle for each constant of that name, since tied weights share an
+  /// FQN.
   template <class Make>
   Result<void> put(const char* operation, std::string_view name, const Tensor& tensor,
                    Make&& make) {
@@ -218,7 +220,7 @@ template <class Runner> class WeightsUpdate {
     });
   }
 
-  /// Weights that were tied have one place: what is set under several names must be the same.
+  /// Tied weights are one constant, so values set under several of its names must be the same.
   Result<void> expect_one_value(std::size_t i, std::string_view name, AtenTensorHandle tensor) {
     const AtenTensorHandle before = tensors_.handles[i];
     if (before == nullptr || !names_[i] || *names_[i] == name || expected_[i].aliases.empty()) {
@@ -258,7 +260,7 @@ template <class Runner> class WeightsUpdate {
     return access().observed(Event::swap, [&] { return access().swap(); });
   }
 
-  /// Writes the inactive set: what was set, and for the rest the tensors that wait there, else
+  /// Writes the inactive set: the tensors that were set; for the rest, those staged there, else
   /// those in use.
   Result<void> write(AOTInductorStreamHandle stream) {
     AOTI_TRYV(fit().expect_derived(expected_, tensors_.handles));
@@ -308,10 +310,10 @@ template <class Runner> class WeightsUpdate {
   }
 
   Runner* runner_;
-  detail::OwnedHandles<Runtime> tensors_;  // what was set, by the constants' indices
-  // And under which name: an empty one for several, none for a blob.
+  detail::OwnedHandles<Runtime> tensors_;  // the tensors that were set, by constant
+  // The names they were set under: empty for several names, none for a blob.
   std::vector<std::optional<std::string>> names_;
-  std::vector<AtenTensorHandle> current_;  // what the model uses; its own
+  std::vector<AtenTensorHandle> current_;  // the tensors that the model uses, and owns
   std::vector<Constant> expected_;
 };
 
