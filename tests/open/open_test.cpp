@@ -285,7 +285,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"spec_no_json.pt2 (model)", "input spec", "JSON"}},
         Case{"spec_counts.pt2",
              Errc::damaged_package,
-             {"spec_counts.pt2 (model)", "of 1 inputs and 1 outputs", "of 2 and 1"}},
+             {"spec_counts.pt2 (model)", "lists 1 inputs and 1 outputs", "has 2 and 1"}},
         Case{"spec_later.pt2", Errc::unsupported, {"spec_later.pt2 (model)", "version 3"}},
         Case{"spec_dtype.pt2",
              Errc::damaged_package,

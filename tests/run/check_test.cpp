@@ -269,12 +269,11 @@ TEST(Check, WorksOnScalars) {
 // What a model writes into a copy would be lost.
 TEST(Check, DoesNotReorderWhatTheModelWritesTo) {
   const std::string text =
-      "input 0 'x': wrong input layout: found strides 1, 2; the model writes to it, so that it "
-      "must "
-      "be laid out as what it was exported with: without gaps, ";
+      "input 0 'x': wrong input layout: found strides 1, 2; the model writes to it, so it "
+      "must be laid out as the example that it was exported with: without gaps, ";
   expect(spec(input("x", "2,2", R"(,"mutated":true)")),
          {{{floats({2, 2})}, Fit::yes},
-          {{floats({2, 2}, {1, 2})}, Fit::no, Errc::input_layout, text + "row by row"}});
+          {{floats({2, 2}, {1, 2})}, Fit::no, Errc::input_layout, text + "row-major"}});
   expect(spec(input("x", "2,2,1", R"(,"order":[1,0,2],"mutated":true)")),
          {{{floats({2, 2, 1}, {1, 2, 1})}, Fit::yes}});
   expect(spec(input("x", "2,2", R"(,"mutated":false)")),

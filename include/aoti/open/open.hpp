@@ -19,12 +19,11 @@ namespace aoti::inline AOTI_ABI::detail {
 /// A model whose image was read and checked, and can be loaded.
 struct Inspected {
   Image image;
-  OperatorLibraries libraries;  // that its operators and functions come from
+  OperatorLibraries libraries;  // that define its operators and functions
 };
 
-/// Opens models of one class. Each step makes what the next one takes, so that whatever exists is
-/// complete: a packaged model, an inspected image, a loaded model without weights, and one with
-/// them.
+/// Opens models of one class. Each step makes what the next one needs, so each object is complete:
+/// a packaged model, an inspected image, a loaded model without weights, and one with weights.
 template <class Model> struct Opening {
   const OpenOptions& choice;
   const typename Model::ObserverPolicy& observer;
@@ -59,8 +58,7 @@ template <class Model> struct Opening {
                   Model::exclusive ? "1, since the runner's access is exclusive" : "1 or more"})};
     }
     if (choice.stream_affinity && Model::exclusive) {
-      return Error{Errc::invalid_argument, packaged.origin,
-                   "found stream_affinity, expected Access::shared with it"};
+      return Error{Errc::invalid_argument, packaged.origin, "stream_affinity needs Access::shared"};
     }
     return success();
   }
@@ -121,8 +119,8 @@ template <class Model> struct Opening {
     }
     if (choice.weights != PackagedWeights::required) return success();
     return Error{Errc::unsupported, model.origin,
-                 "the package carries no weights, or not in a form that this library reads; a "
-                 "runner opened with PackagedWeights::optional can be given them"};
+                 "found no weights in the package, or in a form that this library does not read; "
+                 "open it with PackagedWeights::optional and set them"};
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Inputs against the spec, before a call: nanoseconds when they fit, a sentence when they do not.
+// Checks inputs against the spec before a call: takes nanoseconds if they fit, and returns a
+// sentence if not.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@
 namespace aoti::inline AOTI_ABI::detail {
 
 /// Whether memory has the layout that the spec states. Dimensions of size 1 may have any stride,
-/// and without elements there is nothing to lay out.
+/// and tensors without elements fit any layout.
 template <class Runtime>
 [[gnu::noinline]] bool has_layout(const typename Runtime::Tensor& tensor, const TensorSpec& spec) {
   if (spec.order.empty() && spec.strides.empty()) return Runtime::is_row_major(tensor);
@@ -43,7 +44,7 @@ template <class Runtime>
   return dense || expected == 0;
 }
 
-/// A dimension that is tied to an earlier one must stand for the same value of the symbol.
+/// Whether a dimension gives its symbol the same value as the earlier dimension that it is tied to.
 inline bool agrees(const Dimension& dimension, std::int64_t size, const Dimension& first,
                    std::int64_t first_size) noexcept {
   const std::int64_t scaled = size - dimension.offset;
@@ -59,7 +60,7 @@ template <class Device, class Runtime>
          (Device::type != DeviceType::cpu && Runtime::is_strided_on(tensor, DeviceType::cpu));
 }
 
-/// What a defined tensor that is not strided is; `otherwise` where the runtime does not tell.
+/// The kind of a defined tensor that is not strided; `otherwise` if the runtime cannot say.
 template <class Runtime>
 [[gnu::cold, gnu::noinline]] std::string describe_layout(const typename Runtime::Tensor& tensor,
                                                          const char* otherwise) {
@@ -88,11 +89,11 @@ template <class Runtime>
                   to_string(expected)})};
 }
 
-/// Whether it can be told on which device of the policy's kind a tensor lies.
+/// Whether the runtime can tell on which of the policy's devices a tensor lies.
 template <class Device, class Runtime>
 inline constexpr bool knows_index = Device::type != DeviceType::cpu&& TellsDeviceIndex<Runtime>;
 
-/// Why a strided tensor is not on the device where it should be: it is on another of that kind.
+/// Says that a strided tensor is on another device of the right kind.
 template <class Device, class Runtime>
 [[gnu::cold, gnu::noinline]] std::string describe_elsewhere(const typename Runtime::Tensor& tensor,
                                                             DeviceIndex device) {
@@ -106,8 +107,8 @@ template <class Device, class Runtime>
          Runtime::device_index(tensor) != device.value;
 }
 
-/// Replaces handles whose memory is not laid out as the compiled code assumes by copies; false
-/// where memory ran out.
+/// Replaces each handle whose memory is not laid out as the compiled code assumes by a copy; false
+/// if memory runs out.
 template <class Runtime>
 [[gnu::cold, gnu::noinline]] bool reorder(const ModelSpec& spec, std::span<AtenTensorHandle> in) {
   for (std::size_t i = 0; i < in.size(); ++i) {
@@ -123,16 +124,16 @@ template <class Runtime>
   return true;
 }
 
-/// How an input fits: not at all, after its memory has been laid out anew, or as it is.
+/// How an input fits: not at all, after its memory is laid out anew, or as it is.
 enum class Fit : std::uint8_t { no, reordered, yes };
 
-/// What rules report to that are broken: here to nobody, since only the verdict counts.
+/// What a broken rule is reported to: nothing, since only the verdict counts.
 struct VerdictOnly {
   template <class Describe> [[gnu::always_inline]] constexpr Fit operator()(Describe&&) const {
     return Fit::no;
   }
 };
-/// The same where it is to be said what is wrong.
+/// The same if the error is wanted, too.
 struct InWords {
   Error& error;
   template <class Describe> [[gnu::cold, gnu::noinline]] Fit operator()(Describe&& describe) const {
@@ -141,11 +142,11 @@ struct InWords {
   }
 };
 
-/// The rules on one input, with what every call compares at hand; the fewer instructions the
+/// The rules on one input, with what every call compares close at hand: the fewer instructions, the
 /// better.
 class InputCheck {
  public:
-  /// The spec must stay where it is.
+  /// The spec must not be moved.
   InputCheck(const ModelSpec& spec, std::size_t index)
       : spec_{&spec.inputs[index]}, dtype_{spec_->dtype}, device_{spec_->device} {
     for (const Dimension& dimension : spec_->shape) {
@@ -158,9 +159,9 @@ class InputCheck {
     fixed_ = !spec_->strides.empty() || spec_->mutated;
   }
 
-  /// Holds input `i` of a call against the spec that this was made from.
-  /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
-  /// @param report called where a rule is broken, with what describes that as an Error
+  /// Checks input `i` of a call against the spec that this was made from.
+  /// @tparam least Fit::yes if the memory of inputs cannot be laid out anew
+  /// @param report called if a rule is broken, with a function that describes it as an Error
   template <class Runtime, Fit least = Fit::reordered, class Inputs, class Report = VerdictOnly>
   [[gnu::always_inline]] Fit fit(const ModelSpec& spec, Inputs inputs, std::size_t i,
                                  const Report& report = {}) const {
@@ -200,11 +201,11 @@ class InputCheck {
  private:
   struct Range {
     std::int64_t min;
-    std::uint64_t span;  // max - min: one unsigned comparison does for both
+    std::uint64_t span;  // max - min: one unsigned comparison tests both bounds
   };
 
-  /// Whether the dimensions that are tied to others agree with them, and the relations hold whose
-  /// last input this is.
+  /// Whether the dimensions that are tied to others agree with them, and whether the relations hold
+  /// of which this is the last input.
   template <class Runtime, class Inputs, class Report>
   [[gnu::noinline]] bool ties_hold(const ModelSpec& spec, Inputs inputs, std::size_t i,
                                    const Report& report) const {
@@ -267,7 +268,7 @@ class InputCheck {
     const TensorSpec& other = spec.inputs[first_input];
     const Dimension& first = other.shape[static_cast<std::size_t>(dimension.first_dimension)];
     if (&first == &dimension) {
-      std::string multiple = concat({dimension.scale, " times a number"});
+      std::string multiple = concat({dimension.scale, " times an integer"});
       if (dimension.offset != 0) multiple += concat({" plus ", dimension.offset});
       return wrong_size(spec, i, d, size, multiple);
     }
@@ -289,9 +290,9 @@ class InputCheck {
     }
     return {Errc::input_layout, name(i),
             concat({"found strides ", join(strides),
-                    spec_->mutated ? "; the model writes to it, so that it" : "; it",
-                    " must be laid out as what it was exported with: without gaps, ",
-                    spec_->order.empty() ? std::string{"row by row"}
+                    spec_->mutated ? "; the model writes to it, so it" : "; it",
+                    " must be laid out as the example that it was exported with: without gaps, ",
+                    spec_->order.empty() ? std::string{"row-major"}
                                          : concat({"in the order ", join(spec_->order)})})};
   }
 
@@ -301,7 +302,8 @@ class InputCheck {
   DeviceType device_;
   bool tied_ = false;
   bool row_major_ = true;
-  bool fixed_ = false;  // must not be laid out anew: a copy would be written to, or there are gaps
+  bool fixed_ =
+      false;  // must not be laid out anew: the model would write to a copy, or there are gaps
   std::vector<Range> sizes_;
 };
 

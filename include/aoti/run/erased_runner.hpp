@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A runner of a class that is known at run time only.
+// A runner whose class is known only at run time.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What all runners on a tensor runtime have, as Runner says. A stream is given by its handle; null
-/// is the one that is current.
+/// What all runners on a tensor runtime have in common, as documented at Runner. A stream is given
+/// by its handle; null means the current one.
 template <class Runtime> struct ErasedRunner {
   using TensorRuntime = Runtime;
   using Tensor = typename Runtime::Tensor;
@@ -46,16 +46,15 @@ template <class Runtime> struct ErasedRunner {
   virtual const Operators& operators() const noexcept = 0;
   virtual const Container& container() const noexcept = 0;
   virtual void unload() noexcept = 0;
-  /// Tells the class: the address of ClassTag of it.
+  /// Identifies the class: the address of its ClassTag.
   virtual const void* tag() const noexcept = 0;
 };
 
-/// Its address tells a class, also where there is no RTTI. Not const, since linkers may merge
-/// constants.
+/// Its address identifies a class, even without RTTI. Not const, since linkers may merge constants.
 template <class Runner> struct ClassTag { static inline char tag = 0; };
 
 /// A runner behind an interface.
-/// @tparam Base ErasedRunner, or what is derived from it
+/// @tparam Base ErasedRunner, or a class derived from it
 template <class Runner, class Base = ErasedRunner<typename Runner::TensorRuntime>>
 struct Erasing : Base {
   using typename Base::Tensor;

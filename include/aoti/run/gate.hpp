@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Locks: of what threads look at for a moment, and of the first run of a model that cannot keep
-// threads apart itself.
+// Locks: for state that threads look at for a moment, and for models that cannot keep threads apart
+// themselves in their first run.
 #pragma once
 
 #include <pthread.h>
@@ -11,8 +11,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Held for microseconds at most. A thread that holds it has the priority of the highest one that
-/// waits.
+/// Held for microseconds at most. A thread that holds it inherits the priority of its most urgent
+/// waiter.
 class Mutex {
  public:
   Mutex() noexcept {
@@ -41,11 +41,11 @@ class Mutex {
   pthread_mutex_t mutex_;
 };
 
-/// A lock that runs hold beside one another, and that changes hold alone. Two have one each:
-/// - models whose abi::ModelTraits::first_run_is_alone, whose own locks let a second thread and the
-///   first one wait for each other for ever: the first run on a set of weights is alone (`pass`),
-///   and so is the change to another set (`change`)
-/// - models that lend weights: those are freed (`alone`) when no run holds them (`Beside`)
+/// A lock that runs share, and that changes hold exclusively. Two kinds of models have one:
+/// - models with abi::ModelTraits::first_run_is_alone, whose own locks can deadlock a second thread
+///   with the first run: the first run on a set of weights is exclusive (`pass`), and so is the
+///   change to another set (`change`)
+/// - models that lend weights: these are freed (`alone`) when no run holds them (`Beside`)
 class Gate {
  public:
   Gate() noexcept = default;
@@ -53,14 +53,14 @@ class Gate {
   Gate& operator=(const Gate&) = delete;
   ~Gate() { ::pthread_rwlock_destroy(&lock_); }
 
-  /// Calls `run`, which returns 0 where it succeeds, beside others or alone.
+  /// Calls `run`, which returns 0 on success, beside other runs or alone.
   template <class Run> auto pass(Run&& run) -> decltype(run()) {
     while (true) {
       {
         const Hold hold{lock_, ::pthread_rwlock_rdlock};
         if (passed_.load()) return run();
       }
-      // One at a time waits to be alone: those behind it would wait for ever while others run.
+      // Only one thread waits to be alone: others behind it could wait forever while runs go on.
       const Mutex::Hold first{first_};
       if (passed_.load()) continue;
       const Hold hold{lock_, ::pthread_rwlock_wrlock};
@@ -70,7 +70,7 @@ class Gate {
     }
   }
 
-  /// Holds a gate, where there is one, beside others that do.
+  /// Holds a gate, if there is one, shared with others.
   class Beside {
    public:
     explicit Beside(Gate* gate) noexcept : gate_{gate} {
@@ -94,7 +94,7 @@ class Gate {
     return change();
   }
 
-  /// Calls `change`, which takes another set of weights into use, while nothing runs.
+  /// Calls `change`, which activates another set of weights, while nothing runs.
   template <class Change> auto change(Change&& change) -> decltype(change()) {
     const Hold hold{lock_, ::pthread_rwlock_wrlock};
     passed_.store(false);

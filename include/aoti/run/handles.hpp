@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Tensor handles on their way into and out of a model, and the mark of a runner in use.
+// Tensor handles on their way into and out of a model, and the mark that a runner is in use.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// An input as it is passed: a tensor, by reference or by std::move.
+/// An input argument: a tensor, by reference or by std::move.
 template <class T, class Tensor>
 concept InputOf = std::same_as<std::remove_cvref_t<T>, Tensor>;
 
@@ -26,8 +26,8 @@ inline constexpr bool are_arguments = (InputOf<Rest, Tensor> && ... &&
                                        (InputOf<First, Tensor> ||
                                         std::convertible_to<First, Stream>));
 
-/// Calls `f(i)` for each i below `count` until it returns false, and returns the number of calls
-/// that returned true. Where the count is known at compile time, i is a constant.
+/// Calls `f(i)` for each i below `count` until it returns false; returns the number of calls that
+/// returned true. If the count is known at compile time, i is a constant.
 template <std::size_t extent, class F>
 [[gnu::always_inline]] inline std::size_t count_while(std::size_t count, F&& f) {
   std::size_t done = 0;
@@ -42,7 +42,7 @@ template <std::size_t extent, class F>
   return done;
 }
 
-/// Destroys what the slots hold, each handle once: a model may have written one into several.
+/// Destroys the handles in the slots, each once: a model may have written one into several slots.
 template <class Runtime>
 [[gnu::cold, gnu::noinline]] void destroy_all(std::span<AtenTensorHandle> slots) noexcept {
   for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -55,11 +55,11 @@ template <class Runtime>
   }
 }
 
-/// Slots for handles on the stack. Handles that are left over are destroyed.
-/// @tparam N the number of slots; dynamic_extent for one that is only known at run time
+/// Slots for handles on the stack. Handles that are left in them are destroyed.
+/// @tparam N the number of slots; dynamic_extent if it is known only at run time
 template <class Runtime, std::size_t N> class Handles {
  public:
-  /// The most slots where their number is only known at run time.
+  /// The most slots if their number is known only at run time.
   static constexpr std::size_t capacity = N == std::dynamic_extent ? 1024 : N;
 
   explicit Handles(std::size_t size = N) noexcept : size_{size} {
@@ -83,7 +83,7 @@ template <class Runtime, std::size_t N> class Handles {
   AtenTensorHandle operator[](std::size_t i) const noexcept { return slots_[i]; }
   AtenTensorHandle& operator[](std::size_t i) noexcept { return slots_[i]; }
 
-  /// The tensor in a slot, which is emptied; an undefined one where the slot is empty.
+  /// The tensor in a slot, which is emptied; an undefined tensor if the slot is empty.
   typename Runtime::Tensor take(std::size_t i) noexcept {
     AtenTensorHandle handle = std::exchange(slots_[i], nullptr);
     if (handle == nullptr) [[unlikely]]
@@ -98,7 +98,7 @@ template <class Runtime, std::size_t N> class Handles {
   AtenTensorHandle slots_[capacity == 0 ? 1 : capacity];
 };
 
-/// Tensors that a call takes as inputs: those of a span, kept or, where they are not const, given.
+/// The input tensors of a call: those of a span; kept if they are const, else given.
 template <class Tensor> struct Listed {
   static constexpr std::size_t extent = std::dynamic_extent;
   std::span<Tensor> tensors;
@@ -110,7 +110,7 @@ template <class Tensor> struct Listed {
   }
 };
 
-/// The same of tensors that are pointed to, of which some are given.
+/// The same for pointers to tensors, some of which are given.
 template <class Tensor> struct PointedTo {
   static constexpr std::size_t extent = std::dynamic_extent;
   std::span<const Tensor* const> tensors;
@@ -121,7 +121,7 @@ template <class Tensor> struct PointedTo {
   Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
 };
 
-/// The same where their number and which of them are given are known at compile time.
+/// The same if their number, and which of them are given, are known at compile time.
 template <class Tensor, bool... given> struct Arguments {
   static constexpr std::size_t extent = sizeof...(given);
   std::array<const Tensor*, extent> tensors;
@@ -134,9 +134,8 @@ template <class Tensor, bool... given> struct Arguments {
   Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
 };
 
-/// The inputs of one call as handles, from when they are made until the call ends. What was given
-/// is the caller's again unless the model accepted it; what the model left is destroyed.
-/// @tparam Source Listed, PointedTo or Arguments
+/// The inputs of one call as handles, from when they are made until the call ends. Given tensors go
+/// back to the caller unless the model accepted them; handles that the model left are destroyed.
 template <class Runtime, class Source> class Inputs {
  public:
   static constexpr std::size_t extent = Source::extent;
@@ -156,7 +155,7 @@ template <class Runtime, class Source> class Inputs {
   std::size_t size() const noexcept { return source_.size(); }
   std::span<AtenTensorHandle, extent> slots() noexcept { return slots_.slots(); }
 
-  /// Makes all handles; false where memory ran out.
+  /// Makes all handles; false if memory runs out.
   [[gnu::always_inline]] bool make() {
     const auto one = [&](auto i) __attribute__((always_inline)) {
       AtenTensorHandle& slot = slots_[i];
@@ -169,7 +168,7 @@ template <class Runtime, class Source> class Inputs {
     };
     return count_while<extent>(size(), one) == size();
   }
-  /// From here on the model has them.
+  /// From here on the model owns them.
   void accept() noexcept { accepted_ = true; }
 
  private:
@@ -207,7 +206,7 @@ template <class Runtime> struct Behind {
   }
 };
 
-/// Handles that are owned until they are destroyed here; null ones are skipped.
+/// Handles that this owns and destroys; null ones are skipped.
 template <class Runtime> struct OwnedHandles {
   std::vector<AtenTensorHandle> handles;
 
@@ -226,10 +225,10 @@ template <class Runtime> struct OwnedHandles {
   }
 };
 
-/// Marks a runner as in use while it lives; `entered` tells whether it was free.
+/// Marks a runner as in use during its lifetime; `entered` tells whether the runner was free.
 class Occupancy {
  public:
-  /// @param busy the mark, or null where nobody looks
+  /// @param busy the mark, or null if nobody checks it
   explicit Occupancy(Atomic<bool>* busy) noexcept
       : busy_{busy != nullptr && busy->exchange(true) ? nullptr : busy}, entered_{busy_ == busy} {}
   Occupancy(const Occupancy&) = delete;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A loaded model with all that running it takes.
+// A loaded model, with everything needed to run it.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What is inside a Runner: its state, and the way that every run takes. Bound runs and updates of
-/// the weights work on it, too. Opening makes it.
+/// What is inside a Runner: its state, and the path that every run takes. Bound runs and weight
+/// updates work on it, too. Made by Opening.
 template <DevicePolicy Device, class Runtime, Options options, ObserverPolicy Observer>
 struct LoadedModel {
   using DevicePolicy = Device;
@@ -40,25 +40,25 @@ struct LoadedModel {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
   [[no_unique_address]] Observer observer;
-  // What every run looks at comes first.
+  // First, what every run looks at.
   RunFunction run = nullptr;
   std::size_t admitted_inputs = none;  // none: every run is refused, by one comparison
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
-  bool lends_weights = false;  // outputs may lie in memory that goes with the model
+  bool lends_weights = false;  // outputs may lie in memory that is freed with the model
   Signature signature;
   Atomic<bool> updating = false;
-  mutable Mutex looking;  // at the weights: the model lists them in one place, and we note them
+  mutable Mutex looking;  // guards lists of weights: the model's only one, and ours
   GatePointer gate;       // of models that several threads may call and that need it
-  GatePointer lending;    // of those that lend weights: held until outputs have been copied
+  GatePointer lending;    // of models that lend weights: held until outputs have been copied
   Operators operators;    // outlive the container
   Container container;
-  WeightsInUse weights_in_use;   // of shared runners while `looking` is held
-  Atomic<unsigned> changes = 0;  // of what is in use
+  WeightsInUse weights_in_use;   // of shared runners: used while `looking` is held
+  Atomic<unsigned> changes = 0;  // how often the weights in use have changed
   Metadata metadata;
   std::string origin;
 
-  /// One without weights: no run is admitted.
+  /// Without weights: no run is admitted.
   LoadedModel(const Observer& watching, const PackagedModel& packaged, DeviceIndex on,
               Operators&& its_operators, Container&& its_container, Signature&& its_signature)
       : observer{watching},
@@ -68,12 +68,12 @@ struct LoadedModel {
         container{std::move(its_container)},
         metadata{packaged.metadata},
         origin{packaged.origin} {
-    // After an explicit fold a container keeps its model where only …Run looks for it.
+    // After an explicit fold, a container keeps its model where only …Run looks for it.
     const bool single = exclusive && container.traits().runs_single_threaded && folded_count() == 0;
     run = single ? container.exports().run_single_threaded : container.exports().run;
     if (!exclusive && container.traits().first_run_is_alone) gate = GatePointer::make();
   }
-  /// A model that was moved from answers every call with bad_state.
+  /// A moved-from model answers every call with bad_state.
   LoadedModel(LoadedModel&& other) noexcept
       : observer{other.observer},
         run{other.run},
@@ -96,10 +96,10 @@ struct LoadedModel {
   }
   ~LoadedModel() = default;
 
-  /// One call of the model, step by step. What is left in the slots is the caller's to destroy.
-  /// @tparam In Inputs, or what is like it: inputs that `make` turns into handles, and that stay
-  ///         the caller's until `accept`. Those that are bound were checked before, and where they
-  ///         are, outputs are settled by the caller
+  /// One call of the model, step by step. The caller destroys what is left in the slots.
+  /// @tparam In Inputs, or a class like it: inputs that `make` turns into handles, and that belong
+  ///         to the caller until `accept`. Bound inputs were checked before; for them, the caller
+  ///         settles the outputs
   template <class In, std::size_t Out>
   [[gnu::always_inline]] Result<void> call(const char* operation, In& in,
                                            std::span<AtenTensorHandle, Out> out,
@@ -113,8 +113,8 @@ struct LoadedModel {
 
       if (!in.make()) [[unlikely]]
         return out_of_memory("making the handle of an input");
-      // The checks come after the handles: before, they would wait for the cache and then the
-      // handles' atomic operations for them, which costs twice as much.
+      // The checks come after the handles: the other way round, they would wait for the cache, and
+      // then the handles' atomic operations for them, which costs twice as much.
       Fit fits = Fit::yes;
       if constexpr (options.check_inputs && !In::are_bound) {
         const Behind<Runtime> inputs{in.slots()};
@@ -139,16 +139,16 @@ struct LoadedModel {
     });
   }
 
-  /// Whether a run with so many inputs and outputs may begin; no run of a model that was moved
-  /// from, or that has no weights.
+  /// Whether a run with these counts may begin; never for a model that was moved from or has no
+  /// weights.
   bool admits(std::size_t inputs, std::size_t outputs) const noexcept {
     return inputs == admitted_inputs && outputs == signature.output_count;
   }
 
-  /// Holds the inputs of a run against all rules, in this order.
-  /// @tparam Views what reads `inputs`, a span or the like, each of which is `inputs[i]`
-  /// @tparam least Fit::yes where the memory of inputs cannot be laid out anew
-  /// @param report called where a rule is broken, with what describes that as an Error
+  /// Checks the inputs of a run against all rules, in this order.
+  /// @tparam Views reads the elements of `inputs`, a span or the like
+  /// @tparam least Fit::yes if the memory of inputs cannot be laid out anew
+  /// @param report called if a rule is broken, with a function that describes it as an Error
   template <class Views, std::size_t In, Fit least, class Inputs, class Report = VerdictOnly>
   [[gnu::always_inline]] Fit fit(Inputs inputs, const Report& report = {}) const {
     bool copy = false;
@@ -185,7 +185,7 @@ struct LoadedModel {
     return copy ? Fit::reordered : Fit::yes;
   }
 
-  /// The first of these rules that is broken, in words.
+  /// The first broken rule, in words.
   template <class Views, Fit least, class Inputs>
   [[gnu::cold, gnu::noinline]] Error misfit(Inputs inputs) const {
     Error error{Errc::bad_state, origin, "inputs or weights were changed while they were checked"};
@@ -193,7 +193,7 @@ struct LoadedModel {
     return error;
   }
 
-  /// Finds inputs that overlap each other or weights, where the model writes to one of them.
+  /// Finds inputs that overlap each other or weights while the model writes to one of them.
   template <class Views, class Inputs>
   [[gnu::noinline]] bool overlap(Inputs inputs, Overlap& found) const {
     std::optional<Mutex::Hold> hold;
@@ -201,7 +201,7 @@ struct LoadedModel {
     return find_overlap<Views, Runtime>(*signature.spec, weights_in_use, inputs, found);
   }
 
-  /// Whether a weight that the model runs on lies in a range of memory, or partly so.
+  /// Whether any part of a weight that the model runs on lies in a range of memory.
   bool is_weight(const ByteRange& range) const {
     std::optional<Mutex::Hold> hold;
     if constexpr (!exclusive) hold.emplace(looking);
@@ -210,8 +210,8 @@ struct LoadedModel {
     return any;
   }
 
-  /// Notes which weights the model runs on.
-  /// @param tensors by the constants' indices; null ones are not known
+  /// Records which weights the model runs on.
+  /// @param tensors by constant; null if not known
   void use(const std::vector<AtenTensorHandle>& tensors) {
     WeightsInUse now = WeightsInUse::of<Runtime>(container.constants(), tensors);
     const Mutex::Hold hold{looking};
@@ -219,12 +219,12 @@ struct LoadedModel {
     changes.increment();
   }
 
-  /// What keeps weights that outputs may lie in from being freed.
+  /// Prevents weights that outputs may lie in from being freed.
   [[gnu::always_inline]] Gate* lender() const noexcept {
     return exclusive ? nullptr : lending.get();
   }
 
-  /// The one call into the model's code of a run.
+  /// A run's one call into the model's code.
   [[gnu::always_inline]] AOTIRuntimeError invoke(std::span<AtenTensorHandle> in,
                                                  std::span<AtenTensorHandle> out,
                                                  AOTInductorStreamHandle stream) const {
@@ -237,9 +237,9 @@ struct LoadedModel {
     return exclusive || gate.get() == nullptr ? call() : gate.get()->pass(call);
   }
 
-  /// Makes every output handle one of its own: a model that returns a tensor twice writes its
-  /// handle twice, one that returns an input writes what was lent, and one that returns None leaves
-  /// the slot empty.
+  /// Gives every output its own handle: a model that returns a tensor twice writes its handle
+  /// twice, one that returns an input writes the lent handle, and one that returns None leaves the
+  /// slot empty.
   template <std::size_t Out>
   [[gnu::always_inline]] Result<void> settle(std::span<AtenTensorHandle, Out> out) const {
     bool has_memory = true;
@@ -265,7 +265,7 @@ struct LoadedModel {
     return success();
   }
 
-  /// Copies outputs in memory that goes with the model, which are views of weights in its image.
+  /// Copies outputs whose memory is freed with the model: views of weights in its image.
   [[gnu::noinline]] Result<void> copy_lent(std::span<AtenTensorHandle> out) const {
     for (AtenTensorHandle& slot : out) {
       if (slot == nullptr || Runtime::owns_memory(Runtime::peek(slot))) [[likely]]
@@ -307,7 +307,7 @@ struct LoadedModel {
   /// Computes the folded constants, of a model that has some. Wraps …RunConstantFolding.
   Result<void> fold(bool inactive, AOTInductorStreamHandle stream) {
     const std::size_t count = folded_count();
-    if (count != 0) {  // other models complain on stderr
+    if (count != 0) {  // other models print an error on stderr
       Watch watch{observer, Event::fold};
       [[maybe_unused]] const RunningOf<Runtime> running;
       watch.about(count, inactive);
@@ -327,7 +327,7 @@ struct LoadedModel {
     return success();
   }
 
-  /// Adds what the runtime says, where the model only names the function that failed.
+  /// Adds the runtime's reason if the model only names the function that failed.
   [[gnu::cold, gnu::noinline]] static Error explained(Error error) {
     if (error.text().find("API call failed") == std::string_view::npos) return error;
     const std::string reason = Runtime::last_error();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a runner tells those who want to measure or trace it: an observer, chosen at compile time.
+// Observers, which measure or trace what a runner does; chosen at compile time.
 #pragma once
 
 #include <time.h>
@@ -15,12 +15,12 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// What an observer hears of. Those that happen within another one lie between its begin and end,
-/// in the same thread: a fold in a load, say.
+/// What an observer is told of. An event that happens within another one, such as a fold in a load,
+/// lies between its begin and end, in the same thread.
 enum class Event : std::uint8_t {
-  load,    ///< Any form of Runner::open, all of it.
+  load,    ///< All of Runner::open, in any form.
   run,     ///< Any form of run, from the check of the inputs to the outputs.
-  update,  ///< WeightsUpdate::commit or stage; what it does in turn lies within.
+  update,  ///< WeightsUpdate::commit or stage, with the events that it causes.
   fold,    ///< The model computes its folded constants, if it has some.
   swap,    ///< swap_weights, or the same in a commit.
   free,    ///< free_inactive_weights, or the same in a commit.
@@ -33,15 +33,15 @@ constexpr std::string_view to_string(Event event) noexcept {
 
 /// How an event ended.
 struct Completion {
-  const Error* error;         ///< What the caller gets, or null; to be read during `end` only.
+  const Error* error;         ///< What the caller gets, or null; valid only during `end`.
   std::int64_t nanoseconds;   ///< Since `begin` returned.
   std::size_t constants = 0;  ///< Loaded, set by the update, or folded; 0 for the other events.
-  bool inactive = false;      ///< Whether the set that was staged, folded or freed is not in use.
+  bool inactive = false;      ///< Whether the set that was staged, folded or freed is inactive.
 
   Errc code() const noexcept { return error != nullptr ? error->code() : Errc::none; }
 };
 
-/// The observer that is not there: nothing is stored, called or measured.
+/// No observer: nothing is stored, called or measured.
 struct NoObserver {};
 
 namespace detail {
@@ -69,15 +69,15 @@ concept HasNow = requires(Observer& observer) {
 
 }  // namespace detail
 
-/// An observer: a small value, given when a runner is opened and copied into it. All copies stand
-/// for the same, so it usually holds a pointer to what it counts in.
-/// - `begin(event)`: called before; returns void, or a token, a span of a tracer say
+/// An observer: a small value that is passed when a runner is opened, and copied into it. All
+/// copies are equivalent, so it usually holds a pointer to its counters.
+/// - `begin(event)`: called before; returns void, or a token, such as a tracer's span
 /// - `end(event, completion)`, or `end(event, completion, token)`: called after, in the same thread
-/// - `static now()`: nanoseconds as std::int64_t, if it wants another clock than the monotonic one
+/// - `static now()`: nanoseconds as std::int64_t, for a clock other than the monotonic one
 ///
-/// Each begin has its end. Both are const and noexcept, and called by as many threads at once as
-/// are inside the runner. A call that is refused, for its inputs say, is an event that fails. A
-/// token should be small: it lies on the stack of the run.
+/// Each begin has its end. Both are const and noexcept, and are called by as many threads at once
+/// as are inside the runner. A refused call, for example because of its inputs, is an event that
+/// fails. A token should be small: it lies on the stack of the run.
 template <class O>
 concept ObserverPolicy = std::same_as<O, NoObserver> || requires(const O& observer) {
   requires std::copyable<O>;
@@ -89,8 +89,7 @@ concept ObserverPolicy = std::same_as<O, NoObserver> || requires(const O& observ
 
 namespace detail {
 
-/// Says, where it is instantiated, what a type lacks to be an ObserverPolicy: each requirement
-/// anew.
+/// When instantiated, reports each requirement of ObserverPolicy that a type lacks.
 template <class O> struct NoObserverPolicy {
   static constexpr bool begins = requires(const O& observer) {
     requires noexcept(observer.begin(Event{}));
@@ -108,7 +107,7 @@ template <class O> struct NoObserverPolicy {
   static constexpr bool value = false;
 };
 
-/// An ObserverPolicy; of another type an error of compiling says what it lacks.
+/// An ObserverPolicy; for any other type, a compile error says what it lacks.
 template <class O>
 concept CheckedObserver = ObserverPolicy<O> || NoObserverPolicy<O>::value;
 
@@ -116,7 +115,7 @@ template <class Observer> inline std::int64_t now() noexcept {
   if constexpr (HasClock<Observer>) {
     return Observer::now();
   } else {
-    timespec time{};  // not by <chrono>, which takes long to compile
+    timespec time{};  // not std::chrono, which takes long to compile
     ::clock_gettime(CLOCK_MONOTONIC, &time);
     return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
   }
@@ -124,7 +123,7 @@ template <class Observer> inline std::int64_t now() noexcept {
 
 struct NoToken {};
 
-/// An event, from its begin to its end, which every way out of the scope brings about.
+/// An event from its begin to its end, whichever way the scope is left.
 template <class Observer> class Watch {
  public:
   Watch(const Observer& observer, Event event) noexcept
@@ -135,7 +134,7 @@ template <class Observer> class Watch {
     if (!ended_) static_cast<void>(failed(Error{Errc::model_threw}));
   }
 
-  /// What the completion tells besides.
+  /// The rest of what the completion tells.
   void about(std::size_t constants, bool inactive = false) noexcept {
     constants_ = constants;
     inactive_ = inactive;

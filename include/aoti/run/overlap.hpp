@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Tensors in the same memory, of which the model writes to one: what it computes then depends on
-// the order of what it does, which is not the exported program's.
+// Tensors that share memory while the model writes to one of them: the results then depend on the
+// order of the compiled operations, which is not that of the exported program.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The bytes from the first to the last of a tensor. One without elements has none, and meets
+/// The bytes from a tensor's first to its last. A tensor without elements has none, and overlaps
 /// nothing.
 struct ByteRange {
   std::uintptr_t begin = 0;
@@ -40,7 +40,7 @@ struct ByteRange {
   }
 };
 
-/// The elements of a tensor that has some, as blocks of blocks of bytes, the farthest apart first.
+/// The elements of a non-empty tensor as nested blocks of bytes, outermost (largest step) first.
 class ByteBlocks {
  public:
   template <class Runtime> static ByteBlocks of(const typename Runtime::Tensor& tensor) {
@@ -63,16 +63,17 @@ class ByteBlocks {
     return blocks;
   }
 
-  /// Whether a byte is of both, where this one's first is `distance` behind the other's.
+  /// Whether they share a byte, if this one begins `distance` bytes after the other.
   bool meet(const ByteBlocks& other, std::int64_t distance) const {
     return meet(0, other, 0, distance);
   }
 
  private:
   struct Level {
-    std::int64_t count = 1;  ///< Of blocks.
+    std::int64_t count = 1;  ///< Number of blocks.
     std::int64_t step = 0;   ///< From one to the next, in bytes.
-    std::int64_t size = 0;   ///< From the first byte of the first to the last of the last.
+    std::int64_t size =
+        0;  ///< From the first byte of the first block to the last byte of the last.
   };
 
   bool meet(std::size_t i, const ByteBlocks& other, std::size_t k, std::int64_t distance) const {
@@ -83,12 +84,12 @@ class ByteBlocks {
       return other.meet(k, *this, i, -distance);
     }
     const std::int64_t step = mine.step, block = levels_[i + 1].size;
-    // Blocks at the same steps lie to each other as some one of them to one of the others.
+    // With equal steps, only the difference between two blocks' positions matters.
     const bool aligned = k < other.count_ && theirs.step == step;
     const std::size_t next = aligned ? k + 1 : k;
     const std::int64_t reach = aligned ? other.levels_[next].size : theirs.size;
     const std::int64_t first = aligned ? 1 - theirs.count : 0;
-    // Those whose range meets the other's: -block < distance + n * step < reach.
+    // Blocks whose range overlaps the other's: -block < distance + n * step < reach.
     std::int64_t n = -(distance + block) / step - 2;
     if (n < first) n = first;
     for (; n < mine.count && distance + n * step < reach; ++n) {
@@ -97,22 +98,22 @@ class ByteBlocks {
     return false;
   }
 
-  std::array<Level, 65> levels_;  // the last one is of single elements
+  std::array<Level, 65> levels_;  // the last one is for single elements
   std::size_t count_ = 0;
 };
 
-/// The weights that a model runs on, as far as it tells them, and where they lie.
+/// The weights that a model runs on, as far as it lists them, and where they lie.
 struct WeightsInUse {
   struct Weight {
     std::size_t constant;
     bool mutated;
-    AtenTensorHandle tensor;  // the model's
+    AtenTensorHandle tensor;  // owned by the model
     ByteRange range;
   };
   std::vector<Weight> list;
-  ByteRange all{};  // around them
+  ByteRange all{};  // covers all of them
 
-  /// @param tensors of the set in use, by the constants' indices
+  /// @param tensors of the active set, by constant
   template <class Runtime>
   static WeightsInUse of(const std::vector<Constant>& constants,
                          const std::vector<AtenTensorHandle>& tensors) {
@@ -133,8 +134,8 @@ struct WeightsInUse {
   }
 };
 
-/// Finds two weights that share memory, to the first of which the model writes, and one of which is
-/// among `given`; false where there are none.
+/// Finds two weights that share memory, where the model writes to the first, and one of them is
+/// among `given`; false if there are none.
 template <class Runtime>
 bool find_overlap(const WeightsInUse& weights, const std::vector<AtenTensorHandle>& given,
                   std::pair<std::size_t, std::size_t>& found) {
@@ -163,8 +164,8 @@ struct Overlap {
   bool written = true;  ///< Whether the model writes to the input.
 };
 
-/// Finds an overlap; false where there is none, and for runtimes that do not tell where memory is.
-/// @tparam Views what reads `inputs`
+/// Finds an overlap; false if there is none, or if the runtime does not tell addresses.
+/// @tparam Views reads the elements of `inputs`
 template <class Views, class Runtime, class Inputs>
 [[gnu::noinline]] bool find_overlap(const ModelSpec& spec, const WeightsInUse& weights,
                                     Inputs inputs, Overlap& found) {
@@ -204,7 +205,7 @@ template <class Views, class Runtime, class Inputs>
   return false;
 }
 
-/// Says which tensors share memory; called where two do.
+/// Says which tensors share memory.
 [[gnu::cold]] inline Error describe_overlap(const ModelSpec& spec,
                                             const std::vector<Constant>& constants,
                                             const Overlap& found) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a model takes and returns, as far as it and its package tell.
+// What a model takes and returns, as far as it and its package say.
 #pragma once
 
 #include <cstddef>
@@ -15,19 +15,19 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Default-constructed, that of a model that was moved from. Its functions are templates so that
-/// including this does not compile the container's: 0.2 s with g++ 12.
+/// Default-constructed: the signature of a moved-from model. Its functions are templates, since
+/// compiling the container's functions wherever this is included would take 0.2 s (g++ 12).
 struct Signature {
   std::size_t input_count = 0;
   std::size_t output_count = 0;
-  bool may_return_none = false;    // where no spec tells which outputs are None
-  bool writes = false;             // to inputs or weights, as the spec says
+  bool may_return_none = false;    // if no spec says which outputs are None
+  bool writes = false;             // to inputs or weights, according to the spec
   std::vector<InputCheck> checks;  // of the inputs, in the spec; none without one
   std::optional<ModelSpec> spec;
 
   /// @param most how many inputs, and how many outputs, a run can have
-  /// @errors unsupported (more than that), damaged_package (a spec that cannot be read, or is not
-  ///         this model's), model_failed, model_threw
+  /// @errors unsupported (more than that), damaged_package (a spec that cannot be read, or that is
+  ///         not this model's), model_failed, model_threw
   template <class Container>
   static Result<Signature> of(const Container& container, const Metadata& metadata,
                               const std::string& origin, std::size_t most) {
@@ -52,8 +52,8 @@ struct Signature {
     if (spec.inputs.size() != inputs || spec.outputs.size() != outputs) {
       return Error{
           Errc::damaged_package, origin,
-          concat({"the input spec tells of ", spec.inputs.size(), " inputs and ",
-                  spec.outputs.size(), " outputs, the model of ", inputs, " and ", outputs})};
+          concat({"the input spec lists ", spec.inputs.size(), " inputs and ", spec.outputs.size(),
+                  " outputs, the model has ", inputs, " and ", outputs})};
     }
     for (std::size_t i = 0; i < inputs; ++i) {
       signature.checks.emplace_back(spec, i);
