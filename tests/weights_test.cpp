@@ -249,7 +249,7 @@ TEST_F(Weights, AreCheckedBeforeTheyAreTaken) {
     FakeTensor sparse = eight(1), elsewhere = eight(1);
     sparse.strided = false;
     elsewhere.device = DeviceType::cuda;
-    refused("t", sparse, Errc::constant_layout, {"not a strided"});
+    refused("t", sparse, Errc::constant_layout, {"not strided"});
     refused("t", elsewhere, Errc::constant_device, {"on cuda, expected one on cpu"});
     const FakeTensor apart = tensor<float>({8}, {4, 4, 4, 4, 4, 4, 4, 4}, {2});
     expect_error(update.share("t", apart), Errc::constant_layout,

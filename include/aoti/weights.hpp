@@ -114,7 +114,7 @@ template <class Runner> class WeightsUpdate {
       }
       if (missing.empty()) return success();
       return Error{Errc::missing_constants, runner_->origin(),
-                   detail::concat({"expected a tensor for each parameter, found none for ",
+                   detail::concat({"expected all parameters; there is no tensor for ",
                                    detail::join(missing)})};
     });
   }

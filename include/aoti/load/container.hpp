@@ -20,27 +20,27 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Owns a model's container and the library that it lives in. The functions are those of the
-/// model; calls are as thread-safe as the model makes them.
+/// Owns a model's container and the library that it lives in. Its functions are the model's, and as
+/// thread-safe as the model makes them.
 template <class T = void> class BasicContainer {
   using Image = BasicImage<T>;
   using Library = BasicLibrary<T>;
 
  public:
-  /// Looks a function that models import up by its name.
+  /// Looks up a function that models import, by name.
   using Import = void*(const char* symbol);
 
   /// Loads an image that passed its pre-flight, creates the container on `device`, and lists its
-  /// constants. Weights that do not lie in the image are not loaded by this.
-  /// @param import where the image's imports come from; null for what is global in the process
-  /// @param libraries where they come from besides, then
+  /// constants. Loads only weights that lie in the image.
+  /// @param import resolves the image's imports; null to use the process's global symbols
+  /// @param libraries resolve them, too, if `import` is null
   /// @errors library_load_failed, missing_export, out_of_memory, model_failed, model_threw
   static Result<BasicContainer> create(const PackagedModel& model, const Image& image,
                                        const std::string& device, const OpenOptions& options,
                                        Import* import = nullptr,
                                        const OperatorLibraries& libraries = {}) {
-    // Of torch's libraries only those that the process has: a program need not have libtorch.so.
-    // Those that were given may be known to the loader by their paths only.
+    // Of torch's libraries, the image keeps only those that the process has loaded: a program need
+    // not have libtorch.so. The loader may know libraries that were given only by their paths.
     bool replaced = false;
     const auto drop = [&](std::string_view needed) {
       if (import == nullptr && is_loaded(std::string{needed}.c_str())) return false;
@@ -49,8 +49,8 @@ template <class T = void> class BasicContainer {
       replaced |= given && can;
       return can;
     };
-    // A model copies embedded weights when it is created. As long as the package stays mapped, it
-    // can do so from there: they need not go into the copy of the image first.
+    // A model copies embedded weights when it is created. While the package is mapped, it can copy
+    // them from there: they need not go into the copy of the image first.
     const bool in_place = model.image_mapping.holds(image.weights()) && !image.weights().empty();
     std::vector<ImageEdit> edits = image.edits(drop);
     if (in_place) {
@@ -58,7 +58,7 @@ template <class T = void> class BasicContainer {
         edits.push_back(edit);
     }
     if (import != nullptr) {
-      // Weak ones that are not provided are null, and not what another runtime may have.
+      // Weak imports that are not provided are null, even if another runtime has them.
       const auto bind = [import](const ImageImport& wanted, const void*& address) {
         const bool runtime = abi::is_runtime_symbol(wanted.name);
         if (!runtime && !abi::is_allocation(wanted.name)) return false;
@@ -80,7 +80,7 @@ template <class T = void> class BasicContainer {
     BasicContainer container;
     AOTI_TRY(container.library_, Library::load(model.image, edits, model.origin, options.backing,
                                                image.parts(in_place)));
-    // They may have threads, as OpenMP's has, or functions for the end of the process.
+    // They may have threads, as OpenMP does, or functions that run at exit.
     for (const std::string& name : needed) keep_loaded(name.c_str());
     if (options.kernel_folder.empty()) {
       AOTI_TRY(container.kernels_, BasicKernelFolder<T>::make(model));
@@ -99,7 +99,7 @@ template <class T = void> class BasicContainer {
     }
     if (!done) {
       container.destroy();
-      container.library_.unload();  // nothing of it has been handed out
+      container.library_.unload();  // none of its pointers has been handed out
       return std::move(done).error();
     }
     container.library_.close_file();
@@ -132,7 +132,7 @@ template <class T = void> class BasicContainer {
   ~BasicContainer() { destroy(); }
 
   /// Deletes the container and unloads the image, which otherwise stays loaded: no thread may be
-  /// inside the model, and nothing of it may be used again, tensors with its deleters included.
+  /// inside the model, and nothing of it may be used again, including tensors with its deleters.
   void unload() && noexcept {
     destroy();
     library_.unload();
@@ -184,10 +184,10 @@ template <class T = void> class BasicContainer {
   detail::WeightSets& weight_sets() noexcept { return weight_sets_; }
   const detail::WeightSets& weight_sets() const noexcept { return weight_sets_; }
 
-  /// Keeps the file mapped that the weights are used from.
+  /// Keeps the file mapped that holds the weights.
   void keep(Mapping weights) noexcept { weights_ = std::move(weights); }
 
-  /// Calls a function whose last parameter is where it writes its result.
+  /// Calls a function whose last parameter receives its result.
   template <auto Member, class Value, class... Arguments>
   Result<Value> get(Arguments... arguments) const {
     Value value{};
@@ -221,7 +221,7 @@ template <class T = void> class BasicContainer {
                    detail::concat({"found ", count, " constants"})};
     }
     constants_.resize(count);
-    std::size_t offset = 0;  // a blob has them one behind the other
+    std::size_t offset = 0;  // a blob holds them back to back
     for (std::size_t i = 0; i < count; ++i) {
       Constant& constant = constants_[i];
       AOTI_TRY(constant.name, text<&Exports::get_constant_name>(i));
@@ -254,7 +254,7 @@ template <class T = void> class BasicContainer {
   AOTInductorModelContainerHandle handle_ = nullptr;
   Library library_;
   BasicKernelFolder<T> kernels_;
-  Mapping weights_;  // what the weights are used from, or were copied from
+  Mapping weights_;  // from which the weights are used or were copied
   std::vector<Constant> constants_;
   detail::WeightSets weight_sets_;
 };

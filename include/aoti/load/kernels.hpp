@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The folder from which a model for a GPU loads its kernels: drivers read them from files.
+// The folder from which a GPU model loads its kernels: drivers read them from files.
 #pragma once
 
 #include <fcntl.h>
@@ -17,11 +17,13 @@
 namespace aoti::inline AOTI_ABI {
 
 /// The kernels that lie beside a model's image, as files. Those of a .pt2 file are written into a
-/// private folder in $TMPDIR, which goes with this object; those of an unpacked package stay where
-/// they are. A model may ask for a kernel until it is deleted. Without kernels there is no folder.
+/// private folder in $TMPDIR, which is removed with this object; those of an unpacked package stay
+/// where they are. A model may load kernels until it is deleted. Without kernels there is no
+/// folder.
 template <class = void> class BasicKernelFolder {
  public:
-  /// @errors library_load_failed (the folder or a file cannot be written), out_of_memory (no room)
+  /// @errors library_load_failed (the folder or a file cannot be written), out_of_memory (the disk
+  ///         is full)
   static Result<BasicKernelFolder> make(const PackagedModel& model) {
     BasicKernelFolder folder;
     for (const Entry& file : model.files) {
@@ -49,7 +51,7 @@ template <class = void> class BasicKernelFolder {
     ::rmdir(path_.c_str());
   }
 
-  /// Empty where the model has no kernels.
+  /// Empty if the model has no kernels.
   const std::string& path() const noexcept { return path_; }
 
  private:
@@ -81,7 +83,7 @@ template <class = void> class BasicKernelFolder {
   }
 
   std::string path_;
-  std::vector<std::string> files_;  // those that were written
+  std::vector<std::string> files_;  // files that this wrote
 };
 
 }  // namespace aoti::inline AOTI_ABI

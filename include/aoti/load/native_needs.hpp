@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a model needs to run without libtorch: which operators, and from which libraries they come.
+// What a model needs to run without libtorch: its operators, and the libraries that provide them.
 #pragma once
 
 #include <span>
@@ -16,11 +16,11 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A library that the native runtime can be given, and what it has then.
+/// A library that the native runtime can use, and what it provides.
 struct NativeLibrary {
-  std::string_view name;                   ///< And where it is: "oneDNN (aoti/runtime/onednn.hpp)".
-  std::span<const char* const> functions;  ///< That models import.
-  std::span<const char* const> operators;  ///< That they call through a proxy executor.
+  std::string_view name;                   ///< With its header: "oneDNN (aoti/runtime/onednn.hpp)".
+  std::span<const char* const> functions;  ///< Imported by models.
+  std::span<const char* const> operators;  ///< Called through a proxy executor.
 };
 
 namespace detail {
@@ -50,7 +50,7 @@ inline constexpr const char* lapack_operators[] = {
 #include "aoti/runtime/lapack.inc"
 };
 
-/// The operators of a provider; none for most.
+/// Whether a provider has an operator; most have none.
 template <class Provider> bool has_operator(std::string_view name) noexcept {
   if constexpr (requires { Provider::operators(); }) {
     for (const auto& row : Provider::operators()) {
@@ -68,15 +68,15 @@ inline constexpr NativeLibrary native_libraries[] = {
     {"LAPACK (aoti/runtime/lapack.hpp)", detail::lapack_functions, detail::lapack_operators},
 };
 
-/// Beside what compiled models import on every runtime.
+/// Beyond what compiled models import on every runtime.
 struct NativeNeeds {
-  std::vector<std::string> operators;       ///< Functions in C, and names such as "aten::_fft_c2r".
-  std::vector<std::string_view> libraries;  ///< Names of those that some of them come from.
-  std::vector<std::string> missing;         ///< Those that the native runtime has nowhere.
+  std::vector<std::string> operators;       ///< C functions, and names such as "aten::_fft_c2r".
+  std::vector<std::string_view> libraries;  ///< Names of the libraries that provide some of them.
+  std::vector<std::string> missing;         ///< Those that no provider of the native runtime has.
 };
 
-/// Reads the model's image and calls, and runs nothing. Weights packed for the oneDNN inside torch,
-/// which only opening the model shows, keep it from running without libtorch, too.
+/// Reads the model's image and calls, and runs nothing. A model with weights packed for torch's
+/// oneDNN cannot run without libtorch either, which shows only when it is opened.
 /// @errors those of Image::parse and OperatorCalls::read; unsupported (sources only)
 inline Result<NativeNeeds> native_needs(const PackagedModel& model) {
   if (model.image.data() == nullptr) {

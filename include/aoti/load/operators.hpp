@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that a model calls through a proxy executor: which they are, whether they are there,
-// and the executor.
+// The operators that a model calls through a proxy executor: their names, whether they exist, and
+// the executor.
 #pragma once
 
 #include <string>
@@ -16,15 +16,16 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// What a package tells of the operators that its model calls through a proxy executor: custom
-/// ones, and those of torch's own that have no function in C.
+/// What a package says about the operators that its model calls through a proxy executor: custom
+/// ones, and torch operators that have no C function.
 template <class T = void> struct BasicOperatorCalls {
   using Json = BasicJson<T>;
 
-  /// The operators ("mylib::scale", "aten::gcd.out"), and the classes of the objects that they are
-  /// given ("__torch__.torch.classes.mylib.Table"), each once, in the order of the first call.
+  /// The operators ("mylib::scale", "aten::gcd.out"), and the classes of the objects that are
+  /// passed to them ("__torch__.torch.classes.mylib.Table"), each once, in the order of the first
+  /// call.
   std::vector<std::string> names;
-  /// Those of them that were written in Python, which no library defines.
+  /// Those that were written in Python, which no library defines.
   std::vector<std::string> in_python;
   /// The calls as torch writes them, each with target, inputs and outputs.
   std::vector<Json> nodes;
@@ -70,7 +71,7 @@ using OperatorCalls = BasicOperatorCalls<>;
 
 namespace detail {
 
-/// What a runtime has that runs no operators.
+/// For a runtime that runs no operators.
 struct NoOperators {
   static constexpr AOTIProxyExecutorHandle handle() noexcept { return nullptr; }
   static constexpr void begin_run() noexcept {}
@@ -84,8 +85,8 @@ template <RunsOperators Runtime> struct OperatorsOf<Runtime> {
 };
 
 /// Makes the executor of a model that needs one.
-/// @errors damaged_package, missing_import (lists all operators that are not there), unsupported
-///         (the runtime runs none; the image is a bare one)
+/// @errors damaged_package, missing_import (lists all operators that are missing), unsupported (the
+///         runtime runs none; a bare image without its list of operators)
 template <class Runtime>
 Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& model,
                                                            const Image& image,
@@ -96,15 +97,15 @@ Result<typename OperatorsOf<Runtime>::type> open_operators(const PackagedModel& 
     for (const ImageImport& import : image.imports()) {
       if (import.name != "aoti_torch_proxy_executor_call_function") continue;
       return Error{Errc::unsupported, model.origin,
-                   "the model calls operators through a proxy executor; which ones, its package "
-                   "tells, or X.json beside a bare image X.so, which is not there"};
+                   "the model calls operators through a proxy executor, but found no list of them: "
+                   "it is in the package, or X.json beside a bare image X.so"};
     }
     return Operators{};
   }
   if constexpr (std::is_same_v<Operators, NoOperators>) {
     return Error{Errc::unsupported, model.origin,
                  concat({"the model calls operators through a proxy executor, which this tensor "
-                         "runtime has not; choose aoti::LibtorchWithOperators of "
+                         "runtime lacks; choose aoti::LibtorchWithOperators of "
                          "aoti/runtime/libtorch_operators.hpp, which runs all models: ",
                          join(calls.names)})};
   } else {

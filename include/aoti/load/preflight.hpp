@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What can be known to go wrong before a model's image is loaded.
+// Finds what can go wrong before a model's image is loaded.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
-/// What torch calls this machine and system in a package's metadata.
+/// torch's name for this machine and system in a package's metadata.
 inline constexpr std::string_view host_platform =
 #if defined(__linux__)
     "linux";
@@ -38,7 +38,7 @@ inline Error wrong_machine(const PackagedModel& model, std::string_view found,
 }  // namespace detail
 
 /// Checks the metadata against a device policy and this machine: device, system, processor,
-/// instruction set. What the metadata does not state passes.
+/// instruction set. Anything that the metadata does not state passes.
 /// @errors wrong_device, wrong_machine
 template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& model) {
   const std::string_view device = model.metadata.device_key();
@@ -70,7 +70,7 @@ template <DevicePolicy Device> Result<void> check_metadata(const PackagedModel& 
 
 namespace detail {
 
-/// Whether a function that an image imports from the runtime is there.
+/// Whether the runtime provides a function that an image imports from it.
 template <class Runtime>
 bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) {
   const std::string name{import.name};
@@ -79,7 +79,8 @@ bool is_provided(const ImageImport& import, const OperatorLibraries& libraries) 
          (!BindsImports<Runtime> && libraries.find(name.c_str()) != nullptr);
 }
 
-/// Whether opening a model would find a function in a library that its image needs besides torch's.
+/// Whether opening a model would find a function in a library that its image needs, besides
+/// torch's.
 template <class Runtime> bool comes_with_needed(const Image& image, std::string_view function) {
 #if defined(__GLIBC__)
   if (BindsImports<Runtime>) return false;
@@ -95,9 +96,9 @@ template <class Runtime> bool comes_with_needed(const Image& image, std::string_
   return false;
 }
 
-/// Loads the libraries that an image needs by name besides torch's, where functions are missing.
+/// If functions are missing, loads the libraries that an image needs by name, besides torch's.
 template <class Runtime> void load_needed(const Image& image, OperatorLibraries& libraries) {
-  if (BindsImports<Runtime>) return;  // its tensors are not those that the user's functions know
+  if (BindsImports<Runtime>) return;  // its tensors are not those that the user's functions take
   for (const ImageImport& import : image.imports()) {
     if (is_provided<Runtime>(import, libraries)) continue;
     for (const std::string_view name : image.needed()) {
@@ -110,10 +111,10 @@ template <class Runtime> void load_needed(const Image& image, OperatorLibraries&
 }  // namespace detail
 
 /// Checks an image: its processor and system, the functions that every model exports, the libraries
-/// that it needs, and the functions that it imports from the runtime. Missing ones are all listed.
-/// @param libraries that were loaded for the model, which may have functions, too
-/// @param needed_loaded whether those that the image needs were, too; else their files are looked
-/// into
+/// that it needs, and the functions that it imports from the runtime. Lists all that are missing.
+/// @param libraries loaded for the model, which may provide functions, too
+/// @param needed_loaded whether the libraries that the image needs are loaded, too; else their
+///        files are searched
 /// @errors wrong_machine, missing_export, library_load_failed, missing_import
 template <class Runtime>
 Result<void> check_image(const Image& image, const PackagedModel& model,
@@ -153,14 +154,14 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
         Errc::missing_import, model.origin,
         detail::concat({BindsImports<Runtime> ? "the tensor runtime" : "this process",
                         " does not provide ", detail::join(unprovided),
-                        sleef ? "; functions named Sleef_… are those of libsleef.so.3, which was "
+                        sleef ? "; functions named Sleef_… come from libsleef.so.3, which was "
                                 "not found or lacks them (Debian and Ubuntu: libsleef3)"
                               : ""})};
   }
   return success();
 }
 
-/// The image of a model that is for this machine and a device that is there.
+/// The image of a model that is for this machine and for an available device.
 /// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, unsupported (sources
 ///         only)
 template <DevicePolicy Device>
@@ -171,13 +172,13 @@ Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
     return Error{Errc::unsupported, model.origin,
                  "the model has sources only; compile it first by `python -m aoti compile FILE`"};
   }
-  if (!detail::host_has_elf) return Image{};  // not a system of ELF images
+  if (!detail::host_has_elf) return Image{};  // a system without ELF images
   return Image::parse(model.image, model.origin);
 }
 
 /// Whether this process can run a model on a device with a runtime, as far as can be told without
 /// loading anything.
-/// @param libraries that were loaded for the model
+/// @param libraries loaded for the model
 /// @errors those of read_image and check_image
 template <DevicePolicy Device, TensorRuntime Runtime>
 Result<Image> preflight(const PackagedModel& model, DeviceIndex device = DeviceIndex::current(),

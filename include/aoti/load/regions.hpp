@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Whether what a model checks itself is an error on every thread.
+// Whether a failed check of the model's code is an error on every thread.
 #pragma once
 
 #include "aoti/image/image.hpp"
@@ -8,8 +8,8 @@
 namespace aoti::inline AOTI_ABI {
 
 /// Whether a check that fails while the model runs, such as that of an index, is an error of the
-/// run. It always is where no loop is divided among threads by OpenMP, and in what aoti.export
-/// compiled. Other code ends the process where it fails in such a loop.
+/// run. It always is if no loop is divided among threads by OpenMP, and in models compiled by
+/// aoti.export. Other code ends the process if a check fails in such a loop.
 inline bool reports_failed_checks(const PackagedModel& model, const Image& image) {
   if (model.metadata["aoti.regions"] == "true") return true;
   for (const ImageImport& import : image.imports()) {

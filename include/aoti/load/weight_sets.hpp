@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The two sets of weights that a model's container has room for: which one it runs on, what the
-// other one holds, and whose memory they lie in.
+// other one holds, and who owns their memory.
 //
 // The active set:     none ─load─▶ loaded ─fold─▶ folded;  none ─swap─▶ folded
 // The inactive set:   none ─begin─▶ unfinished ─stage─▶ staged ─swap─▶ previous ─swap─▶ previous
 //                     staged, previous ─begin, abandon─▶ unfinished
 //                     unfinished, staged, previous ─release─▶ none, or unfinished while it is lent
 //
-// A container makes one block of memory, for the weights that it copies itself, and that block
-// changes sides with its set at each swap. All other tensors are counted by reference.
+// A container allocates one block of memory, for the weights that it copies itself; at each swap,
+// that block changes sides with its set. All other tensors are reference-counted.
 #pragma once
 
 #include <cstddef>
@@ -22,17 +22,18 @@ namespace aoti::inline AOTI_ABI {
 
 /// Which weights a model has.
 enum class WeightsState : std::uint8_t {
-  none,    ///< None, or not all: it cannot run.
-  loaded,  ///< All but those that are computed from others. No runner is left so by opening.
-  folded,  ///< All; also where none is computed from others. It can run.
+  none,    ///< None, or not all: the model cannot run.
+  loaded,  ///< All but the folded ones. Opening never leaves a runner so.
+  folded,  ///< All, folded ones included, if there are any. The model can run.
 };
 
-/// A model has room for two sets of weights: the one it runs on, and one that can take its place.
+/// A model has room for two sets of weights: the one that it runs on, and one that can take its
+/// place.
 enum class WeightSet : bool { active, inactive };
 
 namespace detail {
 
-/// What a container holds. The functions are the transitions: they note what calls of the model
+/// What a container holds. The functions are the transitions: they record what calls of the model
 /// have done, and call nothing themselves. Used by one thread at a time.
 class WeightSets {
  public:
@@ -41,20 +42,20 @@ class WeightSets {
   WeightSets& operator=(WeightSets&&) noexcept = default;
   ~WeightSets() = default;
 
-  /// Of the active set.
+  /// The state of the active set.
   WeightsState state() const noexcept { return state_; }
-  /// Whether the inactive set is complete, and one can be swapped for the other.
+  /// Whether the inactive set is complete, so that the sets can be swapped.
   bool has_second() const noexcept {
     return second_ == Second::staged || second_ == Second::previous;
   }
   /// Whether the inactive set is complete and was never swapped in.
   bool is_staged() const noexcept { return second_ == Second::staged; }
-  /// Whether anything is in the inactive set, complete or not.
+  /// Whether the inactive set holds anything, complete or not.
   bool has_remains() const noexcept { return second_ != Second::none; }
-  /// Whether the folded constants of the inactive set were freed with it, which models read all the
-  /// same when they are given others.
+  /// Whether the folded constants of the inactive set were freed with it; models read them all the
+  /// same when they are given other weights.
   bool lacks_folded() const noexcept { return lacks_folded_; }
-  /// Whether the container has memory of its own for weights.
+  /// Whether the container has its own memory for weights.
   bool has_block() const noexcept { return block_ != Block::none; }
   /// Whether a constant of a set lies in the container's block.
   bool is_in_block(WeightSet set, std::size_t constant) const noexcept {
@@ -62,7 +63,7 @@ class WeightSets {
   }
 
   /// The container was created.
-  /// @param own whether the weights, once it has them, lie in its block
+  /// @param own whether the weights, once loaded, lie in its block
   void create(std::size_t constants, bool own) {
     sets_[0].in_block.assign(constants, own);
     block_ = own ? Block::active : Block::none;
@@ -78,9 +79,9 @@ class WeightSets {
     second_ = Second::unfinished;
     at(WeightSet::inactive).in_block = std::move(in_block);
   }
-  /// It was written and folded.
+  /// The inactive set was written and folded.
   void stage() noexcept { second_ = Second::staged; }
-  /// Writing or folding it failed.
+  /// Writing or folding the inactive set failed.
   void abandon() noexcept {
     if (second_ != Second::none) second_ = Second::unfinished;
   }
@@ -93,9 +94,9 @@ class WeightSets {
     if (first) state_ = WeightsState::folded;
     return first;
   }
-  /// The inactive set is given up.
-  /// @return whether what the container allocated for it can be freed, too: not its block while
-  ///         that is lent, or while an active constant lies in it
+  /// The inactive set is released.
+  /// @return whether the memory that the container allocated for it can be freed, too: not its
+  ///         block while that is lent, or while an active constant lies in it
   bool release() noexcept {
     bool used = lent_;
     for (const char in_block : at(WeightSet::active).in_block) used |= in_block != 0;
@@ -103,7 +104,7 @@ class WeightSets {
     second_ = stays && lent_ ? Second::unfinished : Second::none;  // to be released once more
     return !stays;
   }
-  /// What the container had allocated for the inactive set was freed.
+  /// The memory that the container had allocated for the inactive set was freed.
   void freed() noexcept {
     if (block_ == Block::inactive) block_ = Block::none;
     lacks_folded_ = true;
@@ -111,18 +112,18 @@ class WeightSets {
   /// The inactive set's folded constants were computed again.
   void refold() noexcept { lacks_folded_ = false; }
 
-  /// Tensors in the container's block are used by others, or no longer.
+  /// Others now use tensors in the container's block, or no longer do.
   void lend(bool lent) noexcept { lent_ = lent; }
 
-  /// Keeps handles of a set that the model will never destroy, to do so instead of it, and destroys
-  /// those that were kept before. Null ones are skipped.
+  /// Keeps handles of a set that the model will never destroy, to destroy them in its place, and
+  /// destroys those that were kept before. Null ones are skipped.
   void keep(WeightSet set, std::vector<AtenTensorHandle> handles,
             void (*destroy)(AtenTensorHandle)) noexcept {
     destroy_ = destroy;
     std::swap(at(set).kept, handles);
     destroy_all(handles);
   }
-  /// Destroys all that was kept; the container is gone.
+  /// Destroys all kept handles; the container is gone.
   void clear() noexcept {
     for (Set& set : sets_) destroy_all(std::exchange(set.kept, {}));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A running model's weights: read, swapped, freed. Users include aoti/weights.hpp.
+// Reads, swaps and frees a running model's weights. Users include aoti/weights.hpp.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Whether a device has done all that may still use some memory.
+/// Who ensures that the device no longer uses some memory.
 enum class Waited : bool {
-  here,       ///< It is waited for, where torch's C interface can.
-  by_caller,  ///< The caller has waited for it, on whatever streams runs were.
+  here,       ///< This waits, where torch's C interface can.
+  by_caller,  ///< The caller has waited, on all streams that runs used.
 };
 
 /// A weight and its name, the FQN in the module that was compiled.
@@ -65,7 +65,8 @@ template <class Runner> struct WeightsAccess {
     return done;
   }
   Error updating() const {
-    return {Errc::bad_state, origin(), "an update of the weights is open, or a change goes on"};
+    return {Errc::bad_state, origin(),
+            "an update of the weights is open, or another thread is changing them"};
   }
 
   /// Calls `body(native stream)` as the runner's only user, on its device.
@@ -80,8 +81,8 @@ template <class Runner> struct WeightsAccess {
     });
   }
 
-  /// The tensors of a set by the constants' indices, null for those that the model does not tell;
-  /// they belong to the model.
+  /// The tensors of a set by constant, null for those that the model does not list; they belong to
+  /// the model.
   /// Wraps …ExtractConstantsMapEntries, or …ExtractConstantsMap before torch 2.13.
   Result<void> extract(WeightSet set, std::vector<AtenTensorHandle>& out) const {
     const bool inactive = set == WeightSet::inactive;
@@ -101,8 +102,8 @@ template <class Runner> struct WeightsAccess {
     return success();
   }
 
-  /// Gives the model tensors for its inactive set, without a copy where it can, and destroys what
-  /// it forgets of those that it had there.
+  /// Gives the model tensors for its inactive set, without a copy if it can, and takes over the
+  /// handles there that it would never destroy.
   Result<void> give(const std::vector<AtenTensorHandle>& tensors) const {
     if (!container().traits().forgets_tensors) return hand_over(tensors);
     std::vector<AtenTensorHandle> made;
@@ -151,7 +152,7 @@ template <class Runner> struct WeightsAccess {
     return success();
   }
 
-  /// Notes which weights the model runs on now; none where memory runs out.
+  /// Records which weights the model runs on now; none if memory runs out.
   void note_weights() const {
     auto done = guard(Errc::model_threw, "swap", [&]() -> Result<void> {
       std::vector<AtenTensorHandle> active;
@@ -171,7 +172,7 @@ template <class Runner> struct WeightsAccess {
     return model().gate.get() != nullptr ? model().gate.get()->change(call) : call();
   }
 
-  /// Folds the inactive set, which has just been given these tensors, or has had them for long.
+  /// Folds the inactive set, which holds these tensors.
   Result<void> fold_inactive(const std::vector<AtenTensorHandle>& all,
                              AOTInductorStreamHandle stream) const {
     const bool spoils = folding_spoils();
@@ -184,9 +185,9 @@ template <class Runner> struct WeightsAccess {
     return settle();
   }
 
-  /// Models that fold the inactive set replace its constants of this kind by copies of the active
-  /// ones, which must be there. Given again, the set counts as not folded, so that the first run
-  /// folds it once more; but what it folded is right all the time.
+  /// Whether folding the inactive set replaces its plain tensors by copies of the active ones,
+  /// which must exist. They are then given again, after which the set counts as not folded: its
+  /// first run folds again, but its folded constants are right all the time.
   bool folding_spoils() const {
     bool folded = false, tensors = false;
     for (const Constant& constant : constants()) {
@@ -196,14 +197,14 @@ template <class Runner> struct WeightsAccess {
     return folded && tensors;
   }
 
-  /// Gives an inactive set up whose writing or folding failed.
+  /// Abandons an inactive set that could not be written or folded.
   void abandon() const {
     sets().abandon();
     recover();
     static_cast<void>(free_inactive());
   }
 
-  /// Folds anew what waits in the inactive set, or was swapped out.
+  /// Folds the inactive set again, whether it is staged or was swapped out.
   Result<void> fold_staged(AOTInductorStreamHandle stream) const {
     if (!sets().has_second()) return no_second_set();
     std::vector<AtenTensorHandle> handles;
@@ -217,8 +218,8 @@ template <class Runner> struct WeightsAccess {
     return done;
   }
 
-  /// Makes handles of one's own for those tensors that have none yet: the model's go when it is
-  /// given others.
+  /// Makes our own handles for those tensors that have none yet: the model destroys its handles
+  /// when it is given other tensors.
   Result<void> own(const std::vector<AtenTensorHandle>& tensors,
                    std::vector<AtenTensorHandle>& owned) const {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -236,7 +237,7 @@ template <class Runner> struct WeightsAccess {
       AOTI_TRYV(Device::synchronize(model().device));
     }
     if (container().traits().keeps_tensors) {
-      // Nothing else makes a model give its old tensors up.
+      // Models release their old tensors only when they are given others.
       std::vector<AtenTensorHandle> active;
       AOTI_TRYV(extract(WeightSet::active, active));
       AOTI_TRYV(give(active));
@@ -251,8 +252,8 @@ template <class Runner> struct WeightsAccess {
     return success();
   }
 
-  /// A model whose folding of the inactive set failed goes on with that set. Two swaps turn it
-  /// back; what may run between them finds the active tensors, and folds them for itself.
+  /// A model that failed to fold the inactive set goes on with that set. Two swaps turn it back; a
+  /// run between them finds the active tensors, and folds them itself.
   void recover() const {
     std::vector<AtenTensorHandle> active;
     if (extract(WeightSet::active, active)) static_cast<void>(give(active));
@@ -261,15 +262,15 @@ template <class Runner> struct WeightsAccess {
     }
   }
 
-  /// Waits for the copies and folds of an update: for the device, or where that cannot be, for the
-  /// stream that is current.
+  /// Waits for the copies and folds of an update: for the device, or if that is not possible, for
+  /// the current stream.
   Result<void> settle() const {
     auto done = Device::synchronize(model().device);
     if (done || done.error().code() != Errc::unsupported) return done;
     return wait_for_stream();
   }
 
-  /// A copy to the CPU ends once all is done that its stream had queued.
+  /// A copy to the CPU ends when its stream has done everything queued before it.
   Result<void> wait_for_stream() const {
     const auto& imports = abi::ImportTable<Runtime>::get();
     AOTI_TRYV(abi::expect(imports.empty_strided, imports.copy_));
@@ -289,8 +290,8 @@ template <class Runner> struct WeightsAccess {
                  concat({"waiting for the device: ", Runtime::last_error()})};
   }
 
-  /// Models read the folded constants of the inactive set when they are given others, through null
-  /// where those were freed; so they are computed again first.
+  /// Models that are given other weights read the inactive set's folded constants, through null if
+  /// those were freed; so this computes them again first.
   Result<void> prepare_inactive(AOTInductorStreamHandle stream) const {
     if (!sets().lacks_folded()) return success();
     AOTI_TRYV(model().fold(true, stream));
@@ -301,8 +302,8 @@ template <class Runner> struct WeightsAccess {
 
 }  // namespace detail
 
-/// The weights of a set, as tensors that share the model's storage: valid until that set is
-/// replaced, freed or destroyed. Without folded ones. Safe while the model runs, not while its
+/// The weights of a set, without folded ones, as tensors that share the model's storage: valid
+/// until that set is replaced, freed or destroyed. Safe while the model runs, but not while its
 /// weights are changed.
 /// @errors bad_state (there is no such set), unsupported (models of torch 2.7 and before),
 ///         out_of_memory
@@ -332,7 +333,7 @@ Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
 }
 
 /// Lets the runner run on the other set of weights: the one that WeightsUpdate::stage() left, or
-/// the one that was swapped out last. Waits for runs that have begun. Wraps
+/// the one that was last swapped out. Waits for runs that have begun. Wraps
 /// AOTInductorModelContainerSwapConstantBuffer.
 /// @errors bad_state (there is no other set, or an exclusive runner is in use), model_failed
 template <class Runner> Result<void> swap_weights(Runner& runner) {
@@ -343,9 +344,9 @@ template <class Runner> Result<void> swap_weights(Runner& runner) {
   });
 }
 
-/// Computes the folded constants of a set anew, after weights that the model shares were written
-/// to. Those of the active set are queued on the stream; those of the inactive one are there on
-/// return, and where folding them fails, that set is given up.
+/// Computes the folded constants of a set again, after weights that the model shares were written
+/// to. Those of the active set are queued on the stream; those of the inactive set are ready on
+/// return. If folding the inactive set fails, that set is abandoned.
 /// Wraps AOTInductorModelContainerRunConstantFolding.
 /// @errors bad_state (an exclusive runner is in use, or there is no such set), model_failed; those
 ///         of the device policy's `enter`
@@ -363,8 +364,8 @@ Result<void> fold_weights(Runner& runner, WeightSet set = WeightSet::active,
 
 /// Frees the memory of the set that the runner does not run on.
 /// Wraps AOTInductorModelContainerFreeInactiveConstantBuffer.
-/// @param waited torch's C interface cannot wait for an XPU or MPS device: there the caller does,
-///        by torch::xpu::synchronize() say, and tells so
+/// @param waited for XPU and MPS devices, where torch's C interface cannot wait, the caller must
+///        wait, for example with torch::xpu::synchronize(), and pass by_caller
 /// @errors bad_state (an exclusive runner is in use), model_failed; those of the device policy's
 ///         `synchronize`
 template <class Runner>

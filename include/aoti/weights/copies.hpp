@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Copies of tensors as a model keeps its weights.
+// Copies of tensors in the form in which a model keeps its weights.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace aoti::inline AOTI_ABI::detail {
   return {code, concat({"weight '", constant.fqn, "'"}), std::move(text)};
 }
 
-/// Makes copies for a runner's model. Handles that it returns are the caller's.
+/// Makes copies for a runner's model. The caller owns the handles that it returns.
 template <class Runner> struct WeightCopies {
   using Runtime = typename Runner::TensorRuntime;
   using Device = typename Runner::DevicePolicy;
@@ -29,9 +29,9 @@ template <class Runner> struct WeightCopies {
     return constant.device == DeviceType::cpu ? DeviceType::cpu : Device::type;
   }
 
-  /// A new tensor where the model keeps it, laid out as the compiled code assumes.
-  /// @errors constant_layout (the constant was expanded, and the tensor's elements differ along
-  ///         such a dimension), unsupported, out_of_memory, model_failed
+  /// A new tensor on the constant's device, laid out as the compiled code assumes.
+  /// @errors constant_layout (the constant was expanded, and the tensor's elements differ along an
+  ///         expanded dimension), unsupported, out_of_memory, model_failed
   Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
     for (std::size_t d = 0; d < constant.shape.size(); ++d) {
       if (constant.strides[d] == 0 && constant.shape[d] > 1) return expanded(constant, source);
@@ -39,7 +39,7 @@ template <class Runner> struct WeightCopies {
     return plain(constant, source);
   }
 
-  /// Whether two tensors of a constant's shape and dtype are the same, bit by bit.
+  /// Whether two tensors of a constant's shape and dtype are equal, bit by bit.
   Result<bool> are_same(const Constant& constant, AtenTensorHandle a, AtenTensorHandle b) const {
     const auto& imports = abi::ImportTable<Runtime>::get();
     AOTI_TRYV(abi::expect(imports.get_data_ptr));
@@ -72,7 +72,7 @@ template <class Runner> struct WeightCopies {
                            static_cast<std::int32_t>(device),
                            device == DeviceType::cpu ? 0 : access.model().device.value, &handle);
     if (status == 0 && imports.copy_(handle, source, 0) == 0) {
-      // One within the device is only queued so far.
+      // A copy within the device is only queued so far.
       if (device == DeviceType::cpu || Runtime::device(Runtime::peek(source)) == DeviceType::cpu) {
         return handle;
       }
@@ -88,7 +88,7 @@ template <class Runner> struct WeightCopies {
                         concat({"copying the tensor: ", reason}));
   }
 
-  /// Of a dimension that was expanded, the compiled code knows one element.
+  /// Of an expanded dimension, the compiled code reads only one element.
   Result<AtenTensorHandle> expanded(const Constant& constant, AtenTensorHandle source) const {
     const auto& imports = abi::ImportTable<Runtime>::get();
     const auto& view = imports._reinterpret_tensor;
@@ -101,7 +101,7 @@ template <class Runner> struct WeightCopies {
     const auto rank = static_cast<std::int64_t>(kept.shape.size());
     const auto strides = Runtime::strides(Runtime::peek(source));
     std::int64_t offset = 0;
-    OwnedHandles<Runtime> made{3};  // one element of the source, its copy, and that expanded
+    OwnedHandles<Runtime> made{3};  // one element of the source, its copy, and the expanded copy
     if (imports.get_storage_offset(source, &offset) != 0 ||
         view(source, rank, kept.shape.data(), strides.data(), offset, &made.handles[0]) != 0) {
       return Error{Errc::out_of_memory};
@@ -116,8 +116,8 @@ template <class Runner> struct WeightCopies {
     AOTI_TRY(const bool same, are_same(constant, made.handles[2], source));
     if (same) return std::exchange(made.handles[2], nullptr);
     return wrong_weight(Errc::constant_layout, constant,
-                        "it was expanded when the model was compiled, and the tensor has different "
-                        "elements along that dimension");
+                        "it was expanded when the model was compiled, but the tensor's elements "
+                        "differ along an expanded dimension");
   }
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Whether tensors may become given weights of a model, each by itself and all of them together, and
-// the handles under which they do.
+// Checks whether tensors fit as given weights of a model, each by itself and all together, and
+// makes the handles for them.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What an update of a runner's weights asks of tensors. Handles that it returns are the caller's.
+/// What an update of a runner's weights requires of tensors. The caller owns the handles that it
+/// returns.
 template <class Runner> struct WeightFit {
   using Runtime = typename Runner::TensorRuntime;
   using Device = typename Runner::DevicePolicy;
@@ -28,9 +29,8 @@ template <class Runner> struct WeightFit {
 
   WeightCopies<Runner> copies;
 
-  /// The constants, completed in what is known of shapes and devices by the tensors that the model
-  /// holds.
-  /// @param held gets those tensors, by the constants' indices; they belong to the model
+  /// The constants, with shapes and devices completed from the tensors that the model holds.
+  /// @param held receives those tensors, by constant; they belong to the model
   Result<void> learn_shapes(std::vector<Constant>& expected,
                             std::vector<AtenTensorHandle>& held) const {
     const WeightsAccess<Runner>& access = copies.access;
@@ -60,9 +60,8 @@ template <class Runner> struct WeightFit {
       return wrong_weight(Errc::undefined_tensor, constant, "the tensor is undefined");
     }
     if (!Runtime::is_strided(tensor)) {
-      return wrong_weight(
-          Errc::constant_layout, constant,
-          describe_layout<Runtime>(tensor, "found a tensor that is not a strided one"));
+      return wrong_weight(Errc::constant_layout, constant,
+                          describe_layout<Runtime>(tensor, "found a tensor that is not strided"));
     }
     if (Runtime::dtype(tensor) != constant.dtype) {
       return wrong_weight(Errc::constant_dtype, constant,
@@ -90,7 +89,7 @@ template <class Runner> struct WeightFit {
         concat({"found the shape [", join(sizes), "], expected [", join(constant.shape), "]"}));
   }
 
-  /// A new tensor where the model keeps it, laid out as the compiled code assumes.
+  /// A new tensor on the constant's device, laid out as the compiled code assumes.
   Result<AtenTensorHandle> copy_of(const Constant& constant, const Tensor& tensor) const {
     OwnedHandles<Runtime> source{1};
     if constexpr (Detaches<Runtime>) {
@@ -104,7 +103,7 @@ template <class Runner> struct WeightFit {
   Result<AtenTensorHandle> shared_handle(const Constant& constant, const Tensor& tensor) const {
     if (!copies.access.model().container.traits().keeps_tensors) {
       return wrong_weight(Errc::unsupported, constant,
-                          "models before torch 2.8 copy what they are given");
+                          "models before torch 2.8 cannot share tensors; set() copies");
     }
     if (Runtime::device(tensor) != copies.place(constant)) {
       return wrong_weight(Errc::constant_device, constant,
@@ -135,8 +134,8 @@ template <class Runner> struct WeightFit {
     return handle;
   }
 
-  /// Copies of all weights from a blob as packages hold it.
-  /// @param made gets them, by the constants' indices
+  /// Copies of all weights from a blob in the format of packages.
+  /// @param made receives them, by constant
   Result<void> copy_all(Bytes blob, const std::vector<Constant>& expected,
                         std::vector<AtenTensorHandle>& made) const {
     const WeightsAccess<Runner>& access = copies.access;
@@ -167,7 +166,7 @@ template <class Runner> struct WeightFit {
     return success();
   }
 
-  /// Refuses another value for a weight that was set under another of its names.
+  /// Refuses a different value for a weight that was set under another of its names.
   Result<void> expect_one_value(const Constant& constant, AtenTensorHandle before,
                                 AtenTensorHandle tensor) const {
     AOTI_TRY(const bool same, copies.are_same(constant, before, tensor));
@@ -179,7 +178,7 @@ template <class Runner> struct WeightFit {
   }
 
   /// Refuses weights without the constants that were computed from weights.
-  /// @param given what is set, by the constants' indices
+  /// @param given the tensors that are set, by constant
   Result<void> expect_derived(const std::vector<Constant>& expected,
                               const std::vector<AtenTensorHandle>& given) const {
     bool others = false;
@@ -201,8 +200,8 @@ template <class Runner> struct WeightFit {
     return Error{Errc::missing_constants, copies.access.origin(), std::move(text)};
   }
 
-  /// Refuses shared weights in the memory of others, where the model writes to one of them.
-  /// @param all those of the set, with `given` among them
+  /// Refuses shared weights that overlap others while the model writes to one of them.
+  /// @param all the tensors of the set, including `given`
   Result<void> expect_apart(const std::vector<Constant>& expected,
                             const std::vector<AtenTensorHandle>& all,
                             const std::vector<AtenTensorHandle>& given) const {

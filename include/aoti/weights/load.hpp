@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How a model that is being opened gets its weights: from the mapped file, in place, where it can.
+// How a model that is being opened gets its weights: from the mapped file, in place if possible.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ inline bool lies_within(const Constant& constant, Bytes blob) noexcept {
          within(constant.offset, static_cast<std::uint64_t>(size), blob.size());
 }
 
-/// Makes a tensor on the CPU of a constant where it lies in a blob; false where that fails.
-/// @param mapping what the tensor keeps mapped, where the runtime can; or null
+/// Makes a tensor on the CPU for a constant, in place in a blob; false if that fails.
+/// @param mapping kept mapped by the tensor, if the runtime can; or null
 template <class Runtime>
 bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHandle& out,
                   const Mapping* mapping = nullptr) {
@@ -45,8 +45,8 @@ bool view_in_blob(const Constant& constant, const std::byte* blob, AtenTensorHan
                    static_cast<std::int32_t>(DeviceType::cpu), 0, &out) == 0;
 }
 
-/// The tensors of one of a model's sets by the constants' indices, null for those that it does not
-/// tell; they belong to the model. Wraps …ExtractConstantsMapEntries.
+/// The tensors of one of a model's sets by constant, null for those that it does not list; they
+/// belong to the model. Wraps …ExtractConstantsMapEntries.
 /// @errors unsupported (models before torch 2.13), model_failed, model_threw
 inline Result<void> extract_entries(const Container& container, bool inactive,
                                     std::vector<AtenTensorHandle>& out) {
@@ -57,7 +57,7 @@ inline Result<void> extract_entries(const Container& container, bool inactive,
   std::size_t count = 0;
   AOTI_TRYV(container.call<&Exports::extract_constants_map_entries>(&entries, &count, inactive));
   const auto* entry = reinterpret_cast<const abi::ConstantEntry*>(entries);
-  // In the model's order, without those that it does not hold.
+  // In the model's order, without constants that it does not hold.
   for (std::size_t i = 0; i < out.size() && count != 0; ++i) {
     if (constants[i].folded || constants[i].fqn != entry->name) continue;
     out[i] = entry->tensor;
@@ -67,7 +67,7 @@ inline Result<void> extract_entries(const Container& container, bool inactive,
   return success();
 }
 
-/// Leaves of the handles that a model made those of tensors that it was given, each once.
+/// Of the handles that a model made, leaves those to tensors that it was given, each once.
 inline void keep_given(std::vector<AtenTensorHandle>& made,
                        const std::vector<AtenTensorHandle>& given) {
   for (std::size_t i = 0; i < made.size(); ++i) {
@@ -85,8 +85,8 @@ template <class Runtime> struct WeightsLoader {
   const Image& image;
 
   /// @param type the device that the model runs on
-  /// @param leave_out whether weights that lie beside the image are not to be loaded
-  /// @errors unsupported (the package carries no weights, or in a form that is not read),
+  /// @param leave_out whether to skip weights that lie beside the image
+  /// @errors unsupported (the package carries no weights, or in a form that this does not read),
   ///         damaged_package, out_of_memory, model_failed, model_threw
   Result<void> load(const ModelSpec* spec, DeviceType type, bool leave_out) {
     describe_constants(spec);
@@ -125,9 +125,9 @@ template <class Runtime> struct WeightsLoader {
     }
   }
 
-  /// Whether an image that came without a blob holds its constants, all of them or none. One whose
-  /// weights were left out calls them loaded all the same, and reads through null when it runs; so
-  /// it is asked for them, or, before torch 2.13, looked at.
+  /// Whether an image without a blob holds its constants: it holds all or none. An image whose
+  /// weights were left out reports them as loaded all the same, and reads through null when it
+  /// runs; so this asks for the tensors or, before torch 2.13, looks into the image.
   Result<bool> holds_all() const {
     bool needed = false, held = false;
     std::uint64_t bytes = 0;
@@ -146,8 +146,8 @@ template <class Runtime> struct WeightsLoader {
     return held;
   }
 
-  /// Makes the constants tensors on the mapped blob, where they follow one another, and gives those
-  /// to the model. False where that cannot be: then they are copied.
+  /// Makes tensors in place in the mapped blob, if the constants fill it without gaps, and gives
+  /// them to the model. False if that is not possible: then they are copied.
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
   Result<bool> use_in_place(DeviceType type) {
     if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
@@ -167,7 +167,7 @@ template <class Runtime> struct WeightsLoader {
       base = mapping.value().bytes().data() +
              (model.weights.data() - model.weights_mapping.bytes().data());
     }
-    constexpr std::uintptr_t alignment = 64;  // of what models allocate themselves
+    constexpr std::uintptr_t alignment = 64;  // to which models align constants that they allocate
     if (total != model.weights.size() || base == nullptr ||
         reinterpret_cast<std::uintptr_t>(base) % alignment != 0) {
       return false;
@@ -189,7 +189,8 @@ template <class Runtime> struct WeightsLoader {
         false));
     if (container.traits().forgets_tensors) {
       std::vector<AtenTensorHandle> made;
-      // One of torch 2.11 or 2.12 does not tell them here, and keeps the handles, without the data.
+      // Models of torch 2.11 and 2.12 do not list them here, and keep the handles, but not the
+      // data.
       if (extract_entries(container, false, made)) {
         keep_given(made, tensors.handles);
         container.weight_sets().keep(WeightSet::active, std::move(made), &Runtime::destroy);
@@ -198,7 +199,7 @@ template <class Runtime> struct WeightsLoader {
     return true;
   }
 
-  /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size: it is compared before.
+  /// Wraps AOTInductorModelUpdateConstantsFromBlob, which takes no size; so it is checked first.
   Result<void> copy() {
     AOTI_TRY(auto expected,
              container.template get<&Exports::get_constants_blob_size, std::uint64_t>());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The names by which weights are set, and what is said of others.
+// The names by which weights are set, and the errors for other names.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ inline bool contains(const std::vector<std::string>& names, std::string_view nam
   return false;
 }
 
-/// Whether a constant has this name in the module, or this one inside the compiled code.
+/// Whether a constant has this name in the module or inside the compiled code.
 inline bool has_fqn(const Constant& constant, std::string_view name) noexcept {
   return constant.fqn == name || contains(constant.aliases, name);
 }
@@ -28,7 +28,7 @@ inline bool has_own_name(const Constant& constant, std::string_view name) noexce
   return constant.name == name;
 }
 
-/// The first of the names, tied ones with "=" between them.
+/// The first few names, with "=" between tied ones.
 inline std::string list_names(const std::vector<Constant>& constants) {
   std::string names;
   std::size_t left = 8;
@@ -41,19 +41,18 @@ inline std::string list_names(const std::vector<Constant>& constants) {
   return names.empty() ? "none" : names;
 }
 
-/// The answer to a name that no constant has: success where the model does not depend on that
-/// weight, else why it cannot be set.
-/// @param spec null where the package has none
+/// The answer to a name that no constant has: success if the model does not depend on that weight,
+/// else why it cannot be set.
+/// @param spec null if the package has none
 [[gnu::cold]] inline Result<void> not_a_constant(std::string_view name,
                                                  const std::vector<Constant>& constants,
                                                  const ModelSpec* spec, const std::string& origin) {
   if (spec != nullptr && contains(spec->unused, name)) return success();
   if (spec != nullptr && contains(spec->fixed, name)) {
-    return Error{
-        Errc::no_such_constant, concat({"weight '", name, "'"}),
-        "the model was compiled with its values, or with a copy in another form, and does "
-        "not follow it; aoti.export keeps weights changeable unless it is told to tune, to "
-        "freeze, or updatable=False"};
+    return Error{Errc::no_such_constant, concat({"weight '", name, "'"}),
+                 "the model was compiled with its values, or with a copy in another form, so "
+                 "setting it has no effect; aoti.export keeps weights changeable, except with "
+                 "tune, freezing or updatable=False"};
   }
   std::string text =
       concat({"no weight is named '", name, "'; the model has ", list_names(constants)});
