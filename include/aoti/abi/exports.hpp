@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a compiled model exports: a typed table, and the one way to call through it.
+// What a compiled model exports: a typed table, and the one way to call it.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,15 @@
 
 namespace aoti::inline AOTI_ABI::abi {
 
-/// A model's functions, one member for each row of exports.inc, null where the model lacks it.
-/// A plain copyable value; valid as long as the library it was resolved from stays loaded.
+/// A model's functions, one member for each row of exports.inc; null if the model lacks it. A plain
+/// copyable value, valid while the library that it was resolved from stays loaded.
 struct ModelExports {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
   result(*member) parameters = nullptr;
 #include "aoti/abi/exports.inc"
 };
 
-/// What AOTInductorConstantMapEntry is: a constant's name and its tensor.
+/// The contents of AOTInductorConstantMapEntry: a constant's name and its tensor.
 struct ConstantEntry {
   const char* name;
   AtenTensorHandle tensor;
@@ -41,9 +41,9 @@ template <auto Member> inline constexpr Row export_row{};
   inline constexpr Row export_row<&ModelExports::member>{#symbol, Need::need, {major, minor}};
 #include "aoti/abi/exports.inc"
 
-/// Fills the table through `resolve`, `void*(const char* symbol)`, which returns null for what
-/// it does not have: dlsym, or a test's own functions.
-/// @errors missing_export, with the names of all required functions that are missing.
+/// Fills the table through `resolve`, a `void*(const char* symbol)` that returns null for symbols
+/// that it does not have: dlsym, or a test's own functions.
+/// @errors missing_export, with the names of all required functions that are missing
 template <class Resolve> Result<ModelExports> resolve_exports(Resolve&& resolve) {
   ModelExports table;
   std::string missing;
@@ -72,7 +72,7 @@ namespace detail {
                                 major, ".", minor, " or later do"})};
 }
 
-/// The model's own words on its last failure; models before torch 2.13 only print them.
+/// The model's message on its last failure; models before torch 2.13 only print it.
 [[gnu::cold]] inline Error model_error(const ModelExports& exports, const Row& row, int native) {
   const char* text = nullptr;
   if (exports.get_last_error != nullptr) exports.get_last_error(&text);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The opaque handles and error codes that cross the C boundary of a compiled model.
 //
-// They stand in the global namespace, under torch's names and equal to torch's declarations, so
-// that this file and torch's headers can be included together in any order. What torch defines with
-// a body is only declared here.
+// They are in the global namespace, under torch's names and equal to torch's declarations, so that
+// this file and torch's headers can be included together in any order. Types that torch defines are
+// only declared here.
 #pragma once
 
 #include <cstddef>

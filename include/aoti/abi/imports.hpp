@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What compiled models import: the rows that say which function first came with which torch, and a
-// typed table of those that the library calls itself.
+// What compiled models import: rows with the first torch release that has each function, and a
+// typed table of the functions that the library calls itself.
 #pragma once
 
 #include <string>
@@ -27,7 +27,7 @@ constexpr const Row* find_import(std::string_view symbol) noexcept {
   return nullptr;
 }
 
-/// The functions one by one: imported::empty_strided::type and ::symbol.
+/// Each function by itself: imported::empty_strided::type and ::symbol.
 namespace imported {
 #define AOTI_ROW(member, name, need, major, minor, result, parameters) \
   struct member {                                                      \
@@ -37,21 +37,20 @@ namespace imported {
 #include "aoti/abi/imports.inc"
 }  // namespace imported
 
-/// One of them, from a tensor runtime; null where it has none: resolve<Runtime, imported::copy_>().
+/// A function of a tensor runtime, or null: resolve<Runtime, imported::copy_>().
 template <class Runtime, class Function> typename Function::type* resolve() noexcept {
   return reinterpret_cast<typename Function::type*>(Runtime::import(Function::symbol));
 }
 
-/// One of them, as a tensor runtime has it: called like a function, null where there is none.
+/// A function of a tensor runtime, called like a function; null if the runtime lacks it.
 template <class Runtime, class Function> struct Import {
   typename Function::type* function = resolve<Runtime, Function>();
 
   operator typename Function::type *() const noexcept { return function; }
 };
 
-/// The functions that this library calls itself, to make and copy weights, of one tensor runtime:
-/// what ModelExports is for a model. Models call many more, to which they are bound when they are
-/// loaded.
+/// A tensor runtime's functions that this library calls itself, to make and copy weights: what
+/// ModelExports is for a model. Models call many more; these are bound when a model is loaded.
 template <class Runtime> struct ImportTable {
   template <class Function> using Import = abi::Import<Runtime, Function>;
 
@@ -62,15 +61,15 @@ template <class Runtime> struct ImportTable {
   Import<imported::get_data_ptr> get_data_ptr;
   Import<imported::get_storage_offset> get_storage_offset;
 
-  /// The runtime's table: filled by the first call, on whichever thread, and valid until the
-  /// process ends.
+  /// The runtime's table: filled by the first call, on any thread, and valid until the process
+  /// ends.
   static const ImportTable& get() noexcept {
     static const ImportTable table;
     return table;
   }
 };
 
-/// Fails unless a runtime has all of some functions: expect(imports.empty_strided, imports.copy_).
+/// Fails unless a runtime has all of these functions: expect(imports.empty_strided, imports.copy_).
 /// @errors unsupported, with the names of those that are missing
 template <class Runtime, class... Functions>
 Result<void> expect(const Import<Runtime, Functions>&... imports) {
@@ -81,7 +80,7 @@ Result<void> expect(const Import<Runtime, Functions>&... imports) {
   (check(imports != nullptr, Functions::symbol), ...);
   if (missing.empty()) return success();
   return Error{Errc::unsupported, "resolving the tensor runtime's functions",
-               "it does not have " + missing};
+               "the runtime does not have " + missing};
 }
 
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.
@@ -95,9 +94,9 @@ constexpr bool is_runtime_symbol(std::string_view symbol) noexcept {
          symbol.starts_with("Sleef_");  // libtorch carries it
 }
 
-/// Whether a symbol is of C++'s operators new and delete, for which a tensor runtime may stand in:
-/// for all four of arrays or none; and for the two of objects with memory of the system's own,
-/// since the C++ library deletes some of what a model makes, and a model some of what that made.
+/// Whether a symbol is one of C++'s operators new and delete that a tensor runtime may replace: the
+/// four for arrays, all or none; and the two for single objects, if their memory is the system's,
+/// since the C++ library deletes some objects that a model makes, and the other way round.
 constexpr bool is_allocation(std::string_view symbol) noexcept {
   return symbol == "_Znam" || symbol == "_ZnamRKSt9nothrow_t" || symbol == "_ZdaPv" ||
          symbol == "_ZdaPvm" || symbol == "_Znwm" || symbol == "_ZdlPvm";

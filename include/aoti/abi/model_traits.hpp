@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What models of different torch releases can do, and what each gets wrong.
+// What models of different torch releases can do, and what they get wrong.
 #pragma once
 
 #include "aoti/abi/exports.hpp"
 
 namespace aoti::inline AOTI_ABI::abi {
 
-/// A model does not say which torch compiled it; the functions that it exports tell. All that this
-/// library does differently from one release to another is asked here.
+/// A model does not say which torch compiled it, but the functions that it exports do. Every
+/// difference between releases that this library handles is listed here.
 struct ModelTraits {
-  /// It can be run by one thread without a lock. From torch 2.7 on.
+  /// One thread can run it without a lock. From torch 2.7 on.
   bool runs_single_threaded = false;
-  /// It keeps the words of its last failure, rather than only printing them. From torch 2.13 on.
+  /// It keeps the message of its last failure, rather than only printing it. From torch 2.13 on.
   bool tells_errors = false;
-  /// In the first run on a set of weights it lets go of its lock to take it again for itself alone,
-  /// and keeps an instance meanwhile: beside another run, both may wait for ever. Up to torch 2.12.
+  /// In the first run on a set of weights, it releases its lock to take it again exclusively, and
+  /// keeps an instance meanwhile: beside another run, this can deadlock. Up to torch 2.12.
   bool first_run_is_alone = false;
-  /// …RunSingleThreaded runs on the first set of weights, also after a swap. Up to torch 2.12.
+  /// …RunSingleThreaded runs on the first set of weights, even after a swap. Up to torch 2.12.
   bool single_threaded_run_ignores_swaps = false;
-  /// It can be given tensors to keep, rather than to copy. From torch 2.8 on.
+  /// It can keep given tensors, rather than copy them. From torch 2.8 on.
   bool keeps_tensors = false;
-  /// It makes handles of the tensors that it keeps, and never destroys them. Torch 2.8 to 2.14.
+  /// It makes handles to tensors that it keeps, and never destroys them. Torch 2.8 to 2.14.
   bool forgets_tensors = false;
-  /// It can be given them in a form that needs no C++ types. From torch 2.11 on.
+  /// It can be given tensors in a form that needs no C++ types. From torch 2.11 on.
   bool takes_entries = false;
-  /// It tells how large each constant is. From torch 2.8 on.
+  /// It reports the size of each constant. From torch 2.8 on.
   bool tells_sizes = false;
   /// It lists its constants' tensors in such a form. From torch 2.13 on.
   bool lists_entries = false;
-  /// It can free the set of weights that it does not run on. From torch 2.8 on.
+  /// It can free the inactive set of weights. From torch 2.8 on.
   bool frees_inactive = false;
-  /// It can be run on plain descriptions of memory, if it was compiled so. From torch 2.13 on.
+  /// It can run on plain descriptions of memory, if it was compiled for that. From torch 2.13 on.
   bool takes_array_refs = false;
 
   static constexpr ModelTraits of(const ModelExports& exports) noexcept {

@@ -8,7 +8,7 @@ namespace aoti::inline AOTI_ABI::abi {
 
 enum class Need : bool { optional, required };
 
-/// A torch release; {0, 0} where the first one is not known.
+/// A torch release; {0, 0} if the first one is not known.
 struct TorchVersion {
   int major;
   int minor;
@@ -16,7 +16,7 @@ struct TorchVersion {
 
 struct Row {
   const char* symbol;  ///< The function's name in the shared object.
-  Need need;  ///< Exports: what a runner cannot do without. Imports: what every model uses.
+  Need need;  ///< Exports: functions that a runner needs. Imports: functions that every model uses.
   TorchVersion since;  ///< The first torch release that has it.
 };
 

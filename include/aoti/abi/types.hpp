@@ -96,7 +96,7 @@ inline constexpr std::array device_type_rows{
 
 }  // namespace abi
 
-/// "float32"; "unknown dtype" for numbers that have no name here.
+/// "float32"; "unknown dtype" for numbers without a name here.
 constexpr std::string_view to_string(DType dtype) noexcept {
   for (const auto& row : abi::dtype_rows) {
     if (row.dtype == dtype) return row.name;
@@ -104,7 +104,7 @@ constexpr std::string_view to_string(DType dtype) noexcept {
   return "unknown dtype";
 }
 
-/// "cuda"; "unknown device" for numbers that have no name here.
+/// "cuda"; "unknown device" for numbers without a name here.
 constexpr std::string_view to_string(DeviceType type) noexcept {
   for (const auto& row : abi::device_type_rows) {
     if (row.type == type) return row.name;
@@ -112,7 +112,7 @@ constexpr std::string_view to_string(DeviceType type) noexcept {
   return "unknown device";
 }
 
-/// The element type of that name; false where none is called so.
+/// The element type with that name; false if there is none.
 constexpr bool parse_dtype(std::string_view name, DType& out) noexcept {
   for (const auto& row : abi::dtype_rows) {
     if (row.name != name) continue;
@@ -122,7 +122,7 @@ constexpr bool parse_dtype(std::string_view name, DType& out) noexcept {
   return false;
 }
 
-/// The device type of that name; false where none is called so.
+/// The device type with that name; false if there is none.
 constexpr bool parse_device_type(std::string_view name, DeviceType& out) noexcept {
   for (const auto& row : abi::device_type_rows) {
     if (row.name != name) continue;
@@ -134,7 +134,7 @@ constexpr bool parse_device_type(std::string_view name, DeviceType& out) noexcep
 
 namespace abi {
 
-/// The size of each element type by its number; 0 where none has it.
+/// The size of each element type by its number; 0 for numbers without a type.
 inline constexpr auto element_sizes = [] {
   std::array<std::uint8_t, 64> sizes{};
   for (const auto& row : dtype_rows) {
@@ -145,7 +145,7 @@ inline constexpr auto element_sizes = [] {
 
 }  // namespace abi
 
-/// The bytes of one element; 0 for numbers that have no name here.
+/// The bytes of one element; 0 for numbers without a name here.
 constexpr std::size_t element_size(DType dtype) noexcept {
   const auto number = static_cast<std::uint32_t>(dtype);
   return number < abi::element_sizes.size() ? abi::element_sizes[number] : 0;

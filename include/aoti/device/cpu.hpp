@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The processor itself as a device: no streams, nothing to guard, always there.
+// The CPU as a device: no streams, nothing to guard, always available.
 #pragma once
 
 #include "aoti/device/device.hpp"
 
 namespace aoti::inline AOTI_ABI {
 
-/// Runs models compiled for "cpu". There is one such device: its index is 0, or left open. The one
-/// policy that has run on real hardware so far.
+/// Runs models compiled for "cpu". There is one such device: its index is 0, or left open. So far
+/// the only policy that has run on real hardware.
 struct Cpu {
   static constexpr std::string_view key = "cpu";
   static constexpr DeviceType type = DeviceType::cpu;

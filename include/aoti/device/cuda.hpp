@@ -8,8 +8,8 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
-// Functions of the CUDA runtime, which torch depends on. Where torch holds it inside itself they
-// are not to be found, and what they tell stays unknown. All return 0 for success.
+// Functions of the CUDA runtime, which torch depends on. If torch is linked with it statically,
+// they cannot be found, and what they would tell stays unknown. All return 0 for success.
 struct CudaGetDeviceCount {
   using type = int(int*);
   static constexpr const char* symbol = "cudaGetDeviceCount";
@@ -48,7 +48,7 @@ struct CudaShim {
   using DeleteStreamGuard = abi::imported::delete_cuda_stream_guard;
   using CurrentStream = abi::imported::get_current_cuda_stream;
 
-  /// Fails where the index is known not to be there.
+  /// Fails if the device is known not to exist.
   static Result<void> count(DeviceIndex index) {
     auto* const get_count = function<CudaGetDeviceCount, CudaShim>();
     int count = 0;
@@ -58,7 +58,7 @@ struct CudaShim {
     return Error{Errc::device_unavailable, device_name<CudaShim>(index),
                  concat({"found ", count, " CUDA device", count == 1 ? "" : "s"})};
   }
-  /// What torch takes to be current, which the CUDA runtime need not know yet.
+  /// torch's current device, which the CUDA runtime need not know yet.
   static DeviceIndex current() noexcept {
     int index = -1;
     if (!succeeds<abi::imported::get_current_device_index, CudaShim>(&index) &&
@@ -67,7 +67,7 @@ struct CudaShim {
     }
     return {index};
   }
-  /// Waits for the device that is current.
+  /// Waits for the current device.
   static Result<void> synchronize(DeviceIndex index) {
     auto* const wait = function<CudaDeviceSynchronize, CudaShim>();
     if (wait == nullptr) {
@@ -78,7 +78,7 @@ struct CudaShim {
     return success();
   }
 
-  /// The reason of the CUDA runtime, which is made to forget it: torch would take it for its own.
+  /// The CUDA runtime's reason, which is then cleared: torch would take it for its own error.
   [[gnu::cold, gnu::noinline]] static Error failed(DeviceIndex index, int native) {
     succeeds<CudaGetLastError, CudaShim>();
     auto* const text_of = function<CudaGetErrorString, CudaShim>();
@@ -90,15 +90,16 @@ struct CudaShim {
 }  // namespace detail
 
 /// Runs models compiled for "cuda", on NVIDIA's GPUs. A stream's handle is a cudaStream_t. The
-/// process must have loaded libtorch_cuda; without it, or without a GPU, opening a runner answers
-/// device_unavailable.
+/// process must have loaded libtorch_cuda; without it, or without a GPU, opening a runner fails
+/// with device_unavailable.
 ///
-/// A run queues its work and returns: outputs may be read once the stream has come to them, inputs
-/// must be ready on that stream and stay alive until it has used them. A runner stays on the device
-/// that was current when it was opened, unless it was opened on one by its index; runs leave the
-/// thread's device and stream as they were. Entering allocates one small object, by torch.
+/// A run queues its work and returns: outputs may be read once the stream has reached them; inputs
+/// must be ready on that stream, and stay alive until it has used them. A runner stays on the
+/// device that was current when it was opened, unless it was opened on a device by index; runs
+/// leave the thread's device and stream as they were. In each run, torch allocates one small object
+/// to enter the device.
 ///
-/// Tested on a stand-in for torch's functions; it has not run on a GPU yet.
+/// Tested with a stand-in for torch's functions; it has not run on a GPU yet.
 struct Cuda : detail::ShimDevice<detail::CudaShim> {};
 
 }  // namespace aoti::inline AOTI_ABI

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a device policy is: the one place where a kind of device differs from another.
+// What a device policy is: the only place where one kind of device differs from another.
 #pragma once
 
 #include <concepts>
@@ -13,7 +13,7 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Which device of its kind: an index, or whichever is current.
+/// A device of its kind: an index, or the current device.
 struct DeviceIndex {
   int value = -1;
 
@@ -22,22 +22,22 @@ struct DeviceIndex {
 };
 
 /// A compile-time policy for one kind of device. All members are static and safe to call from any
-/// thread; none prints or ends the process where a device is missing.
+/// thread; none prints or ends the process if a device is missing.
 /// - `key`: the package's AOTI_DEVICE_KEY and the start of the device string
 /// - `type`: its number in torch's C interface
-/// - `Stream`: what work is queued on, a value that owns nothing. Default-constructed it is the one
-///   that is current for the calling thread whenever it is used; the device's default stream is
-///   another value
-/// - `Guard`: restores, when it dies, what `enter` changed. It dies in the thread that made it
-/// - `check(index)`: whether the device is there; device_unavailable, with the reason, if not
-/// - `resolve(index)`: the index, or where it is left open that of the device that is current now;
-///   a runner stays on the device that it was opened on
+/// - `Stream`: what work is queued on; a value that owns nothing. Default-constructed, it is the
+///   calling thread's current stream at the time of use; the device's default stream is another
+///   value
+/// - `Guard`: restores what `enter` changed when it is destroyed, in the thread that made it
+/// - `check(index)`: whether the device is available; if not, device_unavailable with the reason
+/// - `resolve(index)`: the index or, if it is left open, that of the current device; a runner stays
+///   on the device that it was opened on
 /// - `device_string(index)`: what the model is created with: "cpu", "cuda:1"
 /// - `enter(index, stream)`: makes both current for the calling thread; device_unavailable
-/// - `native(guard)`: the stream that was entered as the model takes it; null means the device's
-///   default stream
-/// - `synchronize(index)`: waits until the device has done all that was queued, on any stream by
-///   any thread; device_unavailable, unsupported (torch's C interface has no function for it)
+/// - `native(guard)`: the stream that was entered, in the form that the model takes; null means the
+///   device's default stream
+/// - `synchronize(index)`: waits until the device has done everything queued, on any stream by any
+///   thread; device_unavailable, unsupported (torch's C interface has no function for it)
 template <class D>
 concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& stream,
                                 const typename D::Guard& guard) {
@@ -56,7 +56,7 @@ concept DevicePolicy = requires(DeviceIndex index, const typename D::Stream& str
 
 namespace detail {
 
-/// Says, where it is instantiated, what a type lacks to be a DevicePolicy: each requirement anew.
+/// When instantiated, reports each requirement of DevicePolicy that a type lacks.
 template <class D> struct NoDevicePolicy {
   // clang-format off
   static_assert(requires { requires std::copyable<typename D::Stream>;
@@ -89,7 +89,7 @@ template <class D> struct NoDevicePolicy {
   static constexpr bool value = false;
 };
 
-/// A DevicePolicy; of another type an error of compiling says what it lacks.
+/// A DevicePolicy; for any other type, a compile error says what it lacks.
 template <class D>
 concept CheckedDevice = DevicePolicy<D> || NoDevicePolicy<D>::value;
 
@@ -112,7 +112,7 @@ inline Result<DeviceIndex> parse_device_index(std::string_view key, std::string_
 
 namespace detail {
 
-/// The stream of a handle; the one that is current for null, and where handles say nothing.
+/// The stream of a handle; the current one for null, and for devices without stream handles.
 template <class Device> typename Device::Stream stream_of(void* handle) {
   if constexpr (std::constructible_from<typename Device::Stream, void*>) {
     if (handle != nullptr) return typename Device::Stream{handle};

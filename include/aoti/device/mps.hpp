@@ -17,10 +17,10 @@ struct MpsShim {
 }  // namespace detail
 
 /// Runs models compiled for "mps", on Apple's GPU. There is one such device, and torch queues all
-/// its work on one stream; there is nothing to choose or to restore. To wait for it is unsupported:
-/// torch's C interface has no function for that.
+/// its work on one stream, so there is nothing to choose or to restore. Waiting for it is
+/// unsupported: torch's C interface has no function for that.
 ///
-/// Tested on a stand-in for torch's functions; it has not run on such a GPU yet.
+/// Tested with a stand-in for torch's functions; it has not run on such a GPU yet.
 struct Mps {
   static constexpr std::string_view key = detail::MpsShim::key;
   static constexpr DeviceType type = DeviceType::mps;

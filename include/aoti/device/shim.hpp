@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the policies on torch's C interface share: its functions, looked up in the process when they
-// are needed, so that nothing of CUDA, XPU or MPS is needed to compile or link.
+// What the policies on torch's C interface share: its functions are looked up in the process when
+// needed, so compiling and linking need nothing of CUDA, XPU or MPS.
 #pragma once
 
 #include <dlfcn.h>
@@ -16,19 +16,19 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The address of a function, or null. Looks in a library, if the process has loaded it, and in
-/// those that it depends on; then among the process's global symbols.
+/// The address of a function, or null. Looks in a library, if the process has loaded it, and in its
+/// dependencies; then among the process's global symbols.
 inline void* find_function(const char* symbol, const char* library) noexcept {
   if (void* loaded = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
     void* address = ::dlsym(loaded, symbol);
-    ::dlclose(loaded);  // whoever loaded it keeps it
+    ::dlclose(loaded);  // whoever loaded it keeps it loaded
     if (address != nullptr) return address;
   }
   return ::dlsym(RTLD_DEFAULT, symbol);
 }
 
-/// One of the functions that a policy uses, or null. What is found is remembered; what is not is
-/// looked for again the next time, since its library may have been loaded by then.
+/// One of the functions that a policy uses, or null. A function that is found is remembered; one
+/// that is not is looked up again the next time, since its library may have been loaded by then.
 /// @tparam Function has its `type` and `symbol`
 /// @tparam Shim     has the `library`
 template <class Function, class Shim> typename Function::type* function() noexcept {
@@ -41,7 +41,7 @@ template <class Function, class Shim> typename Function::type* function() noexce
   return reinterpret_cast<typename Function::type*>(address);
 }
 
-/// Calls a function; false where it is not there or fails.
+/// Calls a function; false if it is missing or fails.
 template <class Function, class Shim, class... Arguments>
 bool succeeds(Arguments... arguments) noexcept {
   auto* const f = function<Function, Shim>();
@@ -54,12 +54,12 @@ struct LastException {
   static constexpr const char* symbol = "torch_exception_get_what_without_backtrace";
 };
 
-/// "cuda:1", or "cuda" where the index is left open.
+/// "cuda:1", or "cuda" if the index is left open.
 template <class Shim> std::string device_name(DeviceIndex index) {
   return index.is_current() ? std::string{Shim::key} : concat({Shim::key, ":", index.value});
 }
 
-/// Why a function of torch's did not do its work: it is not there, or torch's own words.
+/// Why a torch function failed: it is missing, or torch's own message.
 template <class Function, class Shim>
 [[gnu::cold, gnu::noinline]] Error unavailable(DeviceIndex index) {
   if (function<Function, Shim>() == nullptr) {
@@ -72,19 +72,19 @@ template <class Function, class Shim>
           concat({Function::symbol, " failed: ", text != nullptr ? text : "no reason given"})};
 }
 
-/// The policy for a kind of device that has streams, on functions that `Shim` names. What it names
-/// besides, `count`, `current` and `synchronize`, may turn out not to be known.
+/// The policy for a kind of device with streams, on functions that `Shim` names. Shim's `count`,
+/// `current` and `synchronize` may be unable to tell or do anything.
 template <class Shim> struct ShimDevice {
   static constexpr std::string_view key = Shim::key;
   static constexpr DeviceType type = Shim::type;
 
-  /// One of three: the stream that is current for the calling thread whenever this is used, which
-  /// is the default; the device's default stream; or a given one. Owns nothing: a given stream must
-  /// live until what was queued on it is done.
+  /// One of three: the stream that is current for the calling thread at the time of use, which is
+  /// the default; the device's default stream; or a given one. Owns nothing: a given stream must
+  /// live until everything queued on it is done.
   class Stream {
    public:
     constexpr Stream() noexcept = default;
-    /// @param handle a native stream, of the runner's device; a null one is the default stream
+    /// @param handle a native stream of the runner's device; null for the default stream
     constexpr explicit Stream(void* handle) noexcept : handle_{handle}, is_current_{false} {}
     Stream(std::nullptr_t) = delete;  // say Stream::device_default(), or {} for the current one
     Stream(int) = delete;             // say Stream::device_default(), or {} for the current one
@@ -102,7 +102,7 @@ template <class Shim> struct ShimDevice {
     bool is_current_ = true;
   };
 
-  /// Restores device and stream. Holds a guard of torch's, which is on the heap.
+  /// Restores device and stream. Holds a torch guard, which is on the heap.
   class Guard {
    public:
     Guard(Guard&& other) noexcept
@@ -135,14 +135,14 @@ template <class Shim> struct ShimDevice {
       return unavailable<typename Shim::CreateGuard, Shim>(at);
     }
     AOTI_TRYV(Shim::count(at));
-    // The count may not be known; entering tells, and finds functions that are not there.
+    // The count may be unknown; entering finds out, and finds missing functions.
     AOTI_TRY(auto guard, enter(at, {}));
     if (function<typename Shim::CreateStreamGuard, Shim>() == nullptr) {
       return unavailable<typename Shim::CreateStreamGuard, Shim>(at);
     }
     return success();
   }
-  /// Where torch cannot tell which device is current the index stays open.
+  /// If torch cannot tell which device is current, the index stays open.
   static DeviceIndex resolve(DeviceIndex index) noexcept {
     return index.is_current() ? Shim::current() : index;
   }
@@ -178,7 +178,7 @@ template <class Shim> struct ShimDevice {
   }
 
  private:
-  static constexpr int most = 127;  // torch keeps an index in eight bits, without a check
+  static constexpr int most = 127;  // torch stores an index in eight bits, unchecked
 
   [[gnu::cold, gnu::noinline]] static Error no_such(DeviceIndex index) {
     return {Errc::device_unavailable, device_name<Shim>(index),
@@ -187,11 +187,11 @@ template <class Shim> struct ShimDevice {
   [[gnu::cold, gnu::noinline]] static Error not_nameable(DeviceIndex index) {
     if (index.is_current()) {
       return {Errc::unsupported, std::string{key},
-              "torch does not tell which device is current; name the device's index"};
+              "torch cannot tell which device is current; give the device's index"};
     }
     return {Errc::unsupported, device_name<Shim>(index),
             "torch's C interface cannot name the default stream of this kind of device; give a "
-            "stream, or leave it at the current one"};
+            "stream, or use the current one"};
   }
 };
 

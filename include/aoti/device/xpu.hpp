@@ -15,7 +15,7 @@ struct XpuShim {
   static constexpr const char* advice =
       "load a libtorch that is built for XPU: link libtorch_xpu.so, with -Wl,--no-as-needed since "
       "nothing in the program names it";
-  static constexpr bool null_is_default = false;  // torch's guard insists on a queue
+  static constexpr bool null_is_default = false;  // torch's guard requires a queue
 
   using DeviceGuard = XPUGuardHandle;
   using StreamGuard = XPUStreamGuardHandle;
@@ -25,7 +25,7 @@ struct XpuShim {
   using DeleteStreamGuard = abi::imported::delete_xpu_stream_guard;
   using CurrentStream = abi::imported::get_current_xpu_stream;
 
-  static Result<void> count(DeviceIndex) { return success(); }  // no C function tells
+  static Result<void> count(DeviceIndex) { return success(); }  // no C function returns it
   static DeviceIndex current() noexcept {
     int index = -1;
     if (!succeeds<abi::imported::get_current_xpu_device, XpuShim>(&index)) return {};
@@ -40,11 +40,11 @@ struct XpuShim {
 
 }  // namespace detail
 
-/// Runs models compiled for "xpu", on Intel's GPUs. A stream's handle is a `sycl::queue*`; asking
-/// for the device's default stream, or to wait for the device, is answered with unsupported, since
-/// torch's C interface has no means for it. For the rest see Cuda.
+/// Runs models compiled for "xpu", on Intel's GPUs. A stream's handle is a `sycl::queue*`. Asking
+/// for the device's default stream, or waiting for the device, is unsupported, since torch's C
+/// interface has no function for it. For the rest see Cuda.
 ///
-/// Tested on a stand-in for torch's functions; it has not run on an XPU yet.
+/// Tested with a stand-in for torch's functions; it has not run on an XPU yet.
 struct Xpu : detail::ShimDevice<detail::XpuShim> {};
 
 }  // namespace aoti::inline AOTI_ABI
