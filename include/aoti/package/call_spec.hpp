@@ -12,10 +12,10 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A nest of containers whose leaves are a model's inputs or outputs, from left to right.
+/// A tree of nested containers whose leaves, from left to right, are a model's inputs or outputs.
 struct TreeSpec {
   std::string type;               ///< "builtins.dict", …; empty for a leaf.
-  std::string context;            ///< What torch's pytree notes on the container, as JSON.
+  std::string context;            ///< What torch's pytree records about the container, as JSON.
   std::vector<std::string> keys;  ///< Of a dict, one for each child.
   std::vector<TreeSpec> children;
 
@@ -29,14 +29,14 @@ struct TreeSpec {
   }
 };
 
-/// A model's signature in torch's terms. Its leaves may be more than the model's inputs: Python
+/// A model's signature in torch's terms. It may have more leaves than the model has inputs: Python
 /// values other than tensors are leaves too, and are compiled into the model.
 struct CallSpec {
   TreeSpec args;    ///< A tuple of positional arguments.
   TreeSpec kwargs;  ///< A dict of keyword arguments.
   TreeSpec result;
 
-  /// Parses the two texts that AOTInductorModelContainerGetCallSpec gives.
+  /// Parses the two texts that AOTInductorModelContainerGetCallSpec returns.
   /// @errors damaged_package; unsupported (empty texts: the model has no call spec)
   template <class = void>
   static Result<CallSpec> parse(std::string_view inputs, std::string_view outputs);
@@ -48,7 +48,7 @@ template <class = void> Error bad_call_spec(std::string_view text) {
   return {Errc::damaged_package, "call spec", concat({"not a tree spec of version 1: ", text})};
 }
 
-/// {"type": …, "context": …, "children_spec": […]}, as torch.utils._pytree writes it.
+/// {"type": …, "context": …, "children_spec": […]}, the format of torch.utils._pytree.
 template <class T> bool read_tree(const BasicJson<T>& json, TreeSpec& out) {
   if (!json.is(JsonKind::object) || !json["children_spec"].is(JsonKind::array)) return false;
   out.type = json["type"].string;
@@ -80,7 +80,7 @@ template <class T> Result<void> parse_tree(std::string_view text, TreeSpec& out)
 template <class T>
 Result<CallSpec> CallSpec::parse(std::string_view inputs, std::string_view outputs) {
   if (inputs.empty() || outputs.empty()) {
-    return Error{Errc::unsupported, "call spec", "the model was compiled without one"};
+    return Error{Errc::unsupported, "call spec", "the model was compiled without a call spec"};
   }
   TreeSpec in, out;
   AOTI_TRYV(detail::parse_tree<T>(inputs, in));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The shapes of a model's constants, from the C++ source that torch leaves in packages without a
+// The shapes of a model's constants, from the C++ source that torch puts into packages without a
 // spec.
 #pragma once
 
@@ -13,12 +13,12 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Reads the shapes from the C++ source of a model, in which Inductor writes
-/// `constants_info_[3].shape = {8, 32};` and the like.
+/// Reads the shapes from the C++ source of a model, which has lines such as
+/// `constants_info_[3].shape = {8, 32};`.
 template <class = void> struct SourceReader {
   std::string_view text;
 
-  /// The text up to `end`, which is skipped.
+  /// The text before `end`, which is skipped.
   std::string_view until(std::string_view end) {
     const std::size_t at = text.find(end);
     const std::string_view found = text.substr(0, at);

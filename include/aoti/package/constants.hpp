@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A model's constants, its weights above all: what a package tells of them.
+// What a package says about a model's constants, above all its weights.
 #pragma once
 
 #include <cstddef>
@@ -30,25 +30,25 @@ enum class ConstantKind : std::int32_t {
 struct Constant {
   std::string name;  ///< The name inside the compiled code.
   std::string fqn;   ///< The name in the module that was compiled; empty for a folded constant.
-  std::vector<std::string> aliases{};  ///< Its other names there, where weights are tied.
+  std::vector<std::string> aliases{};  ///< Its other names there, if weights are tied.
   DType dtype{};
   ConstantKind kind = ConstantKind::unknown;  ///< Unknown before torch 2.6.
-  /// May be padded, and of a larger storage, of which this is a view; 0 before torch 2.8, which
-  /// cannot tell.
+  /// May include padding, and be the size of a larger storage that this is a view of; 0 before
+  /// torch 2.8, which cannot tell.
   std::size_t bytes = 0;
   bool folded = false;  ///< Computed from other constants when the model is loaded.
 
-  // What no function of the model tells. It comes from the package: from its spec, else from the
-  // source that the model was compiled from.
+  // The rest is not reported by any function of the model, but read from the package: from its
+  // spec, else from the source that the model was compiled from.
   bool described = false;  ///< Whether shape and strides are known.
   std::vector<std::int64_t> shape{};
-  /// Of the first element in a blob of weights, in bytes.
+  /// Offset of the first element in a blob of weights, in bytes.
   std::size_t offset = 0;
   std::vector<std::int64_t> strides{};  ///< In elements, as the compiled code assumes them.
-  /// Where it is kept: some of a model for another device lie on the CPU.
+  /// The device that keeps it: some constants of a model for another device lie on the CPU.
   std::optional<DeviceType> device{};
-  /// Computed from weights when the model was compiled (frozen ones, products in C++), under a name
-  /// of its own: it does not follow them.
+  /// Computed from weights when the model was compiled (frozen ones, products in C++), under its
+  /// own name: it does not follow changes of them.
   bool derived = false;
   bool mutated = false;  ///< The model writes to it when it runs.
 };
@@ -64,7 +64,7 @@ inline std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_
   return strides;
 }
 
-/// The bytes from the first element to behind the last one; -1 where the numbers are nonsense.
+/// The bytes from the first element to the end of the last one; -1 if the numbers make no sense.
 inline std::int64_t extent(const std::vector<std::int64_t>& shape,
                            const std::vector<std::int64_t>& strides, DType dtype) noexcept {
   if (shape.size() != strides.size()) return -1;
@@ -87,7 +87,7 @@ inline std::int64_t extent(const std::vector<std::int64_t>& shape,
   return empty ? 0 : bytes;
 }
 
-/// Takes a shape over, if it goes with what the model says.
+/// Sets a shape, if it agrees with what the model says.
 inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
                      const std::vector<std::int64_t>& strides) {
   const std::int64_t size = extent(shape, strides, constant.dtype);
@@ -98,7 +98,7 @@ inline void describe(Constant& constant, const std::vector<std::int64_t>& shape,
   constant.strides = strides;
 }
 
-/// Takes over what a package's spec says of constants, which name and dtype must match.
+/// Copies what a package's spec says about constants; name and dtype must match.
 inline void describe_by_spec(std::vector<Constant>& constants, const std::vector<Constant>& spec) {
   for (std::size_t i = 0; i < constants.size() && i < spec.size(); ++i) {
     if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which kind of device a model was compiled for.
+// The kind of device that a model was compiled for.
 #pragma once
 
 #include <string>
@@ -11,9 +11,9 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// As its package tells; empty where that does not. Of a bare image with nothing beside it, as the
-/// libraries that it needs tell, and else the CPU's.
-/// @errors those of Image::parse, of such an image
+/// The key in its package; empty if the package has none. For a bare image without files beside it,
+/// derived from the libraries that it needs, else the CPU's.
+/// @errors those of Image::parse, for such an image
 inline Result<std::string_view> device_key(const PackagedModel& model) {
   if (const auto key = model.metadata.device_key(); !key.empty() || !model.name.empty()) return key;
   AOTI_TRY(auto image, Image::parse(model.image, model.origin));
@@ -25,8 +25,9 @@ inline Result<std::string_view> device_key(const PackagedModel& model) {
   return key;
 }
 
-/// What `open.operator()<Device>()` gives of that policy whose key a model has.
-/// @errors those of device_key and `open`; wrong_device (none of the policies has it)
+/// Calls `open.operator()<Device>()` with the policy that has a model's key, and returns the
+/// result.
+/// @errors those of device_key and `open`; wrong_device (none of the policies has the key)
 template <DevicePolicy First, DevicePolicy... Others, class Open>
 auto with_policy_for(const PackagedModel& model, Open&& open)
     -> decltype(open.template operator()<First>()) {
@@ -36,7 +37,7 @@ auto with_policy_for(const PackagedModel& model, Open&& open)
     return with_policy_for<Others...>(model, open);
   } else {
     return Error{Errc::wrong_device, model.origin,
-                 key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which tells the device"}
+                 key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which names the device"}
                              : concat({"compiled for ", key, ", for which there is no policy"})};
   }
 }

@@ -25,8 +25,8 @@ template <class T = void> class BasicFiles {
   using Archive = BasicArchive<T>;
 
  public:
-  /// Maps a zip file, every regular file below a directory, or an image and what torch writes
-  /// beside it under its name.
+  /// Maps a zip file, every regular file below a directory, or an image and the files that torch
+  /// wrote beside it under its name.
   /// @errors not_found, not_a_package, damaged_package, unsupported, out_of_memory
   static Result<BasicFiles> open(const std::string& path) {
     struct stat status {};
@@ -49,7 +49,7 @@ template <class T = void> class BasicFiles {
     return std::move(files).with_archive(bytes, path);
   }
 
-  /// The entries of a zip file in memory, or an image, which must outlive the result.
+  /// The entries of a zip file in memory, or an image; the bytes must outlive the result.
   /// @errors not_a_package, damaged_package, unsupported
   static Result<BasicFiles> from_bytes(Bytes bytes, const std::string& origin) {
     if (Image::recognises(bytes)) return BasicFiles{}.with_image(bytes, {});
@@ -65,10 +65,10 @@ template <class T = void> class BasicFiles {
   /// Whether they lie in a directory.
   bool are_unpacked() const noexcept { return !names_.empty() && !bare_; }
 
-  /// Whether they are an image, which comes first, and what lies beside it.
+  /// Whether they are an image, which comes first, and the files beside it.
   bool are_bare() const noexcept { return bare_; }
 
-  /// The mapping that holds an entry's bytes; an empty one for bytes that were given.
+  /// The mapping that holds an entry's bytes; empty for bytes that were given.
   Mapping mapping_of(Bytes data) const noexcept {
     for (const Mapping& mapping : mappings_) {
       if (mapping.holds(data)) return mapping;
@@ -77,7 +77,7 @@ template <class T = void> class BasicFiles {
   }
 
  private:
-  // A directory that is not a package, "/" say, must not be walked to its end.
+  // A directory that is not a package, such as "/", must not be walked to its end.
   static constexpr int max_depth = 16;
   static constexpr std::size_t max_files = 10'000;
 
@@ -97,7 +97,7 @@ template <class T = void> class BasicFiles {
     names_.push_back(path.empty() ? ".so" : path);
     entries_.push_back({{}, image});
     for (const char* ending : {".cpp", ".json", "_metadata.json", "_weights.blob"}) {
-      if (stem == path) break;  // not a name that torch gives
+      if (stem == path) break;  // not a name that torch uses
       auto mapping = Mapping::open(stem + ending);
       if (!mapping) continue;
       names_.push_back(stem + ending);
@@ -148,7 +148,8 @@ template <class T = void> class BasicFiles {
   std::size_t visited_ = 0;
   std::vector<Entry> entries_;
   std::vector<Mapping> mappings_;
-  std::vector<std::string> names_;  // of files that are not in an archive; the entries view into it
+  std::vector<std::string>
+      names_;  // of files that are not in an archive; entries are views into it
 };
 
 using Files = BasicFiles<>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Relations that an exported program demands of the sizes of its inputs, such as
-// x.size(0) * x.size(1) == y.size(0): programs that are made once and run at each call.
+// Relations that an exported program requires between the sizes of its inputs, such as x.size(0) *
+// x.size(1) == y.size(0): compiled once to programs that run at each call.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +15,9 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
-// There is a value at hand, and a stack of others. The left operand of an operation is the value at
-// hand and the right one a constant or a size; or else the left one comes from the stack and the
-// right one is the value at hand.
+// The machine has a current value, and a stack of others. An operation's left operand is the
+// current value, and its right operand a constant or a size; or else the left operand comes from
+// the stack, and the right one is the current value.
 enum class GuardOp : std::uint8_t {
   none,
   load,
@@ -41,7 +41,7 @@ enum class GuardOp : std::uint8_t {
   less_equal,
   greater,
   greater_equal,
-  to_real,  // from here on of real numbers
+  to_real,  // from here on, of real numbers
   to_integer,
   floor,
   ceil,
@@ -73,7 +73,7 @@ struct GuardInstruction {
   GuardOp op{};
   From from{};
   std::uint32_t input = 0;
-  GuardValue value{};  ///< A constant; of a size the dimension; of a jump where it goes.
+  GuardValue value{};  ///< A constant; for a size, the dimension; for a jump, the target.
 };
 
 constexpr std::size_t guard_stack_size = 64;
@@ -87,17 +87,17 @@ struct Guard {
     friend bool operator==(const Size&, const Size&) = default;
   };
 
-  std::string text{};         ///< How it reads.
-  std::vector<Size> sizes{};  ///< Those that occur in it, each once.
+  std::string text{};         ///< The relation as text.
+  std::vector<Size> sizes{};  ///< The sizes that occur in it, each once.
   std::vector<detail::GuardInstruction> program{};
-  /// Where the program is two or three instructions that need no stack: how its last one, a
-  /// comparison, may come out, a bit each of equal, greater and less. Else 0.
+  /// If the program is two or three instructions that need no stack: the accepted outcomes of its
+  /// last one, a comparison, one bit each for equal, greater and less. Else 0.
   std::uint8_t accepted = 0;
 };
 
 namespace detail {
 
-/// Whether a comparison that comes out so is accepted, by Guard::accepted.
+/// Whether Guard::accepted includes the outcome of this comparison.
 inline bool accepts(std::uint8_t accepted, std::int64_t a, std::int64_t b) noexcept {
   return (accepted & (a == b ? 0b001 : a > b ? 0b010 : 0b100)) != 0;
 }
@@ -111,7 +111,7 @@ constexpr std::uint8_t accepted_by(GuardOp comparison) noexcept {
 inline bool are_narrow(std::int64_t a, std::int64_t b) noexcept {
   return ((static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b)) >> 32) == 0;
 }
-/// Python's `//` or, where `remainder`, `%`. @return false where there is no result
+/// Python's `//` or, if `remainder`, `%`. @return false if there is no result
 template <bool remainder> inline bool floor_divide(std::int64_t& a, std::int64_t b) noexcept {
   if (b == 0) return false;
   if (are_narrow(a, b)) {
@@ -126,7 +126,7 @@ template <bool remainder> inline bool floor_divide(std::int64_t& a, std::int64_t
   return true;
 }
 
-/// What an operation on integers makes of two. @return false where there is no result
+/// Applies an operation to two integers. @return false if there is no result
 [[gnu::always_inline]] inline bool calculate(GuardOp op, std::int64_t& a, std::int64_t b) noexcept {
   switch (op) {
     case GuardOp::multiply:
@@ -160,7 +160,7 @@ template <bool remainder> inline bool floor_divide(std::int64_t& a, std::int64_t
   }
 }
 
-/// What an operation makes of a real number and another. @return false where there is no result
+/// Applies an operation to real numbers. @return false if there is no result
 inline bool calculate(GuardOp op, GuardValue& left, double y) noexcept {
   constexpr double limit = 9223372036854775808.0;
   double& x = left.real;
@@ -232,8 +232,8 @@ inline bool calculate(GuardOp op, GuardValue& left, double y) noexcept {
   }
 }
 
-/// Runs a guard's program, with sizes from `size(input, dimension)`. What cannot be computed, as a
-/// divisor is zero or a number too large, does not hold.
+/// Runs a guard's program, with sizes from `size(input, dimension)`. A guard that cannot be
+/// computed, because of a zero divisor or an overflow, does not hold.
 template <class Load> [[gnu::always_inline]] inline bool holds(const Guard& guard, Load&& size) {
   using From = GuardInstruction::From;
   const GuardInstruction* const begin = guard.program.data();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From the expressions of a package to the programs that guards run.
+// Compiles the expressions of a package to the programs that guards run.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Makes the program of an expression in JSON: an integer, a real number, [input, dimension] for a
-/// size, or ["operation", operand, …].
+/// Compiles an expression in JSON: an integer, a real number, [input, dimension] for a size, or
+/// ["operation", operand, …].
 template <class Json, class HasSize> class GuardCompiler {
  public:
-  /// @param has_size whether `has_size(Guard::Size)`: there is an input with such a dimension
+  /// @param has_size whether there is an input with such a dimension: `has_size(Guard::Size)`
   /// @return whether the expression is a relation of at least one size
   static bool compile(const Json& expression, Guard& guard, const HasSize& has_size) {
     GuardCompiler compiler{guard, has_size};
@@ -38,9 +38,9 @@ template <class Json, class HasSize> class GuardCompiler {
 
   struct Operation {
     std::string_view name;
-    Op integers, reals;  // none: operands become reals, or cannot be
+    Op integers, reals;  // none: operands become reals, or cannot be of this kind
     Kind result;         // none: that of the operands
-    std::size_t most;    // operands
+    std::size_t most;    // number of operands
   };
   static constexpr std::size_t any = static_cast<std::size_t>(-1);
   static constexpr std::size_t longest = 1 << 14;  // instructions
@@ -102,7 +102,7 @@ template <class Json, class HasSize> class GuardCompiler {
     }
     return operands_of(*known, json);
   }
-  /// What operands are calculated as.
+  /// The kind of number that an operation's operands are computed as.
   static Kind operands_of(const Operation& known, const Json& json) {
     if (known.integers == Op::none) return Kind::real;
     if (known.reals == Op::none) return known.result;
@@ -119,7 +119,7 @@ template <class Json, class HasSize> class GuardCompiler {
     guard_.program.push_back({op, from, input, {integer}});
   }
 
-  /// Adds what an operation does with a right operand.
+  /// Adds the instruction of an operation with a right operand.
   bool apply(Op op, const Json& right, Kind as) {
     if (guard_.program.size() > longest) return false;
     if (right.is(JsonKind::integer) && as == Kind::integer) {
@@ -151,7 +151,7 @@ template <class Json, class HasSize> class GuardCompiler {
     return add(op, From::stack), true;
   }
 
-  /// Adds what brings the value of an expression to hand.
+  /// Adds instructions that make an expression the current value.
   bool emit(const Json& json, Kind as) {
     const Kind kind = kind_of(json);
     if (kind == Kind::none || (kind != as && (kind != Kind::integer || as != Kind::real)) ||

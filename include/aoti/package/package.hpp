@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A .pt2 package: which models it holds, and each one's image, metadata and weights.
+// A .pt2 package: its models, and each one's image, metadata and weights.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ namespace aoti::inline AOTI_ABI {
 struct Metadata {
   std::vector<std::pair<std::string, std::string>> items;
 
-  /// The value of a key; null where there is none.
+  /// The value of a key; null if there is none.
   const std::string* find(std::string_view key) const noexcept {
     for (const auto& [name, value] : items) {
       if (name == key) return &value;
@@ -25,41 +25,41 @@ struct Metadata {
   }
   bool contains(std::string_view key) const noexcept { return find(key) != nullptr; }
 
-  /// The value of a key; empty where there is none.
+  /// The value of a key; empty if there is none.
   std::string_view operator[](std::string_view key) const noexcept {
     const std::string* const value = find(key);
     return value != nullptr ? std::string_view{*value} : std::string_view{};
   }
 
-  /// The kind of device that the model was compiled for, as device policies have it.
+  /// The kind of device that the model was compiled for: a device policy's key.
   std::string_view device_key() const noexcept { return (*this)["AOTI_DEVICE_KEY"]; }
 };
 
 /// One model of a package. The views belong to the package.
 struct PackagedModel {
   std::string name;          ///< Empty for a bare image.
-  std::string origin;        ///< "digits.pt2 (model)": what errors call it.
-  std::string folder;        ///< Where the files lie, of an unpacked package; else empty.
+  std::string origin;        ///< "digits.pt2 (model)": its name in errors.
+  std::string folder;        ///< Where the files of an unpacked package lie; else empty.
   Bytes image;               ///< The shared object; empty in a package of sources only.
-  Mapping image_mapping;     ///< What keeps the image mapped; empty for bytes that were given.
-  Bytes weights;             ///< The weights blob beside the image; empty where there is none.
-  Mapping weights_mapping;   ///< What keeps the weights mapped.
-  Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; mostly empty.
+  Mapping image_mapping;     ///< Keeps the image mapped; empty for bytes that were given.
+  Bytes weights;             ///< The weights blob beside the image; empty if there is none.
+  Mapping weights_mapping;   ///< Keeps the weights mapped.
+  Bytes extern_nodes;        ///< JSON on operators called through a proxy executor; usually empty.
   std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
-  std::vector<Entry> constants;  ///< The files that the package's models share: custom objects.
+  std::vector<Entry> constants;  ///< Files that the package's models share: custom objects.
   Metadata metadata;
 };
 
-/// An open package. Owns what it maps, extracts nothing, and is immutable, so threads may share
-/// it. It may be closed once its models have been opened.
+/// An open package. Owns what it maps, extracts nothing, and is immutable, so threads may share it.
+/// It may be closed once its models have been opened.
 template <class T = void> class BasicPackage {
   using Files = BasicFiles<T>;
   using Json = BasicJson<T>;
 
  public:
   /// Opens a .pt2 file, a directory into which one was unpacked, or a bare image, which counts as a
-  /// package of one model without a name. What torch writes beside such an image is read: for
-  /// X.wrapper.so that is X.wrapper.cpp (the shapes of its constants), X.wrapper.json (the
+  /// package of one unnamed model. Files that torch wrote beside such an image are read: for
+  /// X.wrapper.so, these are X.wrapper.cpp (the shapes of its constants), X.wrapper.json (the
   /// operators that it calls), X.wrapper_metadata.json and X.wrapper_weights.blob.
   /// @errors not_found, not_a_package, damaged_package, no_such_model (it holds none at all),
   ///         unsupported (compressed entries), out_of_memory
@@ -71,7 +71,7 @@ template <class T = void> class BasicPackage {
   }
 
   /// Opens a package or a bare image that lies in memory; the bytes must outlive the package.
-  /// @param origin what the bytes are called in errors
+  /// @param origin the name of the bytes in errors
   /// @errors as open
   static Result<BasicPackage> from_bytes(Bytes bytes, std::string origin = "package in memory") {
     return detail::guard(Errc::damaged_package, "Package::from_bytes",
@@ -112,7 +112,7 @@ template <class T = void> class BasicPackage {
   BasicPackage(Files files, std::string origin)
       : files_{std::move(files)}, origin_{std::move(origin)} {}
 
-  /// The path without the root folder, or empty for what lies outside of it.
+  /// The path without the root folder; empty for files outside it.
   std::string_view below_root(std::string_view name) const noexcept {
     return name.starts_with(root_) ? name.substr(root_.size()) : std::string_view{};
   }
@@ -135,7 +135,7 @@ template <class T = void> class BasicPackage {
     }
     bool is_package = false;
     for (const Entry& entry : files_.entries()) {
-      // Either file tells the root: archives made before 2.6 have no root folder and no format.
+      // Either file reveals the root: archives made before 2.6 have no root folder and no format.
       std::size_t at = entry.name.find(models_folder);
       if (at == entry.name.npos && entry.name.ends_with("archive_format")) {
         at = entry.name.size() - std::string_view{"archive_format"}.size();
@@ -165,8 +165,8 @@ template <class T = void> class BasicPackage {
     }
     if (models_.empty()) {
       return refuse(Errc::no_such_model,
-                    "the package holds no compiled model (no data/aotinductor folder); one that "
-                    "torch.export.save wrote must be compiled with aoti_compile_and_package");
+                    "the package holds no compiled model (no data/aotinductor folder); if "
+                    "torch.export.save wrote it, compile it with aoti_compile_and_package");
     }
     return std::move(*this);
   }
@@ -177,8 +177,8 @@ template <class T = void> class BasicPackage {
     if (at == models_.end() || *at != name) models_.emplace(at, name);
   }
 
-  /// What lies beside a bare image under its name may be somebody else's: it counts where the image
-  /// has a use for it, and it has the form.
+  /// A file beside a bare image, under its name, may belong to something else: it is used only if
+  /// the image needs it and it has the right form.
   Result<PackagedModel> bare(std::string_view name) const {
     if (!name.empty()) {
       return Error{Errc::no_such_model, origin_,
@@ -293,7 +293,7 @@ template <class T = void> class BasicPackage {
     for (std::size_t i = 0; i < json.keys.size(); ++i) {
       if (!json.items[i].is(JsonKind::string)) {
         return Error{Errc::damaged_package, model.origin,
-                     detail::concat({"the metadata's ", json.keys[i], " is not a text"})};
+                     detail::concat({"the metadata's ", json.keys[i], " is not a string"})};
       }
       model.metadata.items.emplace_back(std::move(json.keys[i]), std::move(json.items[i].string));
     }

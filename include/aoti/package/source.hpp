@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From whatever a program opens to a model of a package.
+// Turns whatever a program opens into a model of a package.
 #pragma once
 
 #include <concepts>
@@ -12,9 +12,9 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What `body` gives of a model of a source: a path, bytes, a package that is open, or a model of
-/// one. What was opened for it is closed afterwards.
-/// @param name the model's; may be empty where there is one only
+/// Calls `body` with a model of a source (a path, bytes, an open package, or a model of one), and
+/// returns the result. A package that this opens is closed afterwards.
+/// @param name the model's; may be empty if there is only one
 /// @errors those of Package::open, Package::model and `body`
 template <class Source, class Body>
 auto with_model(const Source& source, std::string_view name, Body&& body)

@@ -19,7 +19,7 @@ namespace aoti::inline AOTI_ABI {
 /// One dimension: a size in [min, max]. Dynamic ones may be tied to a symbol, such as a batch
 /// size that several inputs share: size = scale * symbol + offset.
 struct Dimension {
-  /// More than any tensor has, and little enough to calculate with.
+  /// More than the size of any tensor, and small enough to calculate with.
   static constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max() / 2;
 
   std::int64_t min = 0;
@@ -27,8 +27,8 @@ struct Dimension {
   int symbol = -1;  ///< Index into ModelSpec::symbols, or -1.
   std::int64_t scale = 1;
   std::int64_t offset = 0;
-  /// The first dimension of the inputs with the same symbol, which can be this one; -1 where
-  /// every size in the range will do.
+  /// The first dimension of the inputs with the same symbol, which can be this one; -1 if every
+  /// size in the range is allowed.
   int first_input = -1;
   int first_dimension = -1;
 };
@@ -44,7 +44,7 @@ struct TensorSpec {
   /// The memory layout that the compiled code assumes: the dimensions from the outermost to the
   /// innermost, without gaps. Empty for row-major.
   std::vector<int> order;
-  /// Strides in elements where the layout has gaps, -1 for one that is not fixed; else empty.
+  /// Strides in elements if the layout has gaps, -1 for one that is not fixed; else empty.
   std::vector<std::int64_t> strides;
   /// Of an input: relations between its sizes and those of earlier inputs.
   std::vector<Guard> guards;
@@ -57,9 +57,9 @@ struct ModelSpec {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> symbols;
-  std::vector<Constant> constants;  ///< In the model's order; empty where the spec has none.
-  /// FQNs of weights that no constant stands for: the model does not depend on the first, and was
-  /// compiled with the others' values, which do not follow the weights.
+  std::vector<Constant> constants;  ///< In the model's order; empty if the spec has none.
+  /// FQNs of weights that no constant stands for: the model does not depend on the `unused` ones;
+  /// of the `fixed` ones it has compiled-in values, which do not follow the weights.
   std::vector<std::string> unused;
   std::vector<std::string> fixed;
 
@@ -139,7 +139,7 @@ template <class T = void> struct SpecReader {
     return found;
   }
 
-  /// Constants that are not as expected stay undescribed.
+  /// Constants that are not as expected are left undescribed.
   void constants(const Json& list) {
     for (const Json& item : list.items) {
       Constant& constant = spec.constants.emplace_back();
@@ -149,7 +149,7 @@ template <class T = void> struct SpecReader {
       constant.described = parse_dtype(item["dtype"].string, constant.dtype) &&
                            integers(item["shape"], constant.shape);
       if (DeviceType type{}; parse_device_type(item["device"].string, type)) constant.device = type;
-      // Other layouts than strided ones have one that says so, and no strides.
+      // Only layouts other than strided are named, and have no strides.
       constant.described &= item["layout"].is(JsonKind::null);
       constant.derived = is_true(item["derived"]);
       constant.mutated = is_true(item["mutated"]);
@@ -177,7 +177,7 @@ template <class T = void> struct SpecReader {
                         .scale = number("scale", 1),
                         .offset = number("offset", 0)};
     if (dimension.max > Dimension::unbounded) dimension.max = Dimension::unbounded;
-    // Sizes that tensors have must not overflow when they are scaled.
+    // Scaled sizes of tensors must not overflow.
     constexpr std::int64_t limit = std::int64_t{1} << 31;
     if (dimension.scale == 0 || dimension.scale < -limit || dimension.scale > limit ||
         dimension.offset < -limit || dimension.offset > limit) {
@@ -203,7 +203,7 @@ template <class T = void> struct SpecReader {
     return order.size() == size;
   }
 
-  /// Puts each relation to the last of its inputs.
+  /// Assigns each relation to the last of its inputs.
   Result<void> guards(const Json& list) {
     if (!list.is(JsonKind::array) && !list.is(JsonKind::null)) return bad("has bad guards");
     const auto has_size = [this](const Guard::Size& size) {
@@ -213,7 +213,7 @@ template <class T = void> struct SpecReader {
     for (const Json& item : list.items) {
       Guard guard{.text = item["text"].string};
       if (!GuardCompiler<Json, decltype(has_size)>::compile(item["check"], guard, has_size)) {
-        return bad(concat({"has a guard that is none: ", guard.text}));
+        return bad(concat({"has an invalid guard: ", guard.text}));
       }
       std::uint32_t last = 0;
       for (const Guard::Size& size : guard.sizes) last = size.input > last ? size.input : last;
