@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"old.pth", Errc::not_a_package, {"a pickle", "aoti.export"}},
         Case{"model.gguf", Errc::not_a_package, {"another runtime", "GGUF"}},
         Case{"model.pte", Errc::not_a_package, {"another runtime", "ExecuTorch"}},
-        Case{"model.pt2.gz", Errc::not_a_package, {"another program than zip", "unpack it"}},
+        Case{"model.pt2.gz", Errc::not_a_package, {"a program other than zip", "unpack it"}},
         Case{"pointer.pt2", Errc::not_a_package, {"git lfs pull"}},
         Case{"page.pt2", Errc::not_a_package, {"a web page"}},
         Case{"encrypted.pt2", Errc::unsupported, {"is encrypted", "stored"}},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The entries of a zip file, where they lie: a package's archive, read without extraction.
+// The entries of a zip file, in place: a package's archive, read without extraction.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +73,7 @@ inline void sort_by_name(std::vector<Entry>& entries) {
   });
 }
 
-/// A relative path that stays below its root, without empty, "." or ".." parts.
+/// Whether a name is a relative path that stays below its root, without empty, "." or ".." parts.
 inline bool is_safe_name(std::string_view name) noexcept {
   if (name.empty() || name.find('\0') != name.npos || name.find('\\') != name.npos) return false;
   for (std::size_t begin = 0; begin <= name.size();) {
@@ -89,14 +89,14 @@ inline bool is_safe_name(std::string_view name) noexcept {
 
 }  // namespace detail
 
-/// The directory of a zip file whose entries are stored uncompressed, as torch writes packages.
-/// Owns the list of entries, not the bytes. Immutable, so threads may share it.
+/// The directory of a zip file whose entries are stored uncompressed, as in torch's packages. Owns
+/// the list of entries, not the bytes. Immutable, so threads may share it.
 template <class = void> class BasicArchive {
  public:
-  /// Reads the directory and checks every entry against its local header. Zip64 is understood;
+  /// Reads the directory and checks every entry against its local header. Zip64 is supported;
   /// contents are neither read nor checksummed.
-  /// @param origin what the bytes are called in errors
-  /// @errors not_a_package (no zip at all), damaged_package, unsupported (compressed, encrypted or
+  /// @param origin the name of the bytes in errors
+  /// @errors not_a_package (not a zip file), damaged_package, unsupported (compressed, encrypted or
   ///         split over several files)
   /// @allocates the list of entries
   static Result<BasicArchive> parse(Bytes bytes, const std::string& origin) {
@@ -110,12 +110,12 @@ template <class = void> class BasicArchive {
       Entry entry;
       if (auto done = reader.entry(at, entry); !done) {
         if (done.error().code() != Errc::unsupported) return std::move(done).error();
-        if (stored) stored = std::move(done);  // the others tell what it is
+        if (stored) stored = std::move(done);  // the other entries show what it is
       }
       if (!entry.name.ends_with('/')) archive.entries_.push_back(entry);
     }
     if (at != directory.offset + directory.size) {
-      return reader.damaged({"its directory has another size than it states"});
+      return reader.damaged({"its directory does not have the size that it states"});
     }
     if (!stored) {
       const auto foreign = detail::describe_foreign_archive(archive.entries_);
@@ -131,7 +131,7 @@ template <class = void> class BasicArchive {
     return archive;
   }
 
-  /// Whether the bytes begin as a zip file does.
+  /// Whether the bytes begin like a zip file.
   static bool recognises(Bytes bytes) noexcept {
     std::uint32_t signature = 0;
     return detail::read(bytes, 0, signature) &&
@@ -158,7 +158,7 @@ template <class = void> class BasicArchive {
       if (!recognises(bytes)) {
         return Error{Errc::not_a_package, origin, std::string{detail::describe_foreign(bytes)}};
       }
-      // The end record lies within the last 64 KiB and is followed by its comment only.
+      // The end record lies within the last 64 KiB, followed only by its comment.
       detail::ZipEnd end{};
       const std::uint64_t last = bytes.size() < sizeof end ? 0 : bytes.size() - sizeof end;
       const std::uint64_t first = last < 0xffff ? 0 : last - 0xffff;
@@ -189,7 +189,7 @@ template <class = void> class BasicArchive {
       return success();
     }
 
-    /// Reads the entry at `at` and moves `at` behind it.
+    /// Reads the entry at `at`, and moves `at` past it.
     Result<void> entry(std::uint64_t& at, Entry& out) const {
       detail::ZipCentral central{};
       if (!detail::read(bytes, at, central) || central.signature != detail::zip_central) {
@@ -234,7 +234,7 @@ template <class = void> class BasicArchive {
       return success();
     }
 
-    /// Takes those numbers from the zip64 extra field that did not fit the header (4.5.3).
+    /// Takes the numbers that did not fit the header from the zip64 extra field (4.5.3).
     static bool widen(Bytes extra, std::uint64_t& size, std::uint64_t& packed,
                       std::uint64_t& offset) noexcept {
       std::uint64_t* wanted[] = {&size, &packed, &offset};
@@ -257,7 +257,7 @@ template <class = void> class BasicArchive {
       return !missing;
     }
 
-    /// Compares the directory with the local header, or with the data descriptor behind the data
+    /// Compares the directory with the local header, or with the data descriptor after the data
     /// (4.3.9), whose signature is optional and whose sizes have four or eight bytes.
     bool sizes_agree(const detail::ZipLocal& local, const detail::ZipCentral& central,
                      std::uint64_t size, std::uint64_t end) const noexcept {

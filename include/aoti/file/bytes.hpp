@@ -17,13 +17,13 @@ using Bytes = std::span<const std::byte>;
 
 namespace detail {
 
-/// Whether [offset, offset + size) lies within `total` bytes, whatever the numbers are.
+/// Whether [offset, offset + size) lies within `total` bytes, for any numbers.
 constexpr bool within(std::uint64_t offset, std::uint64_t size, std::uint64_t total) noexcept {
   return offset <= total && size <= total - offset;
 }
 
-/// Copies a T from `offset`, unaligned; false where it does not lie within the bytes.
-/// Numbers are taken in this machine's byte order, which is little-endian where aoti runs.
+/// Copies a T from `offset`, unaligned; false if it does not lie within the bytes. Numbers have
+/// this machine's byte order, which is little-endian wherever aoti runs.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 [[nodiscard]] bool read(Bytes bytes, std::uint64_t offset, T& out) noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a file is that is no package, as errors name it, with the way out.
+// Says what a file that is not a package is, and the way out, for errors.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Of a file that is not a zip file.
+/// For a file that is not a zip file.
 [[gnu::cold]] inline std::string_view describe_foreign(Bytes bytes) noexcept {
   struct Format {
     std::size_t at;
@@ -18,7 +18,7 @@ namespace aoti::inline AOTI_ABI::detail {
     std::string_view text;
   };
   static constexpr std::string_view packed =
-      "it is compressed or packed by another program than zip: unpack it first";
+      "it is compressed or packed by a program other than zip: unpack it first";
   static constexpr std::string_view pickle =
       "it is a pickle, as old releases of torch.save and torch.jit.save wrote: load it in Python, "
       "and compile the module with aoti.export or aoti_compile_and_package";
@@ -45,7 +45,7 @@ namespace aoti::inline AOTI_ABI::detail {
       {0, "\x28\xb5\x2f\xfd", packed},
       {257, "ustar", packed},
       {0, "version https://git-lfs",
-       "it is a pointer of Git LFS: fetch the file by `git lfs pull`"},
+       "it is a pointer of Git LFS: fetch the file with `git lfs pull`"},
       {0, "<!DOCTYPE", "it is a web page, perhaps of a download that failed"},
       {0, "<!doctype", "it is a web page, perhaps of a download that failed"},
       {0, "<html", "it is a web page, perhaps of a download that failed"},
@@ -56,7 +56,7 @@ namespace aoti::inline AOTI_ABI::detail {
       return format.text;
     }
   }
-  // The length of a header in JSON, and the header.
+  // The length of a JSON header, and the header.
   std::uint64_t header = 0;
   if (read(bytes, 0, header) && within(8, header, bytes.size()) &&
       text.substr(8, static_cast<std::size_t>(header)).starts_with("{\"")) {
@@ -66,7 +66,7 @@ namespace aoti::inline AOTI_ABI::detail {
   return bytes.empty() ? "the file is empty" : "the file does not begin as a zip file does";
 }
 
-/// Of a zip file or a directory that holds no compiled model; empty where nothing is known.
+/// For a zip file or a directory without a compiled model; empty if nothing is known.
 template <class Entries>
 [[gnu::cold]] std::string_view describe_foreign_archive(const Entries& entries) noexcept {
   bool archive = false, program = false, script = false, saved = false, arrays = false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// JSON as a small tree: what metadata, call specs and input specs are written in.
+// JSON as a small tree: the format of metadata, call specs and input specs.
 #pragma once
 
 #include <rapidjson/reader.h>
@@ -19,20 +19,20 @@ enum class JsonKind : std::uint8_t { null, boolean, integer, number, string, arr
 /// A JSON value. Objects keep the order of their members.
 template <class = void> struct BasicJson {
   JsonKind kind = JsonKind::null;
-  std::int64_t integer = 0;         ///< Of an integer, and 0 or 1 of a boolean.
-  double number = 0;                ///< Of a number that is not an integer.
-  std::string string{};             ///< Of a string.
-  std::vector<std::string> keys{};  ///< Of an object, one for each item.
-  std::vector<BasicJson> items{};   ///< Of an array or an object.
+  std::int64_t integer = 0;         ///< An integer; 0 or 1 for a boolean.
+  double number = 0;                ///< A number that is not an integer.
+  std::string string{};             ///< A string.
+  std::vector<std::string> keys{};  ///< An object's keys, one for each item.
+  std::vector<BasicJson> items{};   ///< The items of an array or an object.
 
-  /// Parses one JSON document; a document may not be nested deeper than 64 levels.
+  /// Parses one JSON document, nested at most 64 levels deep.
   /// @param operation what is parsed, for errors
   /// @errors damaged_package
   static Result<BasicJson> parse(std::string_view text, std::string operation);
 
   bool is(JsonKind wanted) const noexcept { return kind == wanted; }
 
-  /// The member of that key, or a null value.
+  /// The member with that key, or a null value.
   const BasicJson& operator[](std::string_view key) const noexcept {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (keys[i] == key) return items[i];
@@ -49,7 +49,7 @@ template <class Json> struct JsonBuilder {
   std::vector<Json*> open;  // the arrays and objects that are not closed yet
   Json root;
 
-  /// Where the next value goes.
+  /// The place of the next value.
   Json& next() { return open.empty() ? root : open.back()->items.emplace_back(); }
   bool add(Json&& value) { return next() = std::move(value), true; }
   bool begin(JsonKind kind) {
@@ -98,8 +98,8 @@ Result<BasicJson<T>> BasicJson<T>::parse(std::string_view text, std::string oper
         detail::concat({"found ", text.size(), " bytes of JSON, expected at most ", longest})};
   }
   detail::JsonBuilder<BasicJson> builder;
-  // In place on a copy, and recursively: the reader's own stack starts at a null pointer, on which
-  // it calculates, to the displeasure of UBSan. The builder limits the depth.
+  // In place, on a copy, and recursively: the reader's own stack does arithmetic on a null pointer,
+  // which UBSan reports. The builder limits the depth.
   std::string copy{text};
   rapidjson::InsituStringStream stream{copy.data()};
   rapidjson::Reader reader;

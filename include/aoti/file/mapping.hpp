@@ -19,17 +19,17 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A private mapping of a whole file, read-only unless it says otherwise, which its copies share
-/// and the last one ends. Nothing is read until it is touched, and processes that map the same file
-/// share its pages. The file must not be cut short while mapped.
+/// A private mapping of a whole file, read-only unless stated otherwise. Copies share it, and the
+/// last one unmaps it. Nothing is read until it is touched, and processes that map the same file
+/// share its pages. The file must not be truncated while it is mapped.
 class Mapping {
  public:
   /// @errors not_found (absent, unreadable, or a directory)
   static Result<Mapping> open(const std::string& path) { return map(path, PROT_READ, nullptr); }
 
-  /// Maps the same file once more, so that what is written to its bytes becomes private to the
-  /// result; what is not stays shared with all who map the file.
-  /// @errors not_found (gone, or another file by now), out_of_memory
+  /// Maps the same file again, writable: pages that are written to become private to the result;
+  /// others stay shared with all who map the file.
+  /// @errors not_found (the file is gone or was replaced), out_of_memory
   Result<Mapping> writable() const {
     if (shared_ == nullptr) return Mapping{};
     return map(shared_->path, PROT_READ | PROT_WRITE, shared_);
@@ -50,7 +50,7 @@ class Mapping {
     delete shared_;
   }
 
-  /// Makes one more owner, which release() of what is returned ends.
+  /// Adds an owner, which ends when the returned pointer is passed to release().
   void* retain() const noexcept {
     if (shared_ != nullptr) shared_->owners.increment();
     return shared_;
@@ -60,10 +60,10 @@ class Mapping {
     ended.shared_ = static_cast<Shared*>(owner);
   }
 
-  /// Valid as long as this object or a copy of it lives; empty for an empty file.
+  /// Valid while this object or a copy of it lives; empty for an empty file.
   Bytes bytes() const noexcept { return shared_ != nullptr ? shared_->bytes : Bytes{}; }
 
-  /// Whether the bytes are a part of this mapping.
+  /// Whether the bytes are part of this mapping.
   bool holds(Bytes part) const noexcept {
     const Bytes all = bytes();
     return part.data() >= all.data() && part.data() + part.size() <= all.data() + all.size();
@@ -78,7 +78,7 @@ class Mapping {
     detail::Atomic<std::size_t> owners = 1;
   };
 
-  /// @param known what the file must be, or null
+  /// @param known the file that it must be, or null
   static Result<Mapping> map(const std::string& path, int protection, const Shared* known) {
     std::string name = path;
     // Without O_NONBLOCK, opening a pipe waits for a writer.

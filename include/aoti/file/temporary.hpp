@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Files of one's own: where they go, how they are written, and what is said when that fails.
+// Our own files: where they lie, how they are written, and the error if that fails.
 #pragma once
 
 #include <sys/types.h>
@@ -17,13 +17,13 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What mkstemp and mkdtemp make a path of, in $TMPDIR.
+/// The template for mkstemp and mkdtemp, in $TMPDIR.
 inline std::string temporary_path() {
   const char* folder = std::getenv("TMPDIR");
   return concat({folder != nullptr && *folder != '\0' ? folder : "/tmp", "/aoti-XXXXXX"});
 }
 
-/// Writes all bytes at an offset of a file; false, with errno, where that fails.
+/// Writes all bytes at an offset of a file; false, with errno, if that fails.
 inline bool write_all(int file, Bytes bytes, std::uint64_t offset) noexcept {
   for (std::uint64_t done = 0; done < bytes.size();) {
     const ssize_t written =
@@ -35,8 +35,8 @@ inline bool write_all(int file, Bytes bytes, std::uint64_t offset) noexcept {
   return true;
 }
 
-/// What errno says of `what` was done for a library: library_load_failed, or out_of_memory where
-/// there was no room.
+/// The error in errno after `what` was done for a library: library_load_failed, or out_of_memory if
+/// the disk is full.
 [[gnu::cold]] inline Error file_error(const std::string& name, std::string_view what) {
   const int code = errno;
   const bool memory = code == ENOMEM || code == ENOSPC;

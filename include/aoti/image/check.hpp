@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Everything that the system's loader follows without looking, looked at before: a damaged file
-// would otherwise end the process while it is loaded.
+// Checks everything in a file that the system's loader follows unchecked: a damaged file would
+// otherwise end the process while it is loaded.
 #pragma once
 
 #include <bit>
@@ -12,11 +12,10 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Checks the tables of a file against one another. What is not checked is what they lead to: code
-/// and data.
+/// Checks the tables of a file against one another, but not the code and data that they lead to.
 class ElfCheck {
  public:
-  /// What is wrong, as the rest of a sentence that begins with "the image"; null where nothing is.
+  /// The damage, as the rest of a sentence that begins with "the image"; null if there is none.
   /// @param symbols the number of dynamic symbols
   static const char* find_damage(const ElfLayout& elf, std::uint64_t symbols) noexcept {
     const ElfCheck check{elf, symbols};
@@ -58,7 +57,7 @@ class ElfCheck {
   bool is_writable(std::uint64_t address, std::uint64_t size) const noexcept {
     return elf_.has(address, size, elf_writable);
   }
-  /// The `size` bytes of the file that lie at an address; empty where not all are in the file.
+  /// The `size` bytes of the file at an address; empty if they are not all in the file.
   Bytes table(std::uint64_t address, std::uint64_t size) const noexcept {
     const Bytes rest = elf_.at(address);
     return size <= rest.size() ? rest.first(size) : Bytes{};
@@ -116,7 +115,7 @@ class ElfCheck {
         case elf_plt_got:
           good &= elf_.has(item.value, 1, 0);
           break;
-        case elf_hash:  // what is at zero is the file's header
+        case elf_hash:  // the file's header is at zero
         case elf_gnu_hash:
         case elf_strings:
         case elf_symbols:
@@ -144,14 +143,14 @@ class ElfCheck {
         case elf_plt_kind:
           good &= item.value == static_cast<std::uint64_t>(elf_rela);
           break;
-        case elf_rel:  // no 64-bit processor that torch runs on has these
+        case elf_rel:  // no 64-bit processor that torch runs on uses these
           good = false;
           break;
         default:
           break;
       }
     });
-    // Each table comes with its size, and with that of an entry or their kind.
+    // Each table comes with its size, and with the size or the kind of an entry.
     constexpr std::int64_t pairs[][2] = {
         {elf_symbols, elf_symbol_entry},   {elf_rela, elf_rela_size},
         {elf_rela_size, elf_rela},         {elf_rela, elf_rela_entry},
@@ -188,11 +187,11 @@ class ElfCheck {
     return true;
   }
 
-  /// What a relocation writes: an address that it states, the result of calling one, two words, or
-  /// else one word that depends on a symbol.
+  /// What a relocation writes: an address that it contains, the result of calling one, two words,
+  /// or else one word that depends on a symbol.
   enum class Kind { unknown, nothing, address, called, pair, other };
 
-  /// The types that there are, by processor.
+  /// The known types, by processor.
   struct Type {
     std::uint16_t machine;
     std::uint32_t number;
@@ -219,8 +218,7 @@ class ElfCheck {
       {elf_aarch64, 1032, Kind::called},   // IRELATIVE
   };
 
-  /// For this machine's own images only, since others are not loaded, and where its types are
-  /// known.
+  /// Only for this machine's images, since others are not loaded, and only for known types.
   Kind kind(std::uint32_t number) const noexcept {
     if (number == 0) return Kind::nothing;
     bool known = false;
@@ -238,7 +236,7 @@ class ElfCheck {
     if (size == 0) return true;
     const Bytes all = table(elf_.tag(tag), size);
     if (all.empty() || size % sizeof(ElfRelocation) != 0) return false;
-    // So many at the beginning state addresses, and loaders do not look again.
+    // The first ones, this many, contain addresses, and loaders do not check them.
     const std::uint64_t stated = tag == elf_rela ? elf_.tag(elf_rela_count) : 0;
     ElfRelocation item{};
     for (std::uint64_t at = 0; read(all, at, item); at += sizeof item) {
@@ -260,7 +258,7 @@ class ElfCheck {
     return true;
   }
 
-  /// DT_RELR: an address, or 63 bits for the words behind the last one.
+  /// DT_RELR: an address, or 63 bits for the words after the last one.
   bool packed_relocations(std::uint64_t& called) const noexcept {
     const std::uint64_t size = elf_.tag(elf_relr_size);
     if (size == 0) return true;

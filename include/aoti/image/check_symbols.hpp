@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A file's tables of symbols, of their names and of their versions, checked against one another
-// before the system's loader follows them.
+// Checks a file's tables of symbols, symbol names and versions against one another before the
+// system's loader follows them.
 #pragma once
 
 #include <bit>
@@ -12,7 +12,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// A check for each of these tables: false where it is damaged.
+/// A check for each of these tables: false if it is damaged.
 struct ElfSymbolsCheck {
   const ElfLayout& elf;
   std::uint64_t symbols;  ///< The number of dynamic symbols.
@@ -38,7 +38,7 @@ struct ElfSymbolsCheck {
       const Bytes all = elf.at(address);
       std::uint32_t header[2] = {};  // buckets, chains
       if (!read(all, 0, header) || header[0] == 0 || header[1] != symbols) return false;
-      std::uint64_t steps = 0;  // a chain that leads back to itself would be followed for ever
+      std::uint64_t steps = 0;  // a chain that leads back to itself would be followed forever
       for (std::uint64_t i = 0; i < header[0]; ++i) {
         std::uint32_t symbol = 0;
         if (!read(all, sizeof header + i * 4, symbol)) return false;
@@ -117,7 +117,7 @@ struct ElfSymbolsCheck {
     }
   }
 
-  /// Whether a name is that of a library which the image asks for: loaders count on it.
+  /// Whether a name is that of a library that the image needs: loaders rely on it.
   bool is_needed(std::uint32_t name) const noexcept {
     const std::string_view text = elf.text(name);
     bool found = false;

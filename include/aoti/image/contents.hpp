@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What an ELF image states of itself, read from its file: headers, dynamic section and symbols.
+// What an ELF image says about itself, read from its file: headers, dynamic section and symbols.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ struct ImageImport {
   std::uint64_t at;  ///< Where its symbol lies in the file.
 };
 
-/// A change to be made to a copy of an image before it is loaded: the low `size` bytes of
-/// `value`, little-endian, at `offset`.
+/// A change to a copy of an image before it is loaded: the low `size` bytes of `value`,
+/// little-endian, at `offset`.
 struct ImageEdit {
   std::uint64_t offset;
   std::uint64_t value;
@@ -33,9 +33,9 @@ struct ImageEdit {
 
 namespace detail {
 
-/// Filled by parse(); what follows from it, BasicImage tells.
+/// Filled by parse(); BasicImage derives the rest.
 template <class = void> struct ImageContents {
-  static constexpr std::uint64_t ignored_tag = 0x60000fff;  // of no meaning to any loader
+  static constexpr std::uint64_t ignored_tag = 0x60000fff;  // ignored by every loader
 
   struct Unique {
     std::uint64_t offset;  ///< Of the symbol's info byte.
@@ -48,25 +48,26 @@ template <class = void> struct ImageContents {
   std::vector<std::uint64_t> needed_at;
   std::vector<ImageImport> imports;
   std::vector<std::string_view> exports;
-  std::vector<ImageEdit> edits;  ///< Those that are always made.
+  std::vector<ImageEdit> edits;  ///< Always made.
   bool executable_stack = false;
   std::vector<Unique> unique;
-  std::vector<std::uint64_t> thread_exits;  ///< Where relocations name __cxa_thread_atexit.
-  std::uint32_t harmless = 0;               ///< The symbol that they name instead.
+  std::vector<std::uint64_t>
+      thread_exits;            ///< Offsets of relocations that name __cxa_thread_atexit.
+  std::uint32_t harmless = 0;  ///< The symbol that they name after the edit.
   std::uint64_t elf_end = 0;
   Bytes weights;
   std::uint64_t weights_size = 0;
   std::uint64_t weights_start = 0;  ///< Where its symbol lies in the file.
   std::uint64_t weights_end = 0;
 
-  /// Reads the file that `bytes` is; once. As BasicImage::parse.
+  /// Reads the file with these `bytes`; called once. As BasicImage::parse.
   Result<void> parse(const std::string& origin) {
     ElfHeader header{};
     if (!as_text(bytes).starts_with(elf_magic)) {
       if (const auto [kind, machine] = foreign_image(bytes); !kind.empty()) {
         return Error{Errc::wrong_machine, origin,
                      concat({"the image is ", kind, " for ", machine,
-                             "; this system has ELF shared objects for ",
+                             "; this system loads ELF shared objects for ",
                              machine_name(host_machine), ": compile the model for it"})};
       }
       return Error{Errc::not_a_package, origin, "the image is not an ELF shared object"};
@@ -83,17 +84,17 @@ template <class = void> struct ImageContents {
     elf.abi = header.abi;
     elf.abi_version = header.padding[0];
     if (header.version != 1 || header.file_version != 1) {
-      return damaged(origin, "is of an unknown version of ELF");
+      return damaged(origin, "has an unknown ELF version");
     }
     if (header.type != elf_shared_object) {
       return damaged(origin, "is an ELF file but not a shared object");
     }
     if (header.segment_size != sizeof(ElfSegment)) {
-      return damaged(origin, "has program headers of another size");
+      return damaged(origin, "has program headers of the wrong size");
     }
     ElfSegment& dynamic = elf.dynamic;
     bool tells_of_stack = false;
-    std::uint64_t spare = 0;  // a header that loading can do without
+    std::uint64_t spare = 0;  // a header that loading does not need
     for (std::uint64_t i = 0; i < header.segment_count; ++i) {
       ElfSegment segment{};
       const std::uint64_t at = header.segments + i * sizeof segment;
@@ -116,7 +117,7 @@ template <class = void> struct ImageContents {
       elf.loads.push_back(segment);
       reach(segment.offset + segment.file_size);
     }
-    // Linkers put the section headers last; what comes behind them was appended to the ELF file.
+    // Linkers put the section headers last; anything after them was appended to the ELF file.
     const std::uint64_t sections_size = std::uint64_t{header.section_count} * header.section_size;
     if (within(header.sections, sections_size, bytes.size())) {
       reach(header.sections + sections_size);
@@ -125,7 +126,7 @@ template <class = void> struct ImageContents {
       return damaged(origin, "has no dynamic section");
     }
     if (!tells_of_stack) {
-      if (spare == 0) return damaged(origin, "does not tell what stack it needs");
+      if (spare == 0) return damaged(origin, "does not say what stack it needs");
       forbid_executable_stack(spare);
     }
     return parse_dynamic(origin);
@@ -144,7 +145,7 @@ template <class = void> struct ImageContents {
     return {Errc::damaged_package, origin, concat({"the image ", what})};
   }
 
-  /// Makes a program header the one that tells of the stack.
+  /// Turns a program header into the one that describes the stack.
   void forbid_executable_stack(std::uint64_t header) {
     executable_stack = true;
     constexpr std::uint64_t flags = elf_readable | elf_writable;
@@ -160,7 +161,7 @@ template <class = void> struct ImageContents {
     const std::uint64_t strings_size = elf.tag(elf_strings_size);
     if (string_table.size() < strings_size) return damaged(origin, "lacks its string table");
     elf.strings = as_text(string_table.first(strings_size));
-    bool symbolic = false;  // the image binds its own symbols without asking the loader
+    bool symbolic = false;  // the image binds its own symbols, without the loader
     elf.visit([&](const ElfDynamic& item, std::uint64_t at) {
       if (item.tag == elf_needed) {
         needed.push_back(elf.text(item.value));
@@ -175,7 +176,7 @@ template <class = void> struct ImageContents {
                   (item.tag == elf_flags && (item.value & 2) != 0);  // DF_SYMBOLIC
     });
     for (const std::string_view name : needed) {
-      if (name.empty()) return damaged(origin, "names a needed library badly");
+      if (name.empty()) return damaged(origin, "has an invalid name of a needed library");
     }
     const std::uint64_t count = count_symbols();
     const Bytes table = elf.at(elf.tag(elf_symbols));
@@ -195,7 +196,7 @@ template <class = void> struct ImageContents {
         continue;
       }
       const std::string_view name = elf.text(symbol.name);
-      if (name.empty()) return damaged(origin, "names a symbol badly");
+      if (name.empty()) return damaged(origin, "has an invalid symbol name");
       const auto symbol_at =
           static_cast<std::uint64_t>(table.data() - bytes.data()) + i * sizeof symbol;
       if (symbol.section == 0) {
@@ -235,7 +236,7 @@ template <class = void> struct ImageContents {
     return success();
   }
 
-  /// Notes where the weights lie, if there are some worth a special treatment in read-only memory.
+  /// Records where the weights lie, if they are large and in read-only memory.
   void find_weights(const Weights& found) {
     constexpr std::uint64_t few = 1 << 20;
     const std::uint64_t begin = found.start.value, end = found.end.value;
@@ -250,7 +251,7 @@ template <class = void> struct ImageContents {
     }
   }
 
-  /// The number of dynamic symbols, which no field of its own states.
+  /// The number of dynamic symbols, which no field states.
   std::uint64_t count_symbols() const noexcept {
     std::uint32_t header[4] = {};
     if (const std::uint64_t address = elf.tag(elf_gnu_hash)) {
@@ -264,7 +265,7 @@ template <class = void> struct ImageContents {
         if (!read(table, buckets_at + i * 4, value)) return 0;
         if (value > last) last = value;
       }
-      if (last == 0) {  // none is defined; the strings follow the symbols where linkers put them
+      if (last == 0) {  // none is defined; linkers put the strings after the symbols
         const std::uint64_t symbols = elf.tag(elf_symbols);
         const std::uint64_t strings = elf.tag(elf_strings);
         return strings > symbols ? (strings - symbols) / sizeof(ElfSymbol) : header[1];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What an image demands of the system: its loader would obey without a word, or refuse with one
-// that few understand.
+// What an image demands of the system: the loader would satisfy it silently, or refuse with an
+// obscure message.
 #pragma once
 
 #include <sys/utsname.h>
@@ -30,17 +30,18 @@ constexpr bool is_torch_library(std::string_view name) noexcept {
 }
 
 /// Whether an image can do without a library that it needs, since the host has its functions: it is
-/// one of torch's, or was given. The loader ends the process where it then misses versions of it.
+/// one of torch's, or was given. If the image needs versions of it, the loader would end the
+/// process.
 inline bool can_be_dropped(const ElfLayout& image, std::string_view library, bool given) {
   return (given || is_torch_library(library)) && !image.needs_versions_of(library);
 }
 
-/// Holds an image against this system.
+/// Checks an image against this system.
 template <class T = void> class BasicDemands {
  public:
-  /// @param given libraries that were loaded for the model; null where none would serve it
-  /// @errors wrong_machine (for another system, processor or size of pages), library_load_failed
-  ///         (needed libraries that are not here, or lack a version; all are listed)
+  /// @param given libraries loaded for the model; null if the model cannot use any
+  /// @errors wrong_machine (for another system, processor or page size), library_load_failed
+  ///         (needed libraries that are missing, or lack a version; all are listed)
   static Result<void> check(const BasicImage<T>& image, const std::string& origin,
                             const OperatorLibraries* given) {
     const BasicDemands demands{image.layout(), origin};
@@ -60,7 +61,7 @@ template <class T = void> class BasicDemands {
   }
 
   Result<void> system() const {
-    constexpr unsigned char any = 0, gnu = 3, latest = 3;  // the latest version of GNU's known here
+    constexpr unsigned char any = 0, gnu = 3, latest = 3;  // the latest GNU version known here
     if ((elf_.abi == any && elf_.abi_version == 0) ||
         (elf_.abi == gnu && elf_.abi_version <= latest)) {
       return success();
@@ -103,7 +104,7 @@ template <class T = void> class BasicDemands {
       if (!is_note || segment.file_size == 0) continue;
       const std::uint64_t align = segment.align == 8 ? 8 : 4;
       const auto aligned = [&](std::uint64_t n) { return (n + align - 1) & ~(align - 1); };
-      std::uint32_t sizes[3] = {};  // of the name and of the content; the type
+      std::uint32_t sizes[3] = {};  // size of the name and of the content; the type
       const Bytes all = elf_.bytes.subspan(segment.offset, segment.file_size);
       for (std::uint64_t at = 0; read(all, at, sizes);) {
         const std::uint64_t content = at + aligned(sizeof sizes + std::uint64_t{sizes[0]});
@@ -119,7 +120,7 @@ template <class T = void> class BasicDemands {
     return success();
   }
 
-  /// The system and the version of its kernel that an image is for. Loaders say "no such file".
+  /// The system and the kernel version that an image is for. Loaders only say "no such file".
   Result<void> kernel(Bytes note) const {
     std::uint32_t wanted[4] = {};  // the system, then the version
     if (!read(note, 0, wanted)) return success();
@@ -153,7 +154,7 @@ template <class T = void> class BasicDemands {
         if ((property[2] >> level & 1) == 0 || has_instruction_set(levels[level])) continue;
         return other(Errc::wrong_machine,
                      {"the image is linked for processors of the level x86-64-v", level + 1,
-                      ", which this one does not have"});
+                      "; this processor is below it"});
       }
     }
     return success();
@@ -169,7 +170,7 @@ template <class T = void> class BasicDemands {
     return success();
   }
 
-  /// Those that glibc knows since 2.36; an older one passes over them, and the model would crash.
+  /// glibc supports them since 2.36; an older one ignores them, and the model would crash.
   Result<void> packed_relocations() const {
     if (elf_.tag(elf_relr) == 0) return success();
     bool says_so = false;
@@ -178,8 +179,8 @@ template <class T = void> class BasicDemands {
     });
     if (says_so) return success();
     return other(Errc::library_load_failed,
-                 {"the image has packed relocations and does not say so by GLIBC_ABI_DT_RELR; link "
-                  "it with -z nopack-relative-relocs"});
+                 {"the image has packed relocations but does not declare them by "
+                  "GLIBC_ABI_DT_RELR; link it with -z nopack-relative-relocs"});
   }
 
 #if defined(__GLIBC__)
@@ -203,7 +204,7 @@ template <class T = void> class BasicDemands {
       return other(Errc::library_load_failed,
                    {"the image needs ", join(absent), ", not found here",
                     path.empty() ? "" : concat({", nor in its own search path ", path}),
-                    "; install what has it, ",
+                    "; install the package that has it, ",
                     given != nullptr ? "give its path as one of the operator_libraries, " : "",
                     "or name its folder in LD_LIBRARY_PATH before the program starts"});
     }

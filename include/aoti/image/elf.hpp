@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// 64-bit ELF files, by the System V gABI and its GNU extensions: layouts, numbers, and what lies
-// where in a file.
+// 64-bit ELF files, by the System V gABI and its GNU extensions: layouts, constants, and where
+// things lie in a file.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +41,8 @@ struct ElfSymbol {
   std::uint16_t section;
   std::uint64_t value, size;
 };
-// The versions of a library's symbols that are needed, and those that are defined; each is followed
-// by the list of their names.
+// The needed versions of a library's symbols, and the defined ones; each is followed by the list of
+// their names.
 struct ElfNeededVersion {
   std::uint16_t version, count;
   std::uint32_t file, first, next;
@@ -60,7 +60,7 @@ struct ElfDefinedVersionName {
   std::uint32_t name, next;
 };
 
-/// How each begins; in two parts, since "\x7fE" would be one character.
+/// How each file begins; in two parts, since "\x7fE" would be one character.
 inline constexpr std::string_view elf_magic =
     "\x7f"
     "ELF";
@@ -101,7 +101,7 @@ inline constexpr bool host_has_elf =
     false;
 #endif
 
-/// The processor that this program was compiled for, as ELF numbers it; 0 where it is not known.
+/// The ELF number of the processor that this program was compiled for; 0 if not known.
 inline constexpr std::uint16_t host_machine =
 #if !defined(__ELF__)
     0;
@@ -117,17 +117,17 @@ inline constexpr std::uint16_t host_machine =
         0;
 #endif
 
-/// What a file's headers say of where things lie.
+/// What a file's headers say about where things lie.
 struct ElfLayout {
   Bytes bytes;  ///< The file's.
   std::uint16_t machine = 0;
-  unsigned char abi = 0, abi_version = 0;  ///< Of the system that it is for.
+  unsigned char abi = 0, abi_version = 0;  ///< The system that it is for.
   std::vector<ElfSegment> loads;           ///< The segments that are loaded.
-  std::vector<ElfSegment> others;          ///< Those that say what a part of them is.
-  ElfSegment dynamic{};                    ///< The one of the dynamic section.
+  std::vector<ElfSegment> others;          ///< Segments that describe a part of them.
+  ElfSegment dynamic{};                    ///< The segment of the dynamic section.
   std::string_view strings;                ///< The names of symbols and libraries.
 
-  /// The file's bytes from a virtual address to the end of its segment; empty where none hold it.
+  /// The file's bytes from a virtual address to the end of its segment; empty if it has none there.
   Bytes at(std::uint64_t address) const noexcept {
     for (const ElfSegment& segment : loads) {
       if (address >= segment.address && address - segment.address < segment.file_size) {
@@ -149,8 +149,8 @@ struct ElfLayout {
     return false;
   }
 
-  /// The value of a tag in the dynamic section, the last where there are several, as loaders have
-  /// it; 0 where there is none.
+  /// The value of a tag in the dynamic section; the last one if there are several, as for loaders;
+  /// 0 if there is none.
   std::uint64_t tag(std::int64_t wanted) const noexcept {
     std::uint64_t value = 0;
     visit([&](const ElfDynamic& item, std::uint64_t) {
@@ -159,10 +159,10 @@ struct ElfLayout {
     return value;
   }
 
-  /// The string at an offset of the string table; empty where it is not a string.
+  /// The string at an offset of the string table; empty if there is none.
   std::string_view text(std::uint64_t offset) const noexcept {
     if (offset >= strings.size()) return {};
-    constexpr std::size_t longest = 8192;  // so that a file cannot make all names one endless one
+    constexpr std::size_t longest = 8192;  // so that a file cannot make every name an endless one
     const std::string_view rest = strings.substr(offset, longest);
     const std::size_t end = rest.find('\0');
     return end == rest.npos ? std::string_view{} : rest.substr(0, end);
@@ -181,17 +181,17 @@ struct ElfLayout {
     }
   }
 
-  /// Whether the image needs versions of a library's symbols. The system's loader ends the process
-  /// where it then finds the library nowhere.
+  /// Whether the image needs versions of a library's symbols. If the loader then finds no such
+  /// library, it ends the process.
   bool needs_versions_of(std::string_view library) const {
     bool found = false;
     visit_needed_versions([&](std::string_view of, auto&&...) { found |= of == library; });
     return found;
   }
 
-  /// Where the system's loader looks for needed libraries first: folders with colons between them.
+  /// Where the system's loader first looks for needed libraries: folders separated by colons.
   std::string_view search_path() const noexcept {
-    const std::uint64_t run_path = tag(elf_run_path);  // without which the older tag counts
+    const std::uint64_t run_path = tag(elf_run_path);  // without it, the older tag counts
     const std::uint64_t path = run_path != 0 ? run_path : tag(elf_rpath);
     return path != 0 ? text(path) : std::string_view{};
   }
@@ -206,8 +206,8 @@ struct ElfLayout {
         });
   }
 
-  /// Calls `f(item, offset)` for what the dynamic section holds up to its end, which a zero marks;
-  /// false where it is not marked.
+  /// Calls `f(item, offset)` for the items of the dynamic section up to its end, marked by a zero;
+  /// false if it is not marked.
   template <class F> bool visit(F&& f) const {
     ElfDynamic item{};
     for (std::uint64_t at = 0; at + sizeof item <= dynamic.file_size; at += sizeof item) {

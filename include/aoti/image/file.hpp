@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The file that the system's loader insists on, of an image that is loaded from bytes.
+// The file that the system's loader requires for an image that is loaded from bytes.
 #pragma once
 
 #include <fcntl.h>
@@ -21,11 +21,11 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Where an image that is loaded from bytes gets the file that the system's loader insists on.
+/// Where the file lies that the system's loader requires for an image that is loaded from bytes.
 enum class Backing : std::uint8_t {
   automatic,       ///< The first of these that the system has and allows.
   memory,          ///< An anonymous memory file (Linux, with /proc): nothing reaches a disk.
-  shared_memory,   ///< A private file in /dev/shm (Linux), gone when the library is open.
+  shared_memory,   ///< A private file in /dev/shm (Linux), removed when the library is open.
   temporary_file,  ///< The same in $TMPDIR: any POSIX system.
 };
 
@@ -33,7 +33,7 @@ inline constexpr Backing default_backing = Backing::automatic;
 
 namespace detail {
 
-/// A private file, or memory that has a path, gone with this object.
+/// A private file, or memory that has a path; removed with this object.
 template <class = void> class BasicImageFile {
  public:
   /// Writes `parts` of an image into a new file, and makes `edits` to it.
@@ -71,7 +71,7 @@ template <class = void> class BasicImageFile {
   }
   ~BasicImageFile() { close(); }
 
-  /// What to load it by.
+  /// The path to load it by.
   std::string path() const { return path_.empty() ? memory_path() : path_; }
 
   void close() noexcept {
@@ -81,7 +81,7 @@ template <class = void> class BasicImageFile {
     file_ = -1;
   }
 
-  /// Whether no image at all can be loaded from the file.
+  /// Whether any image can be loaded from the file.
   /// @errors library_load_failed
   Result<void> usable(const std::string& name) const {
     if (::access(path().c_str(), R_OK) != 0) return failure(name, ", opened by its path");
@@ -99,8 +99,7 @@ template <class = void> class BasicImageFile {
 #if defined(__linux__)
       const std::string label = name.substr(name.rfind('/') + 1).substr(0, 200);
       file_ = ::memfd_create(label.c_str(), MFD_CLOEXEC);
-      constexpr unsigned no_exec_seal =
-          8;  // systems that insist on it let it be mapped all the same
+      constexpr unsigned no_exec_seal = 8;  // systems that require it allow mapping all the same
       if (file_ < 0) file_ = ::memfd_create(label.c_str(), MFD_CLOEXEC | no_exec_seal);
 #else
       errno = ENOSYS;
@@ -114,9 +113,9 @@ template <class = void> class BasicImageFile {
     return file_ >= 0;
   }
 
-  /// A path of the memory file that no other live one has. Loaders take a library of the same
-  /// name for the same library, and descriptors are reused, so the inode is written into the path
-  /// too: a "./" for each set bit and a "/" for each clear one, which the kernel skips.
+  /// A path of the memory file that no other live one has. Loaders treat libraries with the same
+  /// path as one, and descriptors are reused, so the inode is encoded in the path, too: a "./" for
+  /// each set bit and a "/" for each clear one, which the kernel skips.
   std::string memory_path() const {
     struct stat status {};
     ::fstat(file_, &status);
@@ -127,7 +126,7 @@ template <class = void> class BasicImageFile {
     return path + std::to_string(file_);
   }
 
-  /// What errno says.
+  /// The error in errno.
   [[gnu::cold]] Error failure(const std::string& name, std::string_view doing = "") const {
     return file_error(name, concat({where_, doing}));
   }

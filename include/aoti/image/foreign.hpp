@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shared objects of systems that have no ELF: told by their first bytes.
+// Shared objects of systems without ELF, recognised by their first bytes.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What a file of another system is, and which processor it is for.
+/// The kind of another system's file, and the processor that it is for.
 struct Foreign {
-  std::string_view kind;  ///< Empty for what is not known here.
+  std::string_view kind;  ///< Empty if it is not known here.
   std::string_view machine = "an unknown machine";
 };
 
@@ -45,7 +45,7 @@ inline Foreign foreign_image(Bytes bytes) noexcept {
       read(bytes, 4, processor)) {
     return found("a library of macOS (Mach-O)", apple, processor);
   }
-  // Java's classes begin so, too, with a version of 45 or more in the place of the count.
+  // Java classes begin like this, too, with a version of 45 or more in place of the count.
   if (text.starts_with("\xca\xfe\xba\xbe") && read(bytes, 4, processor) && processor >> 24 != 0 &&
       processor >> 24 < 45) {
     return {"a library of macOS (Mach-O)", "several machines"};

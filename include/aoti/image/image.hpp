@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A model's image, an ELF shared object, read before anything of it is loaded.
+// A model's image, an ELF shared object, read before any of it is loaded.
 #pragma once
 
 #include <cstddef>
@@ -23,20 +23,20 @@ struct ImagePart {
   std::uint64_t size;
 };
 
-/// What an image states about itself. The names are views into the image's bytes.
+/// What an image says about itself. The names are views into the image's bytes.
 template <class = void> class BasicImage {
  public:
-  /// Whether the bytes begin as a shared object does, of this system or another.
+  /// Whether the bytes begin like a shared object, of this system or another.
   static bool recognises(Bytes bytes) noexcept {
     return detail::as_text(bytes).starts_with(detail::elf_magic) ||
            !detail::foreign_image(bytes).kind.empty();
   }
 
-  /// Reads headers and dynamic symbols. Every offset is checked, also those that only the system's
-  /// loader follows, since the file may be damaged; code and data are not.
-  /// @param origin what the image is called in errors
-  /// @errors not_a_package (no ELF file), wrong_machine (a 32-bit or big-endian one, or one of a
-  ///         system that has no ELF), damaged_package
+  /// Reads headers and dynamic symbols. Since the file may be damaged, every offset is checked,
+  /// including those that only the system's loader follows; code and data are not.
+  /// @param origin the image's name in errors
+  /// @errors not_a_package (not an ELF file), wrong_machine (32-bit or big-endian, or for a system
+  ///         without ELF), damaged_package
   /// @allocates the lists of names
   static Result<BasicImage> parse(Bytes bytes, const std::string& origin) {
     BasicImage image;
@@ -47,9 +47,9 @@ template <class = void> class BasicImage {
 
   /// The ELF machine number: detail::host_machine is this machine's.
   std::uint16_t machine() const noexcept { return contents_.elf.machine; }
-  /// The libraries that the image asks for.
+  /// The libraries that the image needs.
   const std::vector<std::string_view>& needed() const noexcept { return contents_.needed; }
-  /// Where what lies in the file.
+  /// Where things lie in the file.
   const detail::ElfLayout& layout() const noexcept { return contents_.elf; }
   /// The symbols that others must provide, and those that it provides.
   const std::vector<ImageImport>& imports() const noexcept { return contents_.imports; }
@@ -62,18 +62,17 @@ template <class = void> class BasicImage {
     return false;
   }
 
-  /// Whether the image asks for an executable stack: expressly, or by not saying that it needs
+  /// Whether the image asks for an executable stack: explicitly, or by not saying that it needs
   /// none.
   bool wants_executable_stack() const noexcept { return contents_.executable_stack; }
 
-  /// The changes with which the image loads on its own terms: without the libraries for which
-  /// `drop(name)` holds, without a wish for an executable stack, which all threads of the process
-  /// would get, without a name under which the loader would give it to others, and with its
-  /// STB_GNU_UNIQUE symbols, which the loader would share with other images of the process and
-  /// which keep an image from ever being unloaded, made ordinary. Nor does it register destructors
-  /// of thread-local objects, a model's last error, since a thread that once called the model would
-  /// keep it loaded as long as the thread lives: the call goes to a function without effect that
-  /// every model imports.
+  /// The changes that isolate the image when it is loaded: they drop libraries for which
+  /// `drop(name)` holds; the request for an executable stack, which all threads of the process
+  /// would get; and the name under which the loader would give it to others. STB_GNU_UNIQUE symbols
+  /// become ordinary: the loader would share them with other images of the process, and they keep
+  /// an image from ever being unloaded. Destructors of thread-local objects, such as a model's last
+  /// error, are not registered, since a thread that once called the model would keep it loaded for
+  /// its lifetime: the call goes to a function without effect that every model imports.
   template <class Drop> std::vector<ImageEdit> edits(Drop&& drop) const {
     std::vector<ImageEdit> edits = contents_.edits;
     constexpr std::uint64_t ignored = Contents::ignored_tag;
@@ -91,9 +90,10 @@ template <class = void> class BasicImage {
     return edits;
   }
 
-  /// The changes that bind imports, so that the system's loader looks for none of them: each for
-  /// which `bind(import, address)` holds becomes a hidden symbol of the image's own, at an absolute
-  /// address of this process. It works for every processor, since no relocation is touched.
+  /// The changes that bind imports, so that the system's loader looks up none of them: each import
+  /// for which `bind(import, address)` holds becomes a hidden symbol of the image itself, at an
+  /// absolute address of this process. This works on every processor, since no relocation is
+  /// touched.
   template <class Bind> std::vector<ImageEdit> bind_imports(Bind&& bind) const {
     std::vector<ImageEdit> edits;
     for (const ImageImport& import : contents_.imports) {
@@ -105,14 +105,13 @@ template <class = void> class BasicImage {
     return edits;
   }
 
-  /// The parts of the file that a copy needs for loading: its segments, and what was appended to
+  /// The parts of the file that a copy needs for loading: its segments, and anything appended to
   /// the ELF file, but no symbol tables and debug information. With `without_weights`, not the
-  /// pages of the embedded weights either.
-  /// Empty for an image that was not parsed.
+  /// pages of the embedded weights either. Empty for an image that was not parsed.
   /// @allocates the list
   std::vector<ImagePart> parts(bool without_weights) const {
     if (contents_.elf.loads.empty()) return {};
-    constexpr std::uint64_t page = 65536;  // no system's pages are larger
+    constexpr std::uint64_t page = 65536;  // no system has larger pages
     const Bytes bytes = contents_.bytes, weights = contents_.weights;
     std::vector<ImagePart> parts{{0, bytes.size() < page ? bytes.size() : page}};  // the headers
     std::uint64_t from = 0, to = 0;
@@ -134,16 +133,16 @@ template <class = void> class BasicImage {
     return parts;
   }
 
-  /// The weights inside the image, which a model copies when it is created; empty where there are
-  /// none to speak of, or where they are not read-only.
+  /// The weights inside the image, which a model copies when it is created; empty if they are small
+  /// or not read-only.
   Bytes weights() const noexcept { return contents_.weights; }
 
-  /// The bytes that the image has in the place of embedded weights: 1 where it came without any; 8,
-  /// their size, where they are in a file beside it; 0 where the image does not say.
+  /// The size of the image's symbol for embedded weights: 1 if it was compiled without any; 8,
+  /// which holds their size, if they are in a file beside it; 0 if the image does not say.
   std::uint64_t weights_size() const noexcept { return contents_.weights_size; }
 
-  /// The changes with which the model finds its embedded weights at another address of this
-  /// process: the symbols of their start and end become absolute.
+  /// The changes that move a model's embedded weights to another address of this process: the
+  /// symbols of their start and end become absolute.
   std::vector<ImageEdit> move_weights(const std::byte* to) const {
     std::vector<ImageEdit> edits;
     place(edits, contents_.weights_start, to);
@@ -154,7 +153,7 @@ template <class = void> class BasicImage {
  private:
   using Contents = detail::ImageContents<>;
 
-  /// Makes the symbol at an offset of the file one for an absolute address.
+  /// Gives the symbol at an offset of the file an absolute address.
   static void place(std::vector<ImageEdit>& edits, std::uint64_t symbol, const void* address) {
     constexpr std::uint64_t absolute = 0xfff1;  // SHN_ABS
     edits.push_back({symbol + offsetof(detail::ElfSymbol, section), absolute, 2});

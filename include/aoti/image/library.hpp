@@ -21,7 +21,7 @@ inline bool is_loaded(const char* library) noexcept {
   return handle != nullptr;
 }
 
-/// Has a library that is loaded stay so until the process ends.
+/// Keeps a loaded library loaded until the process ends.
 inline void keep_loaded(const char* library) noexcept {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
   if (handle != nullptr) ::dlclose(handle);
@@ -29,7 +29,7 @@ inline void keep_loaded(const char* library) noexcept {
 
 namespace detail {
 
-/// Why the system's loader refused the file that it was given as `path`, and that is called `name`.
+/// Why the system's loader refused the file at `path`, which errors call `name`.
 [[gnu::cold]] inline Error refused(const std::string& path, const std::string& name) {
   const char* said = ::dlerror();
   std::string text = said != nullptr ? said : "dlopen failed";
@@ -49,17 +49,17 @@ namespace detail {
 
 }  // namespace detail
 
-/// Loads a library that registers what it has, such as operators, and never unloads it. Its symbols
-/// stay private to it. Loading it again does nothing. The system's loader lets no exception of the
-/// library's initialisers through: it ends the process.
-/// @returns the handle that the system's loader gives for it
+/// Loads a library that registers things, such as operators, and never unloads it. Its symbols stay
+/// private to it. Loading it again does nothing. If the library's initialisers throw, the system's
+/// loader ends the process.
+/// @returns the system's handle for it
 /// @errors library_load_failed
 inline Result<void*> load_for_good(const std::string& path) {
   const auto load = [](const std::string& file) {
     return ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   };
   if (void* handle = load(path)) return handle;
-  // Without a slash the system looks for it in its own folders only.
+  // Without a slash, the system looks for it only in its own folders.
   const std::string beside = "./" + path;
   if (path.find('/') != path.npos || ::access(beside.c_str(), F_OK) != 0) {
     return detail::refused(path, path);
@@ -68,14 +68,14 @@ inline Result<void*> load_for_good(const std::string& path) {
   return detail::refused(beside, path);
 }
 
-/// Owns a shared object. It stays loaded after this object's death, since code that still runs
-/// (a pool's threads, thread-exit destructors) may be its own; unload() is for those who know.
+/// Owns a shared object. It stays loaded after this object is destroyed, since code of it may still
+/// run (a pool's threads, thread-exit destructors); unload() is for callers who know better.
 template <class = void> class BasicLibrary {
  public:
   /// Loads a copy of `image` with `edits` made to it. Symbols stay private to the library.
-  /// @param name what debuggers and error messages call it
+  /// @param name its name in debuggers and error messages
   /// @param backing where the copy lies
-  /// @param parts what is copied of the image, see Image::parts; where it is empty, everything
+  /// @param parts the parts of the image to copy, see Image::parts; if empty, everything
   /// @errors library_load_failed, out_of_memory
   static Result<BasicLibrary> load(Bytes image, std::span<const ImageEdit> edits,
                                    const std::string& name, Backing backing = default_backing,
@@ -124,8 +124,8 @@ template <class = void> class BasicLibrary {
     return handle_ != nullptr ? ::dlsym(handle_, name) : nullptr;
   }
 
-  /// Gives up the file behind the image. Models with appended weights reopen it while they are
-  /// created, so this comes after that; until then it costs a descriptor.
+  /// Closes the file behind the image. Models with appended weights reopen it while they are
+  /// created, so call this after that; until then it costs a descriptor.
   void close_file() noexcept { file_.close(); }
 
   /// Unloads the shared object: none of its code may be running or be called again.

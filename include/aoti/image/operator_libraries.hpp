@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Libraries of the user's that a model's operators come from.
+// The user's libraries that provide a model's operators.
 #pragma once
 
 #include <dlfcn.h>
@@ -17,8 +17,8 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Libraries that are loaded for a model, for good: they register operators, and may export
-/// functions in C that the model calls.
+/// Libraries that are loaded for a model and never unloaded: they register operators, and may
+/// export C functions that the model calls.
 template <class = void> class BasicOperatorLibraries {
  public:
   BasicOperatorLibraries() noexcept = default;
@@ -34,7 +34,7 @@ template <class = void> class BasicOperatorLibraries {
     return success();
   }
 
-  /// Loads one that the system's loader finds by its name, or in a folder of `search_path`.
+  /// Loads a library that the system's loader finds by name, or in a folder of `search_path`.
   void load_by_name(std::string_view name, std::string_view search_path) {
     if (has(name)) return;
     std::string text{name};
@@ -49,7 +49,7 @@ template <class = void> class BasicOperatorLibraries {
     if (handle != nullptr) loaded_.push_back({std::move(text), handle});
   }
 
-  /// Whether one of that name, without a folder, is among them.
+  /// Whether one with that name, without its folder, is among them.
   bool has(std::string_view name) const noexcept {
     for (const Loaded& library : loaded_) {
       if (library.name == name) return true;
@@ -57,10 +57,10 @@ template <class = void> class BasicOperatorLibraries {
     return false;
   }
 
-  /// The address of what one of them exports itself, or null.
+  /// The address of a function that one of them exports itself, or null.
   void* find(const char* symbol) const noexcept {
     for (const Loaded& library : loaded_) {
-      void* address = ::dlsym(library.handle, symbol);  // looks into those that it needs, too
+      void* address = ::dlsym(library.handle, symbol);  // also searches the libraries that it needs
       if (address != nullptr && is_own(library.handle, address)) return address;
     }
     return nullptr;

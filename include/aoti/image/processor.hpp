@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What this processor has.
+// What this processor supports.
 #pragma once
 
 #if defined(__x86_64__)
@@ -12,8 +12,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; what is not
-/// known here is taken to be there.
+/// Whether this processor has one of the instruction sets that AOTI_CPU_ISA names; true for sets
+/// that are not known here.
 inline bool has_instruction_set([[maybe_unused]] std::string_view name) noexcept {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
   if (name == "SSE4_2") {

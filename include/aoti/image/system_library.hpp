@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The libraries that an image needs, as glibc's loader finds them. Nothing is loaded.
+// The libraries that an image needs, found as glibc's loader would. Nothing is loaded.
 #pragma once
 
 #include <dlfcn.h>
@@ -16,10 +16,10 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// A library that this process has, or one that its loader would take from a file.
+/// A library that this process has loaded, or that its loader would load from a file.
 template <class = void> class BasicSystemLibrary {
  public:
-  /// What a name among the needed libraries of `image` stands for.
+  /// The library that a name among the needed libraries of `image` refers to.
   static BasicSystemLibrary find(const std::string& name, const ElfLayout& image) {
     BasicSystemLibrary library;
     if (library.look_at_loaded(name)) return library;
@@ -32,10 +32,10 @@ template <class = void> class BasicSystemLibrary {
   /// Whether there is such a library.
   bool is_here() const noexcept { return here_; }
 
-  /// Its file, or an empty text where that is not known.
+  /// Its file, or an empty string if that is not known.
   const std::string& path() const noexcept { return path_; }
 
-  /// Whether it has a version of its symbols; one without any versions passes for each.
+  /// Whether it has a version of its symbols; a library without versions has every one.
   bool has_version(std::string_view wanted) const {
     const std::uint64_t versions = address(elf_defined_versions);
     if (versions == 0) return true;
@@ -48,7 +48,7 @@ template <class = void> class BasicSystemLibrary {
   }
 
  private:
-  /// An address in the dynamic section; the loader turns some into those of memory.
+  /// An address in the dynamic section, some of which the loader turns into memory addresses.
   std::uint64_t address(std::int64_t tag) const noexcept {
     const std::uint64_t value = elf_.tag(tag);
     return value >= base_ ? value - base_ : value;
@@ -73,7 +73,7 @@ template <class = void> class BasicSystemLibrary {
     link_map* map = nullptr;
     if (::dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map->l_addr == 0) return;
     path_ = map->l_name;
-    constexpr std::uint64_t unbounded = PTRDIFF_MAX;  // it is in use, and so whole
+    constexpr std::uint64_t unbounded = PTRDIFF_MAX;  // it is loaded, and so complete
     base_ = map->l_addr;
     elf_.bytes = {reinterpret_cast<const std::byte*>(base_), unbounded};
     ElfSegment all{};
@@ -84,7 +84,7 @@ template <class = void> class BasicSystemLibrary {
     find_strings();
   }
 
-  /// Whether a file is a library for that processor; the loader passes others by.
+  /// Whether a file is a library for that processor; the loader skips others.
   bool look_at_file(const std::string& path, std::uint16_t machine) {
     auto mapping = Mapping::open(path);
     if (!mapping) return false;
@@ -108,8 +108,8 @@ template <class = void> class BasicSystemLibrary {
     return true;
   }
 
-  /// Whether `fits(path)` for one of the files that the loader would look for, or that cannot be
-  /// told. Its subfolders for newer processors are left out: others have the same libraries.
+  /// Whether `fits(path)` holds for one of the files that the loader would try, or this cannot be
+  /// known. Skips its subfolders for newer processors: the folders above have the same libraries.
   template <class Fits>
   static bool search(const std::string& name, const ElfLayout& image, Fits&& fits) {
     if (name.find('/') != name.npos) return fits(name);
@@ -120,13 +120,13 @@ template <class = void> class BasicSystemLibrary {
       rest.remove_prefix(folder.size() < rest.size() ? folder.size() + 1 : folder.size());
       if (folder.find('$') == folder.npos) {
         if (fits(std::string{folder} + last)) return true;
-      } else if (folder.find("ORIGIN") == folder.npos) {  // which an image in memory has not
+      } else if (folder.find("ORIGIN") == folder.npos) {  // an image in memory has none
         known = false;
       }
     }
     static const char here = 0;
     Dl_info info{};
-    void* own = nullptr;  // the map of the library that this code is in, which is its handle
+    void* own = nullptr;  // the link map of the library that this code is in, which is its handle
     Dl_serinfo size{};
     if (::dladdr1(&here, &info, &own, RTLD_DL_LINKMAP) == 0 || own == nullptr ||
         ::dlinfo(own, RTLD_DI_SERINFOSIZE, &size) != 0) {
@@ -143,7 +143,7 @@ template <class = void> class BasicSystemLibrary {
     const auto cache = Mapping::open("/etc/ld.so.cache");
     if (!cache) return !known;
     const std::string_view text = as_text(cache.value().bytes());
-    const std::string_view ending{last.c_str(), last.size() + 1};  // up to the zero
+    const std::string_view ending{last.c_str(), last.size() + 1};  // including the null terminator
     for (auto at = text.find(ending); at != text.npos; at = text.find(ending, at + 1)) {
       const std::size_t begin = text.rfind('\0', at) + 1;
       if (fits(std::string{text.substr(begin, at - begin)} + last)) return true;
@@ -153,7 +153,7 @@ template <class = void> class BasicSystemLibrary {
 
   bool here_ = false;
   std::string path_;
-  Mapping file_;  // of one that is not loaded
+  Mapping file_;  // of a library that is not loaded
   ElfLayout elf_;
   std::uint64_t base_ = 0;
 };
