@@ -13,7 +13,7 @@
 namespace aoti::inline AOTI_ABI {
 
 /// The structs of DLPack's C interface, version 1, for programs that do not include dlpack.h; those
-/// of dlpack.h itself serve as well.
+/// of dlpack.h work as well.
 namespace dlpack {
 
 struct Device {
@@ -34,7 +34,7 @@ struct DLTensor {
   std::int64_t* strides;
   std::uint64_t byte_offset;
 };
-/// What a Python capsule named "dltensor" holds.
+/// The contents of a Python capsule named "dltensor".
 struct ManagedTensor {
   DLTensor dl_tensor;
   void* manager_ctx;
@@ -44,7 +44,7 @@ struct Version {
   std::uint32_t major;
   std::uint32_t minor;
 };
-/// What a Python capsule named "dltensor_versioned" holds.
+/// The contents of a Python capsule named "dltensor_versioned".
 struct ManagedTensorVersioned {
   Version version;
   void* manager_ctx;
@@ -57,7 +57,7 @@ struct ManagedTensorVersioned {
 
 namespace detail {
 
-/// DLPack's names of the element types: a kind and a number of bits.
+/// DLPack's representation of an element type: a kind and a number of bits.
 struct DlpackRow {
   DType dtype;
   std::uint8_t code;
@@ -94,18 +94,17 @@ template <class Managed> void delete_managed(void* managed) {
   if (self->deleter != nullptr) self->deleter(self);
 }
 
-/// A managed tensor together with the tensor that it stands for.
+/// A managed tensor together with the tensor that it exports.
 template <class Managed> struct Exported : Managed { Tensor tensor; };
 
 }  // namespace detail
 
-/// A tensor on the memory of a managed one, which is deleted when the last tensor that shares the
-/// memory is gone, on whichever thread. On an error it is still the caller's. Read-only memory is
-/// taken too: a model writes to an input only where the exported program does.
+/// A tensor on the memory of a managed one. The managed tensor is deleted, on any thread, when the
+/// last tensor that shares its memory is destroyed; on an error it still belongs to the caller.
+/// Read-only memory is accepted, too: a model writes to an input only if the exported program does.
 /// @param managed a dlpack::ManagedTensor, a dlpack::ManagedTensorVersioned, or those of dlpack.h
-/// @errors invalid_argument (null, not in the host's memory, memory that is not aligned for its
-///         elements, a version or an element type that is not known, what Tensor::adopt refuses),
-///         out_of_memory
+/// @errors invalid_argument (null, not in host memory, not aligned for its elements, an unknown
+///         version or element type, anything that Tensor::adopt refuses), out_of_memory
 template <class Managed> Result<Tensor> from_dlpack(Managed* managed) {
   constexpr const char* name = "from_dlpack";
   if (managed == nullptr) return Error{Errc::invalid_argument, name, "the managed tensor is null"};
@@ -145,10 +144,10 @@ template <class Managed> Result<Tensor> from_dlpack(Managed* managed) {
       (reinterpret_cast<std::uintptr_t>(data) + tensor.byte_offset) % alignment != 0) {
     return Error{Errc::invalid_argument, name,
                  detail::concat({"found memory that begins ", tensor.byte_offset,
-                                 " bytes behind an address, expected it to be aligned to ",
+                                 " bytes after an address, expected it to be aligned to ",
                                  alignment, " bytes, for ", to_string(row->dtype)})};
   }
-  // Where there is one element or none, strides mean nothing.
+  // With at most one element, strides have no meaning.
   std::int64_t strides[Tensor::max_rank];
   const bool strided = tensor.strides != nullptr && rank <= Tensor::max_rank &&
                        detail::count_elements({tensor.shape, rank}) != 0;
@@ -160,10 +159,10 @@ template <class Managed> Result<Tensor> from_dlpack(Managed* managed) {
                        &detail::delete_managed<Managed>, managed);
 }
 
-/// A managed tensor that shares a tensor's memory; who gets it calls its deleter once, on whichever
+/// A managed tensor that shares a tensor's memory; the receiver calls its deleter once, on any
 /// thread.
 /// @tparam Managed dlpack::ManagedTensor, dlpack::ManagedTensorVersioned, or those of dlpack.h
-/// @errors undefined_tensor, invalid_argument (DLPack has no such element type), out_of_memory
+/// @errors undefined_tensor, invalid_argument (DLPack lacks the element type), out_of_memory
 template <class Managed = dlpack::ManagedTensor> Result<Managed*> to_dlpack(const Tensor& tensor) {
   constexpr const char* name = "to_dlpack";
   if (!tensor.defined()) return Error{Errc::undefined_tensor, name, "the tensor is undefined"};

@@ -23,9 +23,9 @@ namespace detail::fftw {
 using Body = TensorBody;
 using Sizes = std::span<const std::int64_t>;
 using Dimension = fftw_iodim64;
-static_assert(sizeof(fftwf_iodim64) == sizeof(Dimension));  // by FFTW's header the same struct
+static_assert(sizeof(fftwf_iodim64) == sizeof(Dimension));  // the same struct in FFTW's header
 
-/// FFTW makes one plan at a time; plans may be run at once.
+/// FFTW makes only one plan at a time; plans may run concurrently.
 class Planning {
  public:
   Planning() noexcept { ::pthread_mutex_lock(&mutex_); }
@@ -84,8 +84,8 @@ struct Single {
   static void destroy(fftwf_plan plan) noexcept { fftwf_destroy_plan(plan); }
 };
 
-/// The dimensions of a transform: from the front, each once, and in torch's order, which is by
-/// stride, the largest first. The last may have to stay where it is.
+/// The dimensions of a transform: counted from the front, each once, and in torch's order, which is
+/// by stride, the largest first. The last may have to keep its place.
 struct Transformed {
   std::int64_t dims[Body::max_rank];
   std::uint32_t count = 0;
@@ -106,8 +106,7 @@ struct Transformed {
   bool has(std::int64_t dimension) const noexcept { return (set >> dimension & 1) != 0; }
 };
 
-/// The strides of a result, as those of the torch that compiles models for this processor: its
-/// wheels for x86-64 have MKL.
+/// The strides of a result, as in torch's wheels for this processor: those for x86-64 have MKL.
 inline void lay(const Body& self, const Transformed& over, const std::int64_t* sizes,
                 std::int64_t* strides) noexcept {
   std::int64_t order[Body::max_rank];
@@ -128,8 +127,8 @@ inline void lay(const Body& self, const Transformed& over, const std::int64_t* s
   for (std::uint32_t i = count; i-- > 0; step *= sizes[order[i]]) strides[order[i]] = step;
 }
 
-/// Transforms between tensors of the same sizes, but for the last transformed dimension where one
-/// of them is real: that of the complex one may be half as long.
+/// Transforms between tensors of the same sizes. If one of them is real, the complex one may be
+/// half as long in the last transformed dimension.
 template <class Precision>
 const char* transform(Kind kind, const Body& from, Body& to, const Transformed& over,
                       std::int64_t normalization) noexcept {
@@ -173,7 +172,7 @@ inline const char* run(Kind kind, const Body& from, Body& to, const Transformed&
                        std::int64_t normalization) noexcept {
   if (to.count == 0) return nullptr;
   if (over.count == 0) return copy_elements(to, from);
-  // FFTW would have elements that share a place transformed in it.
+  // FFTW would transform elements that share a place in it.
   Temporary room;
   const Body* source = &from;
   for (std::uint32_t d = 0; d < from.rank; ++d) {
@@ -195,7 +194,8 @@ inline const char* refused(std::int64_t normalization) noexcept {
   return normalization < 0 || normalization > 2 ? "there is no such normalization" : nullptr;
 }
 
-/// @param normalization 0 for none, 1 by the root of the number of points, 2 by that number
+/// @param normalization 0 for none, 1 to divide by the square root of the number of points, 2 by
+///        that number
 inline const char* c2c(Body& self, Sizes dims, std::int64_t normalization, bool forward,
                        OperatorResult& result) noexcept {
   if (!is_complex(self.dtype)) return plain::not_for_dtype;
@@ -212,7 +212,7 @@ inline const char* c2c(Body& self, Sizes dims, std::int64_t normalization, bool 
   return run(forward ? Kind::forward : Kind::backward, self, *result, over, normalization);
 }
 
-/// Of real numbers; one-sided without the half that is the other's mirror.
+/// For real numbers; if one-sided, without the half that mirrors the other.
 inline const char* r2c(Body& self, Sizes dims, std::int64_t normalization, bool onesided,
                        OperatorResult& result) noexcept {
   if (self.dtype != DType::float32 && self.dtype != DType::float64) return plain::not_for_dtype;
@@ -228,13 +228,13 @@ inline const char* r2c(Body& self, Sizes dims, std::int64_t normalization, bool 
   const DType dtype = complex_of(self.dtype);
   if (const char* wrong = result.make(dtype, sizes, self.rank, strides)) return wrong;
   if (onesided) return run(Kind::from_real, self, *result, over, normalization);
-  Temporary room;  // the whole of it, as a transform of complex numbers
+  Temporary room;  // all of it, as a transform of complex numbers
   const Body* numbers = room.copy(self, dtype);
   if (numbers == nullptr) return Body::no_memory;
   return run(Kind::forward, *numbers, *result, over, normalization);
 }
 
-/// Back to real numbers, of which the last transformed dimension has `size`.
+/// Back to real numbers; the last transformed dimension has `size` of them.
 inline const char* c2r(Body& self, Sizes dims, std::int64_t normalization, std::int64_t size,
                        OperatorResult& result) noexcept {
   if (!is_complex(self.dtype)) return plain::not_for_dtype;
@@ -280,7 +280,7 @@ AOTITorchError imported(AtenTensorHandle self, const std::int64_t* dims, std::in
 }  // namespace detail::fftw
 
 /// Fourier transforms on FFTW 3, for NativeWith: `NativeWith<Onednn, Fftw, PlainOperators>`.
-/// Results lie in memory as those of torch's wheels for this processor. Any number of threads may
+/// Results have the memory layout of torch's wheels for this processor. Any number of threads may
 /// call them at once; FFTW makes plans for one at a time. A program that makes plans itself while
 /// models run must have called fftw_make_planner_thread_safe() and
 /// fftwf_make_planner_thread_safe().

@@ -14,10 +14,10 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Linear algebra on LAPACK by its interface LAPACKE, for NativeWith:
-/// `NativeWith<Onednn, Lapack, PlainOperators>`. Results are those of torch's operators, and lie in
-/// memory as theirs; singular vectors and eigenvectors may have other signs, or phases, where torch
-/// has another LAPACK. Any number of threads may call them at once.
+/// Linear algebra on LAPACK through its interface LAPACKE, for NativeWith: `NativeWith<Onednn,
+/// Lapack, PlainOperators>`. Results and their memory layouts are those of torch's operators,
+/// except that singular vectors and eigenvectors may have other signs, or phases, if torch uses
+/// another LAPACK. Any number of threads may call them at once.
 struct Lapack {
   static void* import(std::string_view symbol) noexcept {
     using namespace detail::lapack;

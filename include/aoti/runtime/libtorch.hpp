@@ -20,12 +20,12 @@ extern "C" AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tenso
 namespace aoti::inline AOTI_ABI {
 
 /// Models run on libtorch's functions, and tensors are at::Tensor. The program needs libtorch_cpu
-/// and libc10, for CUDA models libtorch_cuda too; the empty libtorch.so need not be there.
+/// and libc10, and for CUDA models libtorch_cuda; it does not need the empty libtorch.so.
 struct Libtorch {
   using Tensor = at::Tensor;
 
-  /// Runs are without gradients by themselves. In inference mode their outputs are inference
-  /// tensors, as those of torch's functions are.
+  /// Runs never record gradients. In inference mode their outputs are inference tensors, like those
+  /// of torch's functions.
   class Running {
    public:
     [[gnu::always_inline]] Running() {
@@ -85,10 +85,10 @@ struct Libtorch {
 
   static const void* data(const at::Tensor& tensor) { return tensor.const_data_ptr(); }
 
-  /// The same memory, without what autograd knows of it, which a copy would take over.
+  /// The same memory without its autograd state, which a copy would inherit.
   static at::Tensor detached(const at::Tensor& tensor) { return tensor.variable_data(); }
 
-  /// The tensor, or one of the same memory where only inference mode may write to it.
+  /// The tensor; or, if only inference mode may write to it, another tensor on the same memory.
   static at::Tensor writable(const at::Tensor& tensor) {
     if (!tensor.is_inference()) return tensor;
     const c10::TensorImpl& from = *tensor.unsafeGetTensorImpl();
@@ -99,7 +99,7 @@ struct Libtorch {
     return made;
   }
 
-  // A handle is an at::Tensor* made by new: torch's shim deletes it so.
+  // A handle is an at::Tensor* made by new: torch's shim deletes it that way.
   [[gnu::always_inline]] static AtenTensorHandle share(const at::Tensor& tensor) {
     return reinterpret_cast<AtenTensorHandle>(new at::Tensor(tensor));
   }
@@ -136,7 +136,7 @@ struct Libtorch {
   static at::Tensor reordered(const at::Tensor& tensor, std::span<const int> order) {
     const Preparing preparing;
     if (order.empty()) return tensor.clone(at::MemoryFormat::Contiguous);
-    std::array<std::int64_t, 64> outer, inverse;  // torch's most dimensions
+    std::array<std::int64_t, 64> outer, inverse;  // torch's limit of dimensions
     for (std::size_t i = 0; i < order.size(); ++i) {
       outer[i] = order[i];
       inverse[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
@@ -147,7 +147,7 @@ struct Libtorch {
   }
 
   /// Looks among the process's global symbols, then in the libtorch that this code was linked to,
-  /// which a plugin may hold privately.
+  /// which may be private to a plugin.
   static void* import(const char* symbol) noexcept {
     if (void* address = ::dlsym(RTLD_DEFAULT, symbol)) return address;
     static void* const torch = [] {
@@ -168,9 +168,9 @@ struct Libtorch {
   }
 
  private:
-  /// The keys that torch dispatches on tell in one load what a tensor is: a sparse, quantized,
-  /// nested or undefined one lacks the key Dense, and CPU stands for Dense on that device. One that
-  /// is conjugated or negated lazily holds other numbers than it stands for.
+  /// Torch's dispatch keys tell in one load what a tensor is: a sparse, quantized, nested or
+  /// undefined tensor lacks the key Dense, and on the CPU Dense is called CPU. The memory of a
+  /// lazily conjugated or negated tensor does not hold its values.
   [[gnu::always_inline]] static bool has_key(const at::Tensor& tensor,
                                              c10::DispatchKey key) noexcept {
     constexpr c10::DispatchKeySet lazy{c10::DispatchKey::Conjugate, c10::DispatchKey::Negative,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The tensor runtime on libtorch that also runs the operators which a model calls through a proxy
-// executor: torch's own and custom ones. A header of its own, since it takes twice as long to
+// The tensor runtime on libtorch that also runs the operators that a model calls through a proxy
+// executor, both torch's own and custom ones. A separate header, since it takes twice as long to
 // compile.
 #pragma once
 
@@ -23,8 +23,8 @@
 #include "aoti/runtime/libtorch/arguments.hpp"
 #include "aoti/runtime/libtorch/results.hpp"
 
-// Its header, torch/csrc/jit/serialization/pickle.h, takes long to compile; libtorch before 2.6
-// need not have it.
+// Its header, torch/csrc/jit/serialization/pickle.h, takes long to compile, and may be missing
+// before libtorch 2.6.
 namespace torch::jit {
 [[gnu::weak]] TORCH_API c10::IValue pickle_load_obj(std::string_view data);
 }
@@ -42,11 +42,11 @@ auto guard_torch(Errc code, const std::string& operation, Body&& body) -> declty
   }
 }
 
-/// One call of an operator, or of an object's method: what is fixed, and what each run brings.
+/// One call of an operator, or of an object's method: its fixed values, and what each run passes.
 class OperatorCall {
  public:
   /// @errors damaged_package; unsupported (the call does not fit the operator's schema, or has an
-  ///         argument or a result of a kind that is not known)
+  ///         argument or a result of an unknown kind)
   static Result<OperatorCall> make(const Json& node, const CustomObjects& objects,
                                    c10::Device device, const std::string& origin) {
     OperatorCall call;
@@ -94,12 +94,12 @@ class OperatorCall {
     for (std::size_t i = 0; i < given.size(); ++i) {
       const c10::Argument& formal = schema->arguments()[i];
       if (given[i] || formal.default_value()) continue;
-      return reader.unfit("it is not given the argument " + formal.name());
+      return reader.unfit("the call lacks the argument " + formal.name());
     }
     const auto& outputs = node["outputs"].items;
     if (outputs.size() != schema->returns().size()) {
       return reader.unfit(
-          concat({"it returns another number of results than the model takes, ", outputs.size()}));
+          concat({"it does not return as many results as the model takes, ", outputs.size()}));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       AOTI_TRYV(call.add_output(outputs[i], i, reader));
@@ -111,14 +111,15 @@ class OperatorCall {
     return call;
   }
 
-  /// The operator of a name such as "aten::gcd.out".
+  /// The operator with a name such as "aten::gcd.out".
   static std::optional<c10::OperatorHandle> find(const std::string& name) {
     const std::size_t dot = std::min(name.find('.'), name.size());
     const std::string overload = name.substr(std::min(dot + 1, name.size()));
     return c10::Dispatcher::singleton().findSchema({name.substr(0, dot), overload});
   }
 
-  /// Calls it: `tensors` are those of the arguments and then those to write results to.
+  /// Calls the operator. `tensors` are those of the arguments, followed by those to write results
+  /// to.
   void run(c10::ArrayRef<std::int64_t> integers, c10::ArrayRef<AtenTensorHandle> tensors) const {
     TORCH_CHECK(integers.size() == integers_ && tensors.size() == tensors_, target_, ": found ",
                 integers.size(), " integers and ", tensors.size(), " tensors, expected ", integers_,
@@ -235,7 +236,8 @@ class OperatorCall {
   std::size_t integers_ = 0;
 };
 
-/// Torch's functions hand a model's calls to this. Calls do not change it: any number of threads.
+/// Torch's functions pass a model's calls to this. Calls do not change it, so any number of threads
+/// may make them.
 class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
  public:
   explicit OperatorExecutor(std::vector<OperatorCall> calls) : calls_{std::move(calls)} {}
@@ -245,7 +247,7 @@ class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
     try {
       const TorchDefaults defaults;
       TORCH_CHECK(node >= 0 && static_cast<std::size_t>(node) < calls_.size(),
-                  "the package does not tell of extern node ", node);
+                  "the package does not list extern node ", node);
       calls_[static_cast<std::size_t>(node)].run(
           {integers, static_cast<std::size_t>(integer_count)},
           {tensors, static_cast<std::size_t>(tensor_count)});
@@ -258,7 +260,7 @@ class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
     }
   }
 
-  /// Whether an operator has failed in this thread, and nobody has asked why.
+  /// Whether an operator has failed in this thread, and nobody has asked for the reason.
   static bool failed() noexcept { return failed_; }
   static void forget_failure() noexcept { failed_ = false; }
   static std::string take_failure() {
@@ -277,7 +279,7 @@ class OperatorExecutor final : public torch::aot_inductor::ProxyExecutor {
   std::vector<OperatorCall> calls_;
 };
 
-/// Reads the objects that a model gives to operators.
+/// Reads the objects that a model passes to operators.
 inline Result<CustomObjects> read_custom_objects(const PackagedModel& model) {
   const auto find = [&](std::string_view name) -> Bytes {
     for (const auto* files : {&model.files, &model.constants}) {
@@ -307,7 +309,7 @@ inline Result<CustomObjects> read_custom_objects(const PackagedModel& model) {
     });
     if (!object) return std::move(object).error();
     if (!object.value().isCustomClass()) {
-      return Error{Errc::damaged_package, operation, "it is no object of a custom class"};
+      return Error{Errc::damaged_package, operation, "it is not an object of a custom class"};
     }
     objects.emplace_back(json.keys[i], std::move(object).value());
   }
@@ -316,18 +318,18 @@ inline Result<CustomObjects> read_custom_objects(const PackagedModel& model) {
 
 }  // namespace detail
 
-/// Owns the executor of one model's operators; empty for a model that calls none. Runs call it from
-/// any number of threads; objects that the model keeps are shared among these.
+/// Owns the executor of one model's operators; empty for a model that calls none. Any number of
+/// threads may call it in runs; they share the objects that the model holds.
 class LibtorchOperators {
  public:
-  /// Whether the process has an operator, or a class of custom objects, of that name.
+  /// Whether the process has an operator, or a class of custom objects, with that name.
   static bool has(const std::string& name) {
     return name.starts_with("__torch__.") ? torch::getCustomClass(name) != nullptr
                                           : detail::OperatorCall::find(name).has_value();
   }
 
   /// @param nodes  the calls, see OperatorCalls
-  /// @param device where the model runs, in torch's words
+  /// @param device where the model runs, as torch spells it
   /// @errors damaged_package, unsupported
   static Result<LibtorchOperators> make(const PackagedModel& model, const std::vector<Json>& nodes,
                                         const std::string& device) {
@@ -347,20 +349,21 @@ class LibtorchOperators {
         });
   }
 
-  /// The objects that the model gives to operators, by its names for them; they are shared with it.
+  /// The objects that the model passes to operators, by its names for them; they are shared with
+  /// it.
   const std::vector<std::pair<std::string, c10::IValue>>& objects() const noexcept {
     return objects_;
   }
 
-  /// Whether an operator has failed in this thread since begin_run(), and the first one's reason.
-  /// Models of earlier torch releases go on as if it had not.
+  /// Whether an operator has failed in this thread since begin_run(), and the first failure's
+  /// reason. Models of earlier torch releases ignore such failures.
   void begin_run() const noexcept { detail::OperatorExecutor::forget_failure(); }
   bool failed() const noexcept {
     return executor_ != nullptr && detail::OperatorExecutor::failed();
   }
   std::string take_failure() const { return detail::OperatorExecutor::take_failure(); }
 
-  /// What a model's run takes; null where there is none.
+  /// What is passed to a model's run; null if there is none.
   AOTIProxyExecutorHandle handle() const noexcept {
     return reinterpret_cast<AOTIProxyExecutorHandle>(executor_.get());
   }
@@ -374,7 +377,7 @@ class LibtorchOperators {
 struct LibtorchWithOperators : Libtorch {
   using Operators = LibtorchOperators;
 
-  /// Operators may keep what they make: they make no inference tensors.
+  /// Operators may keep tensors that they make, so these are not inference tensors.
   class Running {
    public:
     Running() {

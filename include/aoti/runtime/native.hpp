@@ -32,14 +32,14 @@ template <class Import, auto value> NativeEntry constant() noexcept {
   return entry<Import>(NativeFunctions::number<static_cast<std::int32_t>(value)>);
 }
 
-/// Takes torch's complex number, of which only a name is known here.
+/// Takes torch's complex number, which is only declared here.
 template <class Import, DType dtype, class T> NativeEntry complex_scalar() noexcept {
   AOTITorchError (*const function)(Complex<T>, AtenTensorHandle*) =
       &NativeFunctions::scalar<Import, dtype>;
   return {Import::symbol, reinterpret_cast<void*>(function)};
 }
 
-/// The function of that name among some; null for others.
+/// The function with that name among these; null if there is none.
 template <std::size_t count>
 void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcept {
   for (const NativeEntry& row : entries) {
@@ -48,7 +48,7 @@ void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcep
   return nullptr;
 }
 
-/// NativeFunctions by the names that models import; null for others.
+/// The NativeFunctions by the names that models import; null for other names.
 inline void* native_import(std::string_view symbol) noexcept {
   using namespace abi::imported;
   using F = NativeFunctions;
@@ -175,8 +175,8 @@ inline void* native_import(std::string_view symbol) noexcept {
   return of_objects && !SystemObjects::known() ? nullptr : found;
 }
 
-/// A vector function of Sleef, which libtorch carries and compiled kernels may call: of the
-/// program, or of Sleef's own library, which is loaded the first time. Null where neither has it.
+/// A vector function of Sleef, which libtorch includes and compiled kernels may call: from the
+/// program, or from Sleef's own library, which is loaded the first time. Null if neither has it.
 inline void* sleef_import(const char* symbol) noexcept {
   if (void* const found = ::dlsym(RTLD_DEFAULT, symbol)) return found;
 #if defined(__APPLE__)
@@ -190,18 +190,18 @@ inline void* sleef_import(const char* symbol) noexcept {
 
 }  // namespace detail
 
-/// Whoever provides functions that models import: `import(symbol)` is the function's address, or
-/// null where it has none of that name.
+/// A provider of functions that models import: `import(symbol)` is the function's address, or null
+/// if it has none with that name.
 template <class P>
 concept ImportProvider = requires(std::string_view symbol) {
   { P::import(symbol) }
   noexcept->std::same_as<void*>;
 };
 
-/// One function, of the type that its row in abi/imports.inc states:
-/// `NativeWith<Provide<abi::imported::cpu_mm_out, my_mm_out>>`. For a function without a row, any
-/// type with the members `type` and `symbol` takes its place. It is called from within a model, as
-/// the C interface has it: it must not throw, and returns 0, or else NativeFunctions::fail(…).
+/// One function, of the type in its row in abi/imports.inc:
+/// `NativeWith<Provide<abi::imported::cpu_mm_out, my_mm_out>>`. For a function without a row, use
+/// any type with the members `type` and `symbol`. Models call it through the C interface: it must
+/// not throw, and returns 0 or, on failure, NativeFunctions::fail(…).
 template <class Import, auto function> struct Provide {
   static_assert(std::convertible_to<decltype(function), typename Import::type*>,
                 "the function must have the type that the import's row in abi/imports.inc states");
@@ -212,7 +212,7 @@ template <class Import, auto function> struct Provide {
 
 namespace detail {
 
-/// What a runtime has where a provider runs operators that models call through a proxy executor:
+/// The operators of a runtime with a provider that runs what models call through a proxy executor:
 /// see aoti/runtime/native/executor.hpp.
 template <class... Providers> struct WithOperators {
   static void* proxy_import(std::string_view) noexcept { return nullptr; }
@@ -221,16 +221,16 @@ template <class... Providers> struct WithOperators {
 }  // namespace detail
 
 /// Models run without libtorch, and tensors are aoti::Tensor, on the CPU. Every function of
-/// abi/imports.inc that is neither an operator nor for another device nor for debugging is here;
-/// operators come from `Providers`, of which earlier ones come before later ones and all before
-/// what is here. A process may hold models on libtorch and on several of these at once.
+/// abi/imports.inc is here unless it is an operator, for another device, or for debugging.
+/// Operators come from `Providers`: earlier ones take precedence over later ones, and all of them
+/// over the functions here. A process may hold models on libtorch and on several of these at once.
 template <ImportProvider... Providers> struct NativeWith : detail::WithOperators<Providers...> {
   using Tensor = aoti::Tensor;
   using Running = detail::Running;
   using Room = detail::LentRoom;
 
-  /// A model's imports are bound to import() when its image is loaded, whatever else of these names
-  /// is in the process.
+  /// A model's imports are bound to import() when its image is loaded, whatever else the process
+  /// has under these names.
   static constexpr bool binds_imports = true;
 
   static bool is_defined(const Tensor& tensor) noexcept {
@@ -311,15 +311,16 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
     return found;
   }
 
-  /// Seeds the random numbers of all models on this runtime, as torch.manual_seed does: what
-  /// follows repeats, and equals what torch gives for that seed. Without it they differ with each
-  /// process. Any thread may call it; models that run at the same time on other threads get numbers
-  /// of the old or of the new seed. A library with hidden symbols, such as a plugin, has a seed of
-  /// its own.
+  /// Seeds the random numbers of all models on this runtime, as torch.manual_seed does: the numbers
+  /// that follow are repeatable, and equal torch's for that seed. Without a seed they differ from
+  /// process to process. Any thread may call it; models that run at the same time on other threads
+  /// get numbers of the old or of the new seed. A library with hidden symbols, such as a plugin,
+  /// has its own seed.
   static void manual_seed(std::uint64_t seed) noexcept { detail::random_numbers.seed(seed); }
 
-  /// Gives memory that is kept for later runs back to the system: that of the calling thread, and
-  /// that of threads which have ended. A thread keeps what it had at most, for each class of sizes.
+  /// Returns memory that is kept for later runs to the system: that of the calling thread, and that
+  /// of threads that have ended. Otherwise a thread keeps the most that it ever had, for each size
+  /// class.
   static void trim() noexcept { detail::Pool::trim(); }
 
   static std::string last_error() { return NativeFunctions::last_error(); }
@@ -329,7 +330,7 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
   using Access = detail::TensorAccess;
 };
 
-/// Without any operators.
+/// Without operators.
 using Native = NativeWith<>;
 
 static_assert(TensorRuntime<Native>);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators on oneDNN, of version 2.6 or later, for models that run without libtorch.
+// Operators on oneDNN 2.6 or later, for models that run without libtorch.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,18 @@
 namespace aoti::inline AOTI_ABI {
 
 /// Operators on oneDNN, for NativeWith: `NativeWith<Onednn>`. They compute what torch's operators
-/// of these names do, and their results lie in memory as torch's. Where oneDNN cannot, they fail
-/// and say so. Each thread keeps what oneDNN has compiled for the shapes that it has seen, at most
-/// 512 of them, until it ends; any number of threads may call them at once. oneDNN computes with as
-/// many threads as OpenMP, or what else it was built for, gives it.
+/// of these names do, with the same memory layouts. If oneDNN cannot, they fail with the reason.
+/// Each thread keeps what oneDNN has compiled for the last shapes, at most 512, until it ends; any
+/// number of threads may call them at once. oneDNN uses as many threads as OpenMP, or whatever it
+/// was built for, gives it.
 ///
-/// Weights that Inductor packed for the oneDNN inside torch, as it does where it freezes a model,
-/// are bytes whose order only that very version knows: such a model does not load, and says so.
-/// With Inductor's option "cpp.weight_prepack" off, from the first model on that a process freezes,
-/// it has plain ones.
+/// Weights that Inductor packed for the oneDNN inside torch, as it does when it freezes a model,
+/// are bytes whose order only that very version knows: such a model is refused with an error. If
+/// Inductor's option "cpp.weight_prepack" is off from the first model that a process freezes, the
+/// weights are plain.
 ///
-/// A program that links libtorch as well must give oneDNN symbols of its own: libtorch exports some
-/// of the oneDNN inside it, and where it comes first, oneDNN's products fail.
+/// A program that also links libtorch must make oneDNN's symbols private: libtorch exports some of
+/// the oneDNN inside it, and if it comes first, oneDNN's matrix products fail.
 struct Onednn {
   static void* import(std::string_view symbol) noexcept {
     using namespace detail::onednn;

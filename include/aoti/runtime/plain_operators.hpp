@@ -23,8 +23,8 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// For NativeWith, after providers that have faster ones: `NativeWith<PlainOperators>`. Each
-/// operator is a plain loop on one thread; its results, and how they lie in memory, are those of
+/// For NativeWith, after providers with faster operators: `NativeWith<PlainOperators>`. Each
+/// operator is a plain loop on one thread; its results and their memory layouts are those of
 /// torch's operator of that name.
 struct PlainOperators {
   static void* import(std::string_view symbol) noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a tensor runtime may have besides what every one has: concepts that refine TensorRuntime,
-// each with what it is good for.
+// What a tensor runtime may have beyond TensorRuntime: concepts that refine it, each with its
+// purpose.
 #pragma once
 
 #include <concepts>
@@ -13,9 +13,9 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// `Room`: memory on the stack, in which `lend(tensor, room)` makes a handle as share() does, at
-/// less cost, for a call during which both live; to destroy the handle does nothing.
-/// `is_lent(handle)`: whether it is such a one. Without them a run shares its inputs.
+/// `Room`: memory on the stack in which `lend(tensor, room)` makes a handle, as share() does but at
+/// less cost, for a call during which both live; destroying the handle does nothing.
+/// `is_lent(handle)`: whether a handle is of this kind. Without them a run shares its inputs.
 template <class R>
 concept LendsHandles = requires(const typename R::Tensor& tensor, typename R::Room& room,
                                 AtenTensorHandle handle) {
@@ -23,69 +23,70 @@ concept LendsHandles = requires(const typename R::Tensor& tensor, typename R::Ro
   { R::is_lent(handle) } -> std::same_as<bool>;
 };
 
-/// `describe_layout(tensor)`: a sentence on a defined tensor that is not strided, with what makes a
-/// strided one of it, for errors.
+/// `describe_layout(tensor)`: for errors, a sentence on a defined tensor that is not strided, with
+/// the way to make it strided.
 template <class R>
 concept DescribesLayouts = requires(const typename R::Tensor& tensor) {
   { R::describe_layout(tensor) } -> std::convertible_to<std::string>;
 };
 
 /// `device_index(tensor)`: which device of its kind a strided tensor is on. Inputs and weights are
-/// checked by it where the runner's device is not the CPU.
+/// checked by it unless the runner's device is the CPU.
 template <class R>
 concept TellsDeviceIndex = requires(const typename R::Tensor& tensor) {
   { R::device_index(tensor) } -> std::convertible_to<int>;
 };
 
-/// `data(tensor)`: where a strided tensor's first element is. Inputs that a model writes to are
-/// compared by it with the others, and with weights. Views of inputs have it, too.
+/// `data(tensor)`: the address of a strided tensor's first element. It serves to compare inputs
+/// that a model writes to with other inputs and with weights. Views of inputs have it, too.
 template <class R>
 concept TellsAddress = requires(const typename R::Tensor& tensor) {
   { R::data(tensor) } -> std::convertible_to<const void*>;
 };
 
-/// `owns_memory(tensor)`: whether its memory stays as long as it does. Outputs whose memory does
-/// not are copied, as they may be views of a model's own.
+/// `owns_memory(tensor)`: whether its memory lives as long as it does. Outputs whose memory does
+/// not are copied, as they may be views of a model's memory.
 template <class R>
 concept TellsOwnership = requires(const typename R::Tensor& tensor) {
   { R::owns_memory(tensor) } -> std::same_as<bool>;
 };
 
-/// `detached(tensor)`: a tensor of the same memory without what a copy of it must not take over.
+/// `detached(tensor)`: a tensor on the same memory without state that its copies must not inherit.
 template <class R>
 concept Detaches = requires(const typename R::Tensor& tensor) {
   { R::detached(tensor) } -> std::same_as<typename R::Tensor>;
 };
 
-/// `writable(tensor)`: a tensor of the same memory that may be written to in any mode, for weights
+/// `writable(tensor)`: a tensor on the same memory that may be written to in any mode, for weights
 /// that are shared.
 template <class R>
 concept MakesWritable = requires(const typename R::Tensor& tensor) {
   { R::writable(tensor) } -> std::same_as<typename R::Tensor>;
 };
 
-/// `adopt(dtype, data, sizes, strides, release, context)`: a handle of a tensor in memory on the
-/// CPU, or null; `release(context)` is called when nothing uses that any more, also where there is
-/// no handle. Without it a runner's outputs must not outlive the weights that they are views of.
+/// `adopt(dtype, data, sizes, strides, release, context)`: a handle to a tensor in memory on the
+/// CPU, or null; `release(context)` is called when nothing uses the memory any more, even if no
+/// handle was made. Without it a runner's outputs must not outlive the weights that they are views
+/// of.
 template <class R>
 concept AdoptsMemory = requires(void* memory, std::span<const std::int64_t> sizes,
                                 void (*release)(void*)) {
   { R::adopt(DType{}, memory, sizes, sizes, release, memory) } -> std::same_as<AtenTensorHandle>;
 };
 
-/// `binds_imports`: true where a model's imports are bound to what import() gives when its image is
-/// loaded, and not to what is global in the process.
+/// `binds_imports`: true if a model's imports are bound to the results of import() when its image
+/// is loaded, and not to the process's global symbols.
 template <class R>
 concept BindsImports = requires {
   requires R::binds_imports;
 };
 
-/// `Operators`: runs what models call through a proxy executor. It is empty by default, movable and
-/// owns the executor; `handle()`: what runs are given, or null; `begin_run()`, `failed()` and
-/// `take_failure()`: whether an operator has failed in this thread since a run began, and why, for
-/// models that do not tell. `has(name)`: whether the process has an operator or a class;
-/// `make(model, calls, device)`: a Result of it; `remedy`, which may be absent: what to do where
-/// operators are missing.
+/// `Operators`: runs the operators that models call through a proxy executor. It is empty by
+/// default, movable, and owns the executor. `handle()`: what runs are given, or null;
+/// `begin_run()`, `failed()` and `take_failure()`: whether an operator has failed in this thread
+/// since a run began, and why, for models that do not report it. `has(name)`: whether the process
+/// has an operator or a class; `make(model, calls, device)`: a Result of it; `remedy`, optional:
+/// what to do if operators are missing.
 template <class R>
 concept RunsOperators = requires(typename R::Operators& operators,
                                  const typename R::Operators& same) {
@@ -99,8 +100,8 @@ concept RunsOperators = requires(typename R::Operators& operators,
 
 namespace detail {
 
-/// Says, where it is instantiated, which members of a runtime have a refinement's name, but are not
-/// what it needs: they would be ignored.
+/// When instantiated, reports members of a runtime that have a refinement's name but not its form:
+/// they would be ignored.
 template <class R> struct WholeRefinements {
   // clang-format off
   static_assert(!requires { typename R::Room; } || LendsHandles<R>,
@@ -130,12 +131,12 @@ template <class R> struct WholeRefinements {
   static constexpr bool value = true;
 };
 
-/// A TensorRuntime whose refinements are whole; else an error of compiling says what is missing.
+/// A TensorRuntime with complete refinements; else a compile error says what is missing.
 template <class R>
 concept CheckedRuntime =
     (TensorRuntime<R> || NoTensorRuntime<R>::value) && WholeRefinements<R>::value;
 
-/// In the place of a type that a runtime may have, and has not.
+/// Stands for an optional type that a runtime lacks.
 struct Nothing {};
 
 template <class R> constexpr auto room_of() {
@@ -163,7 +164,7 @@ template <class R> constexpr auto preparing_of() {
 template <class R> using RoomOf = typename decltype(room_of<R>())::type;
 /// `Running`: lives on a thread's stack while the thread runs a model.
 template <class R> using RunningOf = typename decltype(running_of<R>())::type;
-/// `Preparing`: the same while it opens one, or changes its weights.
+/// `Preparing`: the same while it opens a model or changes its weights.
 template <class R> using PreparingOf = typename decltype(preparing_of<R>())::type;
 
 /// A handle for one call.

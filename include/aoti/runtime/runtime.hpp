@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a tensor runtime is: who implements a model's imports, and what a tensor is to the host.
+// What a tensor runtime is: it implements a model's imports, and defines the program's tensors.
 #pragma once
 
 #include <concepts>
@@ -13,26 +13,27 @@
 namespace aoti::inline AOTI_ABI {
 
 /// A compile-time policy for tensors. All members are static, and thread-safe on distinct tensors:
-/// - `Tensor`: the host's tensor; default-constructed it is undefined; moving takes it over
+/// - `Tensor`: the program's tensor; undefined if default-constructed; movable
 /// - `is_defined(tensor)`; `is_strided(tensor)`: it is defined, and sizes and strides describe it;
-///   `is_strided_on(tensor, type)`: it lies on a device of that type besides
-/// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; so is a
-///   tensor without elements) of a strided tensor
-/// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes the
-///   tensor over and leaves an undefined one, or returns null and leaves it as it is. Either is
-///   owned by who holds it; null, or an exception, where memory ran out. Tensors are checked behind
-///   their handles, so undefined and not strided ones get handles too
-/// - `take(handle)`: the tensor behind a handle, which is used up; `peek(handle)`: without taking
-/// - `destroy(handle)`: gives a handle up
+///   `is_strided_on(tensor, type)`: and it lies on a device of that type
+/// - `dtype`, `device`, `sizes`, `strides` (in elements) and `is_row_major` (without gaps; true for
+///   a tensor without elements) of a strided tensor
+/// - `share(tensor)`: a new handle to the same storage; `give(tensor&&)`: a handle that takes over
+///   the tensor and leaves an undefined one, or null, which leaves the tensor unchanged. The
+///   receiver owns the handle; null, or an exception, if memory runs out. Tensors are checked
+///   behind their handles, so undefined and not strided ones get handles, too
+/// - `take(handle)`: the tensor behind a handle, which is consumed; `peek(handle)`: without
+///   consuming it
+/// - `destroy(handle)`: destroys a handle
 /// - `reordered(tensor, order)`: a copy whose memory is dense, with the dimensions in that order
 ///   from the outermost to the innermost
 /// - `import(symbol)`: the address of a function that models import, or null; those that the
 ///   library calls itself are the members of abi::ImportTable
-/// - `last_error()`: why an imported function failed last on this thread, or an empty text
+/// - `last_error()`: why an imported function last failed on this thread, or an empty text
 ///
-/// What it may have besides are the concepts of aoti/runtime/refinements.hpp, and two types:
+/// Optional members are the concepts of aoti/runtime/refinements.hpp, and two types:
 /// - `Running`: lives on a thread's stack while the thread runs a model
-/// - `Preparing`: the same while it opens one, or changes its weights
+/// - `Preparing`: the same while it opens a model or changes its weights
 template <class R>
 concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::Tensor& input,
                                  AtenTensorHandle handle, std::span<const int> order,
@@ -62,8 +63,7 @@ concept TensorRuntime = requires(typename R::Tensor& tensor, const typename R::T
 
 namespace detail {
 
-/// Says, where it is instantiated, what a complete type lacks to be a TensorRuntime: each
-/// requirement anew.
+/// When instantiated, reports each requirement of TensorRuntime that a complete type lacks.
 template <class R>
 requires requires { sizeof(R); }
 struct NoTensorRuntime {

@@ -6,7 +6,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The c10 value for torch's serialized ones, which count otherwise; -1 where there is none.
+/// The c10 values for torch's serialized ones, which are numbered differently; -1 if there is none.
 inline constexpr signed char serialized_dtypes[] = {-1, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                                     11, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                                     -1, -1, -1, -1, 27, 24, 23, 26, 25, 44, 28, 29};

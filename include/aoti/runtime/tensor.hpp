@@ -44,8 +44,8 @@ inline constexpr DType dtype_of = [] {
 
 namespace detail {
 
-/// The number of elements of a tensor of such sizes; -1 where there can be none, since a size is
-/// negative or they are more than can be counted.
+/// The number of elements of a tensor with such sizes; -1 if a size is negative or the number
+/// overflows.
 constexpr std::int64_t count_elements(std::span<const std::int64_t> sizes) noexcept {
   std::int64_t count = 1;
   bool empty = false, overflow = false;
@@ -59,7 +59,7 @@ constexpr std::int64_t count_elements(std::span<const std::int64_t> sizes) noexc
 
 }  // namespace detail
 
-/// Something that describes its memory as std::mdspan does.
+/// A type that describes its memory as std::mdspan does.
 template <class M>
 concept StridedSpan = requires(const M& m, typename M::rank_type dimension) {
   { m.data_handle() } -> std::convertible_to<const typename M::element_type*>;
@@ -68,16 +68,16 @@ concept StridedSpan = requires(const M& m, typename M::rank_type dimension) {
   { M::rank() } -> std::convertible_to<std::size_t>;
 };
 
-/// A tensor in host memory. Copies share the memory; default-constructed it is undefined, and so is
-/// one that was moved from. Different tensors may be used on different threads, also where they
-/// share memory. Making one takes memory from a pool of the calling thread, which asks the system
-/// only for what it has not had before; any thread may destroy it.
+/// A tensor in host memory. Copies share the memory; a default-constructed or moved-from tensor is
+/// undefined. Different tensors may be used on different threads, even if they share memory. Memory
+/// comes from a pool of the calling thread, which asks the system only for what it has not had
+/// before; any thread may destroy a tensor.
 class Tensor {
  public:
   using Sizes = std::span<const std::int64_t>;
   using List = std::initializer_list<std::int64_t>;
 
-  /// The most dimensions, as torch has it.
+  /// The most dimensions, as in torch.
   static constexpr std::size_t max_rank = detail::TensorBody::max_rank;
 
   Tensor() noexcept = default;
@@ -91,29 +91,28 @@ class Tensor {
   }
   ~Tensor() { drop(); }
 
-  /// Owns memory that is not initialised, aligned to 64 bytes.
-  /// @param strides in elements; where it is empty, row-major
-  /// @errors invalid_argument (a negative size or stride, too many dimensions, too many bytes, as
-  ///         many strides as there are not sizes, an unknown dtype), out_of_memory
+  /// Owns uninitialised memory, aligned to 64 bytes.
+  /// @param strides in elements; row-major if empty
+  /// @errors invalid_argument (a negative size or stride, too many dimensions or bytes, different
+  ///         numbers of sizes and strides, an unknown dtype), out_of_memory
   static Result<Tensor> empty(DType dtype, Sizes sizes, Sizes strides = {});
   static Result<Tensor> empty(DType dtype, List sizes) { return empty(dtype, span(sizes)); }
 
-  /// Uses memory of the caller's, which must stay as long as any tensor that shares it, those that
-  /// a model holds and returns among them.
+  /// Uses the caller's memory, which must outlive every tensor that shares it, including those that
+  /// a model holds and returns.
   /// @errors as for empty, and invalid_argument for null memory of a tensor that has elements
   static Result<Tensor> borrow(DType dtype, void* data, Sizes sizes, Sizes strides = {}) {
     return adopt(dtype, data, sizes, strides, nullptr, nullptr);
   }
-  /// The same by C++ type, of which bool, float, double and integers are known:
-  /// `Tensor::borrow(prices.data(), {8})`. A model writes to its inputs only where the exported
-  /// program does, so memory may be const.
+  /// The same by C++ type: bool, float, double or an integer type: `Tensor::borrow(prices.data(),
+  /// {8})`. A model writes to its inputs only if the exported program does, so memory may be const.
   template <class T> static Result<Tensor> borrow(T* data, Sizes sizes, Sizes strides = {}) {
     return borrow(dtype_of<T>, writable(data), sizes, strides);
   }
   template <class T> static Result<Tensor> borrow(T* data, List sizes) {
     return borrow(data, span(sizes));
   }
-  /// The same, row-major, of a span with as many elements as the sizes tell.
+  /// The same, row-major, for a span whose length matches the sizes.
   template <class T, std::size_t N>
   static Result<Tensor> borrow(std::span<T, N> data, Sizes sizes) {
     const std::int64_t count = detail::count_elements(sizes);
@@ -127,7 +126,7 @@ class Tensor {
   template <class T, std::size_t N> static Result<Tensor> borrow(std::span<T, N> data, List sizes) {
     return borrow(data, span(sizes));
   }
-  /// The same of a std::mdspan, or what looks like one.
+  /// The same for a std::mdspan, or a type like it.
   template <StridedSpan M> static Result<Tensor> borrow(const M& span) {
     std::int64_t sizes[M::rank() + 1], strides[M::rank() + 1];
     for (std::size_t d = 0; d < M::rank(); ++d) {
@@ -138,33 +137,33 @@ class Tensor {
                   {sizes, M::rank()}, {strides, M::rank()});
   }
 
-  /// Uses memory that `release(context)` gives back when the last tensor that shares it is gone, on
-  /// whichever thread that is; it must not throw. On an error the memory is still the caller's.
+  /// Uses memory that `release(context)` frees when the last tensor that shares it is destroyed, on
+  /// any thread; it must not throw. On an error the memory still belongs to the caller.
   /// @errors as for borrow
   static Result<Tensor> adopt(DType dtype, void* data, Sizes sizes, Sizes strides,
                               void (*release)(void*), void* context);
 
-  /// A copy of the elements in memory of its own, row-major.
+  /// A copy of the elements in new memory, row-major.
   /// @errors out_of_memory, undefined_tensor
   Result<Tensor> clone() const;
 
   bool defined() const noexcept;
   explicit operator bool() const noexcept { return defined(); }
 
-  // What follows asks for a defined tensor, but for sizes and strides, which an undefined one has
-  // none of.
+  // The rest requires a defined tensor, except sizes and strides, which are empty for an undefined
+  // one.
   DType dtype() const noexcept;
   std::size_t rank() const noexcept { return sizes().size(); }
   Sizes sizes() const noexcept;
   Sizes strides() const noexcept;       ///< In elements.
   std::int64_t numel() const noexcept;  ///< The number of elements.
-  /// Whether the elements lie one after the other in row-major order; so do none.
+  /// Whether the elements lie one after the other in row-major order; true without elements.
   bool is_row_major() const noexcept;
 
   /// The first element; null for an undefined tensor.
   void* data() const noexcept;
 
-  /// The elements, where they are of that type and row-major.
+  /// The elements, if they are of that type and row-major.
   /// @errors undefined_tensor, invalid_argument
   template <class T> Result<std::span<T>> elements() const {
     if (const char* reason = unfit(dtype_of<T>)) return refuse(dtype_of<T>, reason);
@@ -190,12 +189,12 @@ class Tensor {
 
 namespace detail {
 
-/// Between tensors and what is behind them.
+/// Access to what is behind tensors.
 struct TensorAccess {
   static TensorBody* body_of(const Tensor& tensor) noexcept { return tensor.body_; }
-  /// A tensor that takes a reference to the body over.
+  /// A tensor that takes over a reference to the body.
   static Tensor owner_of(TensorBody* body) noexcept { return Tensor{body}; }
-  /// The body with its reference, which the tensor leaves behind.
+  /// The body with its reference, which the tensor gives up.
   static TensorBody* leave(Tensor&& tensor) noexcept {
     return std::exchange(tensor.body_, nullptr);
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The arguments of an operator's call: read from what torch serialized, against the operator's
+// The arguments of an operator's call: torch's serialized values, read according to the operator's
 // schema.
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The objects that a model gives to operators, by the names of the arguments.
+/// The objects that a model passes to operators, by the names of the arguments.
 using CustomObjects = std::vector<std::pair<std::string, c10::IValue>>;
 
 inline const c10::IValue* find_object(const CustomObjects& objects, const Json& reference) {
@@ -28,12 +28,12 @@ inline const c10::IValue* find_object(const CustomObjects& objects, const Json& 
   return nullptr;
 }
 
-/// What a serialized value is called in errors: "as_ints" is "ints".
+/// The name of a serialized value's kind in errors: "as_ints" is "ints".
 inline std::string kind_of(const std::string& tag) {
   return tag == "as_none" ? "None" : tag.substr(tag.starts_with("as_") ? 3 : 0);
 }
 
-/// What an argument of a call is made of: values that are fixed, and those that each run brings.
+/// The parts of an argument: fixed values, and those that each run passes.
 struct CallArgument {
   enum class Kind : std::uint8_t { fixed, tensor, integer };
   struct Item {
@@ -42,7 +42,7 @@ struct CallArgument {
   };
 
   std::size_t index = 0;
-  c10::TypePtr element{};  ///< Of a list; else null, and there is one item.
+  c10::TypePtr element{};  ///< Of a list; null for a single item.
   std::vector<Item> items{};
 };
 
@@ -57,14 +57,14 @@ class ArgumentReader {
   const CustomObjects& objects;
   c10::Device device;
 
-  /// @errors damaged_package, unsupported (the schema does not take such an argument)
+  /// @errors damaged_package, unsupported (the schema does not accept such an argument)
   Result<CallArgument> read(std::size_t index, const Json& arg) const {
     const c10::Argument& formal = schema.arguments()[index];
     if (arg.keys.size() != 1) return damaged("the argument " + formal.name() + " has no value");
     const std::string& tag = arg.keys[0];
     const Json& value = arg.items[0];
-    // Of sizes, dtypes and the like the schema has two types: what they are, and what stands for
-    // them on the stack.
+    // For sizes, dtypes and the like, the schema has two types: their own, and the one that
+    // represents them on the stack.
     c10::TypePtr real = without_optional(formal.real_type()), stacked = formal.type();
     CallArgument argument{.index = index};
     if (!value.is(JsonKind::array)) {
@@ -94,7 +94,7 @@ class ArgumentReader {
     return {Errc::damaged_package, operation, std::move(text)};
   }
 
-  /// The schema does not fit the call.
+  /// An error: the schema does not fit the call.
   Error unfit(std::string text) const {
     return {Errc::unsupported, operation,
             concat({text, "; its schema is ", c10::toString(schema)})};
@@ -120,21 +120,22 @@ class ArgumentReader {
                                         : value.number;
   }
 
-  /// The device that a text names, in a value for the stack; None where it names none.
+  /// The device with a name, as a value for the stack; None if there is no name.
   c10::IValue device_of(const Json& text, const Json& index = {}) const {
     try {
       c10::Device named{text.string};
       if (index.is(JsonKind::integer)) {
         named.set_index(static_cast<c10::DeviceIndex>(index.integer));
       }
-      return named.type() == device.type() ? device : named;  // the runner's own may be another
+      return named.type() == device.type() ? device
+                                           : named;  // the runner's own may have another index
     } catch (const c10::Error&) {
       return {};
     }
   }
 
   /// One value.
-  /// @param given what the whole argument is
+  /// @param given the kind of the whole argument
   /// @param real, stacked its types, see read()
   Result<Item> make_item(const c10::Argument& formal, const std::string& given,
                          const std::string& tag, const Json& value, const c10::Type& real,
@@ -159,7 +160,8 @@ class ArgumentReader {
     } else if ((tag == "as_int" || tag == "as_sym_int") &&
                is(Type::IntType, Type::SymIntType, Type::NumberType)) {
       item.kind = Kind::integer;
-    } else if (tag == "as_int" || tag == "as_bool") {  // Python takes either for several others
+    } else if (tag == "as_int" ||
+               tag == "as_bool") {  // Python accepts either in place of several others
       good = value.is(tag == "as_int" ? JsonKind::integer : JsonKind::boolean);
       fits = is(Type::BoolType, Type::SymBoolType, Type::NumberType, Type::FloatType,
                 Type::ScalarTypeType, Type::LayoutType, Type::MemoryFormatType);
@@ -202,13 +204,14 @@ class ArgumentReader {
       good = object != nullptr;
       if (good) fixed = *object;
       fits = !good || fixed.type()->isSubtypeOf(stacked);
-    } else {  // others have values that torch does not hand over, or code that no executor has
+    } else {  // for others torch passes no values, or no executor has code
       return unfit(concat({"argument '", formal.name(), "': found ", kind_of(given),
-                           ", which cannot be handed to an operator; pass it as numbers, texts, "
+                           ", which cannot be passed to an operator; pass it as numbers, strings, "
                            "tensors or lists of these"}));
     }
     if (!fits) return misfit(formal, given);
-    if (!good) return damaged(concat({"the argument ", formal.name(), " is no ", kind_of(tag)}));
+    if (!good)
+      return damaged(concat({"the argument ", formal.name(), " is not of kind ", kind_of(tag)}));
     return item;
   }
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What compiled code takes the results of an operator's call to be, as aoti.export notes it.
+// What compiled code expects of the results of an operator's call, as recorded by aoti.export.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,8 +16,7 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The tensors that a call gives and that it returns. Without a note, no more than that results are
-/// there.
+/// The tensors that a call returns. Without a record, this only checks that results are defined.
 class ExpectedResults {
  public:
   static constexpr std::string_view metadata_key = "aoti.spec";
@@ -29,9 +28,9 @@ class ExpectedResults {
     return expected;
   }
 
-  /// Throws where a result is not what the compiled code takes it to be. One that lies otherwise in
-  /// memory is copied.
-  /// @param tensors those of the arguments come first
+  /// Throws if a result is not what the compiled code expects. A result with another memory layout
+  /// is copied.
+  /// @param tensors the arguments' tensors come first
   void adopt(at::Tensor& result, std::size_t index, c10::ArrayRef<AtenTensorHandle> tensors,
              const std::string& target) const {
     TORCH_CHECK(result.defined(), target, ": result ", index, " is undefined");
@@ -46,7 +45,7 @@ class ExpectedResults {
                   ", as its fake kernel said when the model was exported",
                   by_default ? "; the process's default dtype is " + found : "");
     };
-    // Compiled code reads memory: it knows of nothing that is left to be done lazily.
+    // Compiled code reads memory: it cannot resolve lazy operations.
     if (result.is_conj() || result.is_neg()) result = result.resolve_conj().resolve_neg();
     if (result.scalar_type() != dtype) {
       wrong(std::string{to_string(Libtorch::dtype(result))},
@@ -84,7 +83,7 @@ class ExpectedResults {
   }
 
  private:
-  /// The size that a dimension must have, where it is known.
+  /// The size that a dimension must have, if it is known.
   std::optional<std::int64_t> size_of(const Dimension& dimension,
                                       c10::ArrayRef<AtenTensorHandle> tensors) const {
     if (dimension.min == dimension.max) return dimension.min;
@@ -102,7 +101,7 @@ class ExpectedResults {
     return std::nullopt;
   }
 
-  /// The strides that the compiled code takes a tensor of these sizes to have; -1 for any.
+  /// The strides that the compiled code expects of a tensor with these sizes; -1 for any.
   static std::vector<std::int64_t> strides_of(const TensorSpec& spec,
                                               std::span<const std::int64_t> sizes) {
     if (!spec.strides.empty()) return spec.strides;

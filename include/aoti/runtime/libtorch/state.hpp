@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a thread has set for torch's functions (autocast, inference mode, …), kept from models.
+// Hides a thread's settings for torch's functions (autocast, inference mode, …) from models.
 #pragma once
 
 #include <ATen/FuncTorchTLS.h>
@@ -17,14 +17,14 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Whether the thread has set anything that changes what torch's dispatcher calls: autocast,
-/// inference mode, functorch, a TorchDispatchMode. One load.
+/// Whether the thread has settings that change what torch's dispatcher calls: autocast, inference
+/// mode, functorch, a TorchDispatchMode. One load.
 [[gnu::always_inline]] inline bool dispatches_otherwise() noexcept {
   const c10::impl::PODLocalDispatchKeySet& keys = c10::impl::raw_local_dispatch_key_set;
   return (keys.included_ | keys.excluded_) != 0;  // differences from the defaults
 }
 
-/// Whether all that it has set are the keys of inference mode or of no autograd, with which torch's
+/// Whether its only settings are the keys of inference mode or of no_grad, with which torch's
 /// functions compute the same.
 inline bool only_leaves_autograd_out() noexcept {
   constexpr c10::DispatchKeySet keys = c10::autograd_dispatch_keyset_with_ADInplaceOrView;
@@ -32,7 +32,7 @@ inline bool only_leaves_autograd_out() noexcept {
   return ((set.included_ | set.excluded_) & ~keys.raw_repr()) == 0;
 }
 
-/// While it lives, tensors that are made in its thread are no inference tensors.
+/// During its lifetime, tensors made in its thread are not inference tensors.
 class WithoutInferenceTensors {
  public:
   WithoutInferenceTensors() noexcept
@@ -47,8 +47,8 @@ class WithoutInferenceTensors {
   bool were_;
 };
 
-/// While it lives, torch's functions work in its thread as in one that has set nothing, and without
-/// gradients. Profilers go on.
+/// During its lifetime, torch's functions work in its thread as with default settings, and without
+/// gradients. Profilers keep running.
 class TorchDefaults {
  public:
   [[gnu::cold, gnu::noinline]] TorchDefaults()
@@ -70,7 +70,7 @@ class TorchDefaults {
     c10::impl::TorchDispatchModeTLS::set_state({});
     at::impl::PythonTorchFunctionTLS::set_state({});
     c10::impl::LocalDispatchKeySet keys{c10::impl::PODLocalDispatchKeySet{}};
-    // Tensors of inference mode may be written to there, and have no version that would change.
+    // There, tensors of inference mode may be written to, and have no version counter to change.
     if (!keys_.included_.has(c10::DispatchKey::ADInplaceOrView)) {
       keys.excluded_ = keys.excluded_.add(c10::DispatchKey::ADInplaceOrView);
     }
