@@ -185,7 +185,7 @@ TEST_F(NativeOperators, RefuseCallsThatDoNotFit) {
   const at::Tensor x = at::ones({2});
   using testing::HasSubstr;
   EXPECT_THAT(make("aten::neg", {}, 1), HasSubstr("it is not given the argument self"));
-  EXPECT_THAT(make("aten::neg", {given("self", x)}, 2), HasSubstr("another number of results"));
+  EXPECT_THAT(make("aten::neg", {given("self", x)}, 2), HasSubstr("a different number of results"));
   EXPECT_THAT(make("aten::neg", {given("it", x)}, 1), HasSubstr("its argument it is not known"));
   EXPECT_THAT(make("aten::neg", {given("self", 1)}, 1),
               HasSubstr("found as_int for the argument self, expected a tensor"));
@@ -198,7 +198,7 @@ TEST_F(NativeOperators, RefuseCallsThatDoNotFit) {
       value_of(Native::Operators::make({}, {node_of("aten::neg", {given("self", x)}, 1)}, ""));
   const auto call = aoti::abi::resolve<Native, imported::proxy_executor_call_function>();
   EXPECT_NE(call(one.handle(), 1, 0, nullptr, 0, nullptr), 0);
-  EXPECT_THAT(one.take_failure(), HasSubstr("the package does not tell of this call"));
+  EXPECT_THAT(one.take_failure(), HasSubstr("the package does not list this call"));
   EXPECT_NE(call(one.handle(), 0, 0, nullptr, 0, nullptr), 0);
   EXPECT_THAT(one.take_failure(), HasSubstr("another number of arguments"));
   EXPECT_FALSE(one.failed());

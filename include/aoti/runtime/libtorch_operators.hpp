@@ -98,8 +98,8 @@ class OperatorCall {
     }
     const auto& outputs = node["outputs"].items;
     if (outputs.size() != schema->returns().size()) {
-      return reader.unfit(
-          concat({"it does not return as many results as the model takes, ", outputs.size()}));
+      return reader.unfit(concat(
+          {"it returns a different number of results than the model takes, ", outputs.size()}));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       AOTI_TRYV(call.add_output(outputs[i], i, reader));

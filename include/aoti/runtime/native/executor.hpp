@@ -22,11 +22,11 @@
 namespace aoti::inline AOTI_ABI {
 namespace detail {
 
-/// One call of an operator: what is fixed, and what each run brings.
+/// One call of an operator: its fixed values, and what each run passes.
 class NativeCall {
  public:
   /// @errors damaged_package (the call does not fit the operator), unsupported (an argument or a
-  ///         result of a kind that operators here do not have)
+  ///         result of a kind that operators here lack)
   static Result<NativeCall> make(const NativeOperator& row, const BasicJson<>& node,
                                  const std::string& origin) {
     NativeCall call{row};
@@ -37,13 +37,13 @@ class NativeCall {
     for (std::size_t i = 0; i < row.parameter_count; ++i) {
       if (row.optional[i] || call.given_[i].kind != Kind::none) continue;
       return Error{Errc::damaged_package, operation,
-                   concat({"it is not given the argument ", call.name_of(i)})};
+                   concat({"the call lacks the argument ", call.name_of(i)})};
     }
     for (const BasicJson<>& output : node["outputs"].items) {
       const std::string tag = output.keys.size() == 1 ? output.keys[0] : "";
       if (tag != "as_tensor" && tag != "as_optional_tensor" && tag != "as_none") {
         return Error{Errc::unsupported, operation,
-                     concat({"a result is of a kind not known here: ", tag})};
+                     concat({"a result is of an unknown kind: ", tag})};
       }
       const bool none =
           tag == "as_none" || (tag == "as_optional_tensor" && output.items[0].keys.size() == 1 &&
@@ -52,12 +52,13 @@ class NativeCall {
       call.tensors_ += none ? 0 : 1;
     }
     if (call.wanted_.size() != row.result_count) {
-      return Error{Errc::damaged_package, operation, "it returns another number of results"};
+      return Error{Errc::damaged_package, operation,
+                   "it returns a different number of results than the model takes"};
     }
     return call;
   }
 
-  /// `tensors` are those of the arguments and then those to write results to.
+  /// `tensors` are those of the arguments, followed by those to write results to.
   AOTITorchError run(std::span<const std::int64_t> integers,
                      std::span<const AtenTensorHandle> tensors) const noexcept {
     if (integers.size() != integers_ || tensors.size() != tensors_) {
@@ -66,7 +67,7 @@ class NativeCall {
     OperatorArgument arguments[NativeOperator::max_parameters];
     const std::int64_t* integer = integers.data();
     const AtenTensorHandle* tensor = tensors.data();
-    // In the order of the call, which need not be that of the parameters.
+    // In the order of the call, which may differ from that of the parameters.
     for (const std::size_t i : order_) {
       const Given& given = given_[i];
       OperatorArgument& argument = arguments[i];
@@ -110,7 +111,7 @@ class NativeCall {
 
   struct Given {
     Kind kind = Kind::none;
-    bool is_fixed = false;  // of an integer: each run brings the others
+    bool is_fixed = false;  // for an integer: the others are passed by each run
     std::size_t count = 0;
     std::int64_t fixed = 0;
     double floating = 0;
@@ -129,8 +130,7 @@ class NativeCall {
     std::size_t at = 0;
     while (at < row_->parameter_count && name_of(at) != name) ++at;
     if (at == row_->parameter_count) {
-      return Error{Errc::unsupported, operation,
-                   concat({"its argument ", name, " is not known here"})};
+      return Error{Errc::unsupported, operation, concat({"its argument ", name, " is unknown"})};
     }
     const auto wrong = [&](std::string_view tag) -> Result<void> {
       return Error{Errc::damaged_package, operation,
@@ -184,7 +184,7 @@ class NativeCall {
     } else if (tag == "as_layout" || tag == "as_device") {
       if (takes != Takes::integer) return wrong(tag);
       if (tag == "as_device" && value["type"].string != "cpu") return wrong("another device");
-      given.kind = Kind::integers;  // of which there is one
+      given.kind = Kind::integers;  // exactly one
       given.is_fixed = true;
       given.count = 1;
     } else if (tag == "as_scalar_type" || tag == "as_memory_format") {
@@ -200,7 +200,7 @@ class NativeCall {
       given.count = 1;
     } else {
       return Error{Errc::unsupported, operation,
-                   concat({"the argument ", name, " is of a kind not known here: ", tag})};
+                   concat({"the argument ", name, " is of an unknown kind: ", tag})};
     }
     given_[at] = std::move(given);
     order_.push_back(at);
@@ -215,12 +215,12 @@ class NativeCall {
 
   const NativeOperator* row_;
   std::vector<Given> given_;        // for each parameter
-  std::vector<std::size_t> order_;  // of parameters, in which the call gives arguments
+  std::vector<std::size_t> order_;  // of parameters: the order of the call's arguments
   std::vector<bool> wanted_;        // for each result, whether the model takes it
   std::size_t integers_ = 0, tensors_ = 0;
 };
 
-/// What a model's runs hand to call_operator() below.
+/// What a model's runs pass to call_operator() below.
 struct NativeExecutor {
   std::vector<NativeCall> calls;
 };
@@ -235,7 +235,7 @@ inline AOTITorchError call_operator(AOTIProxyExecutorHandle handle, int node, in
   AOTITorchError code = 1;
   if (executor == nullptr || node < 0 || static_cast<std::size_t>(node) >= executor->calls.size()) {
     NativeFunctions::fail(abi::imported::proxy_executor_call_function::symbol,
-                          "the package does not tell of this call");
+                          "the package does not list this call");
   } else {
     code = executor->calls[static_cast<std::size_t>(node)].run(
         {integers, static_cast<std::size_t>(integer_count)},
@@ -247,13 +247,13 @@ inline AOTITorchError call_operator(AOTIProxyExecutorHandle handle, int node, in
 
 }  // namespace detail
 
-/// Owns the executor of one model's operators; empty for a model that calls none. Runs call it from
-/// any number of threads.
+/// Owns the executor of one model's operators; empty for a model that calls none. Any number of
+/// threads may call it in runs.
 template <class... Providers> class NativeOperators {
  public:
   static constexpr std::string_view remedy = "give NativeWith a provider that has them";
 
-  /// The operator of a name such as "aten::gcd.out"; null where no provider has it.
+  /// The operator with a name such as "aten::gcd.out"; null if no provider has it.
   static const NativeOperator* find(std::string_view name) noexcept {
     if (name.ends_with(".default")) name.remove_suffix(8);
     const NativeOperator* found = nullptr;
@@ -280,7 +280,7 @@ template <class... Providers> class NativeOperators {
       if (row == nullptr) {
         return Error{
             Errc::unsupported, model.origin,
-            detail::concat({"operators of kind ", node["target"].string, " are not known here"})};
+            detail::concat({"operators of kind ", node["target"].string, " are not supported"})};
       }
       AOTI_TRY(auto call, detail::NativeCall::make(*row, node, model.origin));
       operators.executor_->calls.push_back(std::move(call));
@@ -289,7 +289,7 @@ template <class... Providers> class NativeOperators {
   }
 
   /// Whether an operator has failed in this thread since begin_run(). Models of earlier torch
-  /// releases go on as if it had not.
+  /// releases ignore such failures.
   void begin_run() const noexcept {
     if (executor_ != nullptr) detail::operator_failed = false;
   }
@@ -299,7 +299,7 @@ template <class... Providers> class NativeOperators {
     return NativeFunctions::last_error();
   }
 
-  /// What a model's run takes; null where there is none.
+  /// What is passed to a model's run; null if there is none.
   AOTIProxyExecutorHandle handle() const noexcept {
     return reinterpret_cast<AOTIProxyExecutorHandle>(executor_.get());
   }

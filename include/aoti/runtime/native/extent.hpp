@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the sizes and strides of a tensor come to: how many elements and bytes, and whether there
-// can be such a tensor.
+// Computes a tensor's numbers of elements and bytes from its sizes and strides, and whether such a
+// tensor can exist.
 #pragma once
 
 #include <cstddef>
@@ -10,17 +10,17 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What the sizes and strides of a tensor come to.
+/// The extent of a tensor with given sizes and strides.
 struct Extent {
-  std::int64_t count = 1;  ///< Of elements.
+  std::int64_t count = 1;  ///< The number of elements.
   std::int64_t bytes = 0;  ///< From the first element to the last.
   bool row_major = true;
-  const char* wrong = nullptr;  ///< Why there can be no such tensor; null where there can.
+  const char* wrong = nullptr;  ///< Why such a tensor cannot exist; null if it can.
 
   /// @param strides null for row-major
   [[gnu::always_inline]] Extent(std::size_t rank, const std::int64_t* sizes,
                                 const std::int64_t* strides, DType dtype) noexcept {
-    // Where all numbers are below 2^31 nothing can overflow, and one test tells.
+    // If all numbers are below 2^31, nothing can overflow; one test checks this.
     const std::uint64_t element = element_size(dtype);
     std::uint64_t all = 0, last = 0, step = 1;
     for (std::size_t d = rank; d-- > 0;) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The floating-point types of 8 bits, as torch converts them.
+// The 8-bit floating-point types, converted as in torch.
 #pragma once
 
 #include <bit>
@@ -10,15 +10,15 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// One that has a sign, an exponent and a mantissa.
+/// A type with a sign, an exponent and a mantissa.
 struct Float8 {
-  int mantissa;            ///< Bits.
+  int mantissa;            ///< Number of bits.
   int bias;                ///< Of the exponent.
   std::uint8_t largest;    ///< The largest finite number.
-  std::uint8_t too_large;  ///< What larger numbers become; without a sign where it is `none`.
-  std::uint8_t none;       ///< Not a number.
+  std::uint8_t too_large;  ///< The result for larger numbers; without a sign if it is `none`.
+  std::uint8_t none;       ///< NaN.
 
-  /// Whether the bits of -0 are those of what is not a number.
+  /// Whether the bits of -0 mean NaN.
   constexpr bool is_unsigned_zero() const noexcept { return none == 0x80; }
 
   constexpr float to_float(std::uint8_t bits) const noexcept {
@@ -43,7 +43,7 @@ struct Float8 {
     if (magnitude > 0x7f800000) return static_cast<std::uint8_t>(sign | none);
     std::uint32_t rounded = 0;
     if (magnitude < std::bit_cast<std::uint32_t>(power_of_two(1 - bias))) {
-      // Adding this leaves the digits that count last.
+      // This addition rounds, and leaves the digits that count last.
       const float shift = power_of_two(1 - bias - mantissa + 23);
       rounded = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + shift) -
                 std::bit_cast<std::uint32_t>(shift);

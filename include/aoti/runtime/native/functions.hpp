@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The functions that models import, without libtorch: all that are not operators.
+// The functions that models import, without libtorch: all except operators.
 #pragma once
 
 #include <cmath>
@@ -20,23 +20,22 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// A model's imports on aoti::Tensor. A function of the C shim is named as its row in
-/// abi/imports.inc, and does what torch's function of that name does, for strided tensors on the
-/// CPU.
+/// A model's imports on aoti::Tensor. Each function of the C shim has the name of its row in
+/// abi/imports.inc, and does the same as torch's function, for strided tensors on the CPU.
 struct NativeFunctions {
   using Handle = AtenTensorHandle;
   using Code = AOTITorchError;
 
-  /// What a function that models import returns when it could not do what it is for. Both texts are
-  /// string literals; last_error() joins them.
+  /// The return value of an imported function that failed. Both texts are string literals;
+  /// last_error() joins them.
   [[gnu::cold]] static Code fail(const char* function, const char* reason) noexcept {
     detail::run_state.failed_function = function;
     detail::run_state.failure = reason;
     return 1;
   }
 
-  /// Why such a function failed last on this thread since it began to run a model, which is then
-  /// forgotten, or an empty text.
+  /// Why such a function last failed on this thread since it began to run a model, or an empty
+  /// text; clears the reason.
   static std::string last_error() {
     detail::RunState& state = detail::run_state;
     if (state.failure == nullptr) return {};
@@ -123,7 +122,7 @@ struct NativeFunctions {
     constexpr const char* name = abi::imported::_alloc_from_pool::symbol;
     const auto size = static_cast<std::int64_t>(element_size(static_cast<DType>(dtype)));
     if (size == 0 || offset_bytes % size != 0) {
-      return fail(name, "the offset is no multiple of the element's size");
+      return fail(name, "the offset is not a multiple of the element's size");
     }
     return view(name, *Body::of(self), rank, sizes, strides, static_cast<DType>(dtype),
                 offset_bytes / size, out);
@@ -167,7 +166,7 @@ struct NativeFunctions {
 
   static Code zero_(Handle handle) noexcept {
     const Body& body = *Body::of(handle);
-    const std::size_t size = element_size(body.dtype);  // all types have zero's bits as zero
+    const std::size_t size = element_size(body.dtype);  // in all types, zero has only zero bits
     if (body.row_major) {
       const std::size_t bytes = static_cast<std::size_t>(body.count) * size;
       if (bytes > 0) std::memset(body.data, 0, bytes);
@@ -216,7 +215,7 @@ struct NativeFunctions {
     return 0;
   }
   static Code get_device_index(Handle, std::int32_t* out) noexcept {
-    *out = -1;  // torch's for the CPU
+    *out = -1;  // torch's index for the CPU
     return 0;
   }
   static Code get_layout(Handle, std::int32_t* out) noexcept {
@@ -249,7 +248,7 @@ struct NativeFunctions {
   template <class Import, DType dtype, class T> static Code item(Handle handle, T* out) noexcept {
     const Body& body = *Body::of(handle);
     if (body.count != 1 || !detail::is_convertible(body.dtype)) {
-      return fail(Import::symbol, "the tensor is not of one number");
+      return fail(Import::symbol, "the tensor does not have exactly one element");
     }
     const detail::Number number = detail::read_number(body.dtype, body.data);
     if (!detail::fits(dtype, number)) {
@@ -266,7 +265,7 @@ struct NativeFunctions {
     return give(Import::symbol, reason, body, out);
   }
 
-  /// Throws where the condition does not hold: models catch it at their own boundary.
+  /// Throws if the condition is false: models catch it at their own boundary.
   static void check(bool condition, const char* function, const char*, std::uint32_t,
                     const char* message) {
     if (condition) [[likely]]
@@ -282,7 +281,7 @@ struct NativeFunctions {
     std::terminate();
 #endif
   }
-  /// Models' warnings are not printed.
+  /// Warnings of models are not printed.
   static void warn(const char*, const char*, std::uint32_t, const char*) noexcept {}
 
   static Code check_inf_and_nan(const char*, Handle handle) noexcept {
@@ -299,8 +298,8 @@ struct NativeFunctions {
                          "an element is infinite or not a number");
   }
 
-  /// The model's `new T[n]` and `delete[]`, which come in pairs within it: the kernels that
-  /// Inductor generates take their scratch memory so, anew in each run.
+  /// The model's `new T[n]` and `delete[]`, always paired within it: generated kernels allocate
+  /// their scratch memory this way, in each run.
   static void* new_array(std::size_t bytes) {
     void* memory = new_array_nothrow(bytes, std::nothrow);
     if (memory == nullptr) [[unlikely]]
@@ -319,7 +318,7 @@ struct NativeFunctions {
   }
   static void delete_sized_array(void* memory, std::size_t) noexcept { delete_array(memory); }
 
-  /// The model's `new T` and `delete` of the vectors and objects that a run makes and drops.
+  /// The model's `new T` and `delete` for the vectors and objects that live during a run.
   static void* new_object(std::size_t bytes) {
     void* memory = detail::Pool::take_object(bytes);
     return memory != nullptr ? memory : detail::SystemObjects::make(bytes);
@@ -328,7 +327,7 @@ struct NativeFunctions {
     if (!detail::Pool::keep_object(memory, bytes)) detail::SystemObjects::free(memory);
   }
 
-  // Nobody records.
+  // Nothing is recorded.
   static Code record_function_start(const char*, IValueMapHandle, const C10IValueHandle*,
                                     std::uint64_t, AtenRecordFunctionHandle* out) noexcept {
     *out = nullptr;
@@ -359,7 +358,7 @@ struct NativeFunctions {
     return cpu ? nullptr : "tensors of this runtime lie on the CPU";
   }
 
-  /// Hands a new body out; where there is none, that is the failure.
+  /// Returns a new body; null counts as a failure.
   [[gnu::always_inline]] static Code give(const char* function, const char* const& reason,
                                           Body* body, Handle* out) noexcept {
     *out = Body::handle(body);

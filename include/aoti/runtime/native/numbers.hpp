@@ -50,15 +50,15 @@ constexpr std::uint16_t float_to_bfloat(float value) noexcept {
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/// A number on its way from one element type to another, without loss.
+/// A number during conversion from one element type to another, without loss.
 struct Number {
   enum class Kind : std::uint8_t { floating, natural, integer } kind;
   double floating;
-  std::uint64_t integer;  ///< Also of the negative ones, as two's complement.
+  std::uint64_t integer;  ///< Negative numbers as two's complement.
   double imaginary = 0;
 };
 
-/// A complex number, which the C interface passes like this one.
+/// A complex number, passed as in the C interface.
 template <class T> struct alignas(2 * sizeof(T)) Complex {
   T real;
   T imaginary;
@@ -80,8 +80,8 @@ template <class T> Number number_of(T value) noexcept {
   }
 }
 
-/// As static_cast does, of the real part where the type is not bool, except that floating-point
-/// numbers which do not fit become some number.
+/// Converts like static_cast (only the real part, unless the type is bool), except that
+/// floating-point numbers out of range give an unspecified number.
 template <class T> T to(const Number& number) noexcept {
   if (number.kind == Number::Kind::floating) {
     if constexpr (std::is_same_v<T, bool>) {
@@ -102,7 +102,7 @@ template <class T> T to(const Number& number) noexcept {
   return static_cast<T>(static_cast<std::int64_t>(number.integer));
 }
 
-/// Whether torch's checked conversion to a type lets a number pass.
+/// Whether torch's checked conversion to a type accepts a number.
 template <class T>
 bool fits(const Number& number, T most = std::numeric_limits<T>::max()) noexcept {
   using Limits = std::numeric_limits<T>;
@@ -118,7 +118,7 @@ bool fits(const Number& number, T most = std::numeric_limits<T>::max()) noexcept
       return !__builtin_add_overflow(number.integer, T{0}, &same);
     }
     const auto value = static_cast<std::int64_t>(number.integer);
-    if (value < 0 && !Limits::is_signed) {  // torch looks at the magnitude alone
+    if (value < 0 && !Limits::is_signed) {  // torch checks only the magnitude
       return !__builtin_add_overflow(std::uint64_t{0} - number.integer, T{0}, &same);
     }
     return !__builtin_add_overflow(value, T{0}, &same);
@@ -157,12 +157,12 @@ inline bool fits(DType dtype, const Number& number) noexcept {
   }
 }
 
-/// Whether numbers can be read from elements of a type and written to them.
+/// Whether elements of a type can be read and written as numbers.
 constexpr bool is_convertible(DType dtype) noexcept {
   return element_size(dtype) != 0 && dtype != DType::float4_e2m1fn_x2;
 }
 
-/// Whether torch computes with elements of a type, as with real numbers.
+/// Whether torch computes with a type as with real numbers.
 constexpr bool is_real(DType dtype) noexcept {
   const std::string_view name = to_string(dtype);
   return is_convertible(dtype) && !name.starts_with("complex") && !name.starts_with("float8");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What operators on plain loops are made of: how they are called, their results, and their
+// Building blocks of operators as plain loops: how they are called, their results, and their
 // operands.
 #pragma once
 
@@ -24,8 +24,8 @@ inline constexpr const char* no_dimension = "there is no such dimension";
 inline constexpr const char* sizes_differ = "the sizes do not match";
 inline constexpr const char* index_out_of_range = "an index is out of range";
 
-/// The C function of a row, from one that takes tensors for handles and returns why it cannot be
-/// done, or null. The reason is a string literal.
+/// The C function of a row, made from a function that takes tensors instead of handles and returns
+/// the reason for a failure as a string literal, or null.
 template <class Import, auto function, class Type = typename Import::type> struct Adapter;
 template <class Import, auto function, class... Parameters>
 struct Adapter<Import, function, AOTITorchError(Parameters...)> {
@@ -52,13 +52,13 @@ struct Adapter<Import, function, AOTITorchError(Parameters...)> {
   }
 };
 
-/// An optional tensor; null where it is not given.
+/// An optional tensor; null if it is not given.
 inline const Body* optional(const Handle* given) noexcept {
   const Body* body = given != nullptr && *given != nullptr ? Body::of(*given) : nullptr;
   return body != nullptr && body->storage != nullptr ? body : nullptr;
 }
 
-/// A new tensor to hand out, which goes where that does not come to pass.
+/// A new tensor for the caller, destroyed unless it is handed over.
 class Output {
  public:
   Output() noexcept = default;
@@ -69,7 +69,7 @@ class Output {
   }
 
   /// @param strides null for row-major
-  /// @return why it cannot be made; null where it is
+  /// @return why it cannot be made, or null
   const char* make(DType dtype, const std::int64_t* sizes, std::size_t rank,
                    const std::int64_t* strides = nullptr) noexcept {
     const char* reason = nullptr;
@@ -85,7 +85,7 @@ class Output {
     const char* wrong = make(tensor.dtype, tensor.sizes(), tensor.rank, strides);
     return wrong != nullptr ? wrong : copy_elements(*body_, tensor);
   }
-  /// Other elements of a tensor's memory.
+  /// A view of other elements in a tensor's memory.
   const char* view(const Body& tensor, std::size_t rank, const std::int64_t* sizes,
                    const std::int64_t* strides, std::int64_t offset, DType dtype) noexcept {
     const char* reason = nullptr;
@@ -118,7 +118,8 @@ inline const char* broadcast(const Body& a, const Body& b, std::int64_t* sizes,
   return nullptr;
 }
 
-/// Counts a dimension from the front; false where there is none. A number has one dimension, too.
+/// Counts a dimension from the front; false if it does not exist. A tensor without dimensions
+/// counts as having one.
 inline bool wrap(std::int64_t& dimension, std::uint32_t rank) noexcept {
   const std::int64_t count = rank != 0 ? rank : 1;
   if (dimension < 0) dimension += count;
@@ -129,8 +130,8 @@ inline bool wrap(std::int64_t& dimension, std::uint32_t rank) noexcept {
 constexpr std::uint32_t channels_last(std::uint32_t rank, std::uint32_t i) noexcept {
   return i == 0 ? 1 : i + 1 == rank ? 0 : rank - i;
 }
-/// Whether torch takes a tensor for such a one: each of these dimensions lies at least as far apart
-/// as those before it reach.
+/// Whether torch treats a tensor as channels-last: each of these dimensions has a stride at least
+/// as large as the extent of those before it.
 inline bool lies_channels_last(const Body& tensor) noexcept {
   if (tensor.rank < 4 || tensor.rank > 5 || tensor.strides()[1] == 0) return false;
   std::int64_t reach = 0;
@@ -143,8 +144,7 @@ inline bool lies_channels_last(const Body& tensor) noexcept {
   return true;
 }
 
-/// A row-major tensor seen from one of its dimensions: `outer` times `count` times `inner`
-/// elements.
+/// A row-major tensor split at one of its dimensions: `outer` times `count` times `inner` elements.
 struct Split {
   std::int64_t outer = 1, count = 1, inner = 1;
 
@@ -161,11 +161,10 @@ struct Split {
   }
 };
 
-/// The elements of a tensor, row-major and of a type: those of the tensor where they lie so, else a
-/// copy.
+/// A tensor's elements in row-major order and in a given type: in place if they are, else a copy.
 class Elements {
  public:
-  /// @return why there are none; null where there are
+  /// @return why they cannot be read, or null
   const char* read(const Body& tensor, DType dtype) noexcept {
     body_ = &tensor;
     if (tensor.row_major && tensor.dtype == dtype) return nullptr;
@@ -185,11 +184,11 @@ class Elements {
   Temporary room_;
 };
 
-/// Elements that an operator computes, of a type and row-major, on their way to a tensor: in its
-/// own memory where they lie so there.
+/// Elements that an operator computes, in a given type and row-major, for a tensor: in the tensor's
+/// memory if it has that type and layout, else in a buffer that is copied to it.
 class Target {
  public:
-  /// @param keeps whether they begin as the tensor's
+  /// @param keeps whether they start with the tensor's values
   const char* begin(Body& tensor, DType dtype, bool keeps = false) noexcept {
     tensor_ = body_ = &tensor;
     if (tensor.row_major && tensor.dtype == dtype) return nullptr;
@@ -208,7 +207,7 @@ class Target {
   Temporary room_;
 };
 
-/// Memory for as long as this lives.
+/// Memory that is freed with this object.
 template <class T> class Scratch {
  public:
   explicit Scratch(std::int64_t count) noexcept {
@@ -235,7 +234,7 @@ constexpr bool is_complex(DType dtype) noexcept {
 constexpr bool is_integer(DType dtype) noexcept {
   return is_real(dtype) && !is_floating(dtype) && dtype != DType::boolean;
 }
-/// The type to compute with elements of a type in: wide enough, and one of five.
+/// The type to compute in for elements of a type: wide enough, and one of five.
 constexpr DType computing(DType dtype) noexcept {
   return dtype == DType::float16 || dtype == DType::bfloat16 ? DType::float32
          : dtype == DType::complex32                         ? DType::complex64
@@ -249,12 +248,12 @@ template <class Each> auto with_real(DType dtype, Each each) {
   if (dtype == DType::float64) return each(double{});
   return each(std::int64_t{});
 }
-/// The same of float32 and float64.
+/// The same for float32 and float64.
 template <class Each> auto with_floating(DType dtype, Each each) {
   return dtype == DType::float64 ? each(double{}) : each(float{});
 }
 
-/// Copies one element, which is of 1, 2, 4, 8 or 16 bytes.
+/// Copies one element of 1, 2, 4, 8 or 16 bytes.
 inline void copy_element(std::byte* to, const std::byte* from, std::size_t size) noexcept {
   switch (size) {
     case 1:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What an operator is that models call through a proxy executor, without libtorch: a row of a
-// table, made from a function.
+// An operator that models call through a proxy executor, without libtorch: a row of a table, made
+// from a function.
 #pragma once
 
 #include <array>
@@ -21,27 +21,27 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
-/// What an operator is given for one of its parameters.
+/// An argument for one of an operator's parameters.
 struct OperatorArgument {
   enum class Kind : std::uint8_t { none, tensors, integers, floating, boolean, text };
 
-  Kind kind = Kind::none;  ///< None where it is left out, or None.
+  Kind kind = Kind::none;  ///< None if it is omitted, or None.
   const AtenTensorHandle* tensors = nullptr;
-  const std::int64_t* integers = nullptr;  ///< Of dtypes, the numbers of c10.
-  std::size_t count = 0;                   ///< Of tensors or integers.
-  double floating = 0;                     ///< 0 or 1 of a bool.
+  const std::int64_t* integers = nullptr;  ///< For dtypes, the numbers of c10.
+  std::size_t count = 0;                   ///< The number of tensors or integers.
+  double floating = 0;                     ///< 0 or 1 for a bool.
   std::string_view text;
 };
 
 }  // namespace detail
 
-/// Results are made in these, and handed out where the operator succeeds.
+/// Results are made in these, and handed over if the operator succeeds.
 using OperatorResult = detail::plain::Output;
 
-/// One operator that models call through a proxy executor. The table of a provider for NativeWith
-/// is what its `operators()` returns.
+/// One operator that models call through a proxy executor. A provider for NativeWith returns its
+/// table from `operators()`.
 struct NativeOperator {
-  /// What a parameter takes.
+  /// The kind of argument that a parameter takes.
   enum class Takes : std::uint8_t {
     tensor,
     tensors,
@@ -53,12 +53,12 @@ struct NativeOperator {
     number
   };
 
-  const char* name;        ///< As in "aten::constant_pad_nd" and "aten::add.Tensor".
-  const char* parameters;  ///< Their names in torch's schema, with a space between two.
+  const char* name;        ///< Such as "aten::constant_pad_nd" and "aten::add.Tensor".
+  const char* parameters;  ///< Their names in torch's schema, separated by spaces.
   const Takes* takes;      ///< For each of them,
   const bool* optional;    ///< and whether it may be left out.
   std::size_t parameter_count, result_count;
-  /// Why it cannot be done, as a string literal; or null, and the results are there.
+  /// Returns null after making the results, or the reason for a failure as a string literal.
   const char* (*call)(const detail::OperatorArgument*, OperatorResult*) noexcept;
 
   static constexpr std::size_t max_parameters = 16, max_results = 6;
@@ -66,7 +66,7 @@ struct NativeOperator {
 
 namespace detail {
 
-/// Between what a C++ function takes and the arguments of an operator.
+/// Converts the arguments of an operator to what a C++ function takes.
 template <class T> struct ArgumentAs;
 template <> struct ArgumentAs<TensorBody&> {
   static constexpr auto takes = NativeOperator::Takes::tensor;
@@ -89,7 +89,7 @@ template <> struct ArgumentAs<std::span<const AtenTensorHandle>> {
 };
 template <> struct ArgumentAs<std::span<const std::int64_t>> {
   static constexpr auto takes = NativeOperator::Takes::integers;
-  static constexpr bool optional = true;  // and then empty
+  static constexpr bool optional = true;  // empty if omitted
   static std::span<const std::int64_t> of(const OperatorArgument& a) noexcept {
     return {a.integers, a.count};
   }
@@ -132,7 +132,7 @@ template <class T> struct ArgumentAs<std::optional<T>> {
   }
 };
 
-/// Calls a function `const char* f(what it takes…, OperatorResult&…) noexcept`.
+/// Calls a function `const char* f(arguments…, OperatorResult&…) noexcept`.
 template <auto function, class Type = decltype(function)> struct OperatorAs;
 template <auto function, class... Parameters>
 struct OperatorAs<function, const char* (*)(Parameters...) noexcept> {
@@ -178,8 +178,8 @@ struct OperatorAs<function, const char* (*)(Parameters...) noexcept> {
   }
 };
 
-/// Lives while an operator runs: what it makes on its way is not what the model returns, so that a
-/// BoundRun's memory is not for it, and gets results as copies.
+/// Lives while an operator runs: its temporary tensors must not be placed in a BoundRun's memory,
+/// and its results are copied there.
 class Unplaced {
  public:
   Unplaced() noexcept : placement_{run_state.placement} {
@@ -195,7 +195,7 @@ class Unplaced {
   Placement* placement_;
 };
 
-/// Between what a function in C and what an operator's function takes.
+/// Converts what a C function takes to what an operator's function takes.
 template <class T> struct Passed;
 template <> struct Passed<AtenTensorHandle> {
   AtenTensorHandle handle;
@@ -217,7 +217,7 @@ template <> struct Passed<AtenTensorHandle*> {
   void give() noexcept { result.give(out); }
 };
 
-/// The function in C of a row by an operator's function: of tensors, then flags, then results.
+/// The C function of a row, made from an operator's function: tensors, then flags, then results.
 template <class Import, auto function, class Type = typename Import::type> struct OfOperator;
 template <class Import, auto function, class... Parameters>
 struct OfOperator<Import, function, AOTITorchError(Parameters...)> {
@@ -238,12 +238,12 @@ struct OfOperator<Import, function, AOTITorchError(Parameters...)> {
 
 }  // namespace detail
 
-/// The row of an operator, by a function that returns why it cannot be done, as a string literal,
-/// or null: `native_operator<&flip>("aten::flip", "self dims")` for
-/// `const char* flip(detail::TensorBody& self, std::span<const std::int64_t> dims,
-/// OperatorResult& result) noexcept`. Of the types of parameters there are `detail::TensorBody&`,
-/// spans of tensors or integers, `std::int64_t`, `double`, `bool`, `std::string_view`,
-/// `detail::Number` (a Scalar), optionals of these, and `const detail::TensorBody*`.
+/// An operator's row, made from a function that returns null, or the reason for a failure as a
+/// string literal: `native_operator<&flip>("aten::flip", "self dims")` for `const char*
+/// flip(detail::TensorBody& self, std::span<const std::int64_t> dims, OperatorResult& result)
+/// noexcept`. Its parameters may be `detail::TensorBody&`, spans of tensors or integers,
+/// `std::int64_t`, `double`, `bool`, `std::string_view`, `detail::Number` (a Scalar), optionals of
+/// these, and `const detail::TensorBody*`.
 template <auto function>
 constexpr NativeOperator native_operator(const char* name, const char* parameters) noexcept {
   using As = detail::OperatorAs<function>;
@@ -251,7 +251,7 @@ constexpr NativeOperator native_operator(const char* name, const char* parameter
           As::parameters, As::results, &As::call};
 }
 
-/// Whoever has operators that models call through a proxy executor.
+/// A provider of operators that models call through a proxy executor.
 template <class P>
 concept OperatorProvider = requires {
   { P::operators() }

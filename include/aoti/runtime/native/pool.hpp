@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The memory of the native runtime: each thread keeps what it frees for its next use.
+// The memory of the native runtime: each thread keeps memory that it frees for reuse.
 #pragma once
 
 #include <dlfcn.h>
@@ -29,19 +29,19 @@ namespace aoti::inline AOTI_ABI::detail {
 
 class Pool;
 
-/// What every piece of memory from a pool begins with. Blocks are aligned to 64 bytes.
+/// The header of all memory from a pool. Blocks are aligned to 64 bytes.
 struct Block {
-  Pool* owner;               ///< The pool that gets it back, whichever thread frees it.
+  Pool* owner;               ///< The pool that the block returns to, whichever thread frees it.
   Block* next;               ///< While it is free.
   std::uint32_t size_class;  ///< See Pool::class_size.
   Atomic<std::uint32_t> references;
 };
 
-/// C++'s operators new and delete as models find them: the program's where it has any that others
-/// can see, else those of the C++ library that models load.
+/// C++'s operators new and delete as models find them: the program's if it exports its own, else
+/// those of the C++ library that models load.
 class SystemObjects {
  public:
-  /// Whether there are such; the others may only be called then.
+  /// Whether they were found; the functions below may be called only then.
   static bool known() noexcept { return get().make_ != nullptr; }
   [[gnu::noinline]] static void* make(std::size_t bytes) { return get().make_(bytes); }
   [[gnu::noinline]] static void free(void* memory) noexcept { get().free_(memory); }
@@ -68,16 +68,16 @@ class SystemObjects {
   void (*free_)(void*) = nullptr;
 };
 
-/// Memory in classes of sizes: multiples of 64 bytes up to 1 KiB, then four for each power of two.
-/// A thread's own frees and allocations take no lock and no atomic operation. What another thread
-/// frees waits in a list that the owner empties when it runs out. A pool outlives its thread, and
-/// serves the next one that needs a pool.
+/// Memory in size classes: multiples of 64 bytes up to 1 KiB, then four for each power of two. A
+/// thread frees and allocates its own memory without a lock or an atomic operation. Memory that
+/// another thread frees waits in a list that the owner empties when it runs out. A pool outlives
+/// its thread, and serves the next thread that needs one.
 class Pool {
  public:
   static constexpr std::size_t alignment = 64;
   static constexpr std::size_t largest = std::size_t{1} << 46;
 #if defined(AOTI_POOL_POISONS)
-  static constexpr bool keeps_objects = false;  // the sanitizer looks after them
+  static constexpr bool keeps_objects = false;  // the sanitizer should see them
 #else
   static constexpr bool keeps_objects = true;
 #endif
@@ -93,8 +93,8 @@ class Pool {
     return (std::size_t{1} << log) + (index % 4 + 1) * (std::size_t{1} << (log - 2));
   }
 
-  /// At least `bytes`, the header included, which counts one reference; null where the system has
-  /// none.
+  /// At least `bytes`, including the header, with a reference count of one; null if the system has
+  /// no memory.
   [[gnu::always_inline]] static Block* allocate(std::size_t bytes) noexcept {
     if (bytes > largest) [[unlikely]]
       return nullptr;
@@ -116,8 +116,8 @@ class Pool {
     }
   }
 
-  /// Memory for a small object that was deleted on this thread, of exactly that size; null where
-  /// none is kept. It is the system's, see SystemObjects.
+  /// Memory of a small object of exactly that size that was deleted on this thread; null if none is
+  /// kept. The system owns it, see SystemObjects.
   [[gnu::always_inline]] static void* take_object(std::size_t bytes) noexcept {
     Pool* pool = current_;
     const std::size_t words = std::rotr(bytes, 3);
@@ -125,7 +125,7 @@ class Pool {
       return nullptr;
     return std::exchange(pool->objects_[words], nullptr);
   }
-  /// Keeps the memory of a deleted object; false where there is one of that size already.
+  /// Keeps the memory of a deleted object; false if one of that size is kept already.
   [[gnu::always_inline]] static bool keep_object(void* memory, std::size_t bytes) noexcept {
     Pool* pool = current_;
     const std::size_t words = std::rotr(bytes, 3);
@@ -140,8 +140,8 @@ class Pool {
     return true;
   }
 
-  /// Gives what is kept for later use back to the system: that of the calling thread and that of
-  /// threads that have ended.
+  /// Returns memory kept for reuse to the system: that of the calling thread and of threads that
+  /// have ended.
   [[gnu::noinline]] static void trim() noexcept {
     if (current_ != nullptr) current_->release();
     Pool* idle = idle_.exchange(nullptr);
@@ -153,18 +153,18 @@ class Pool {
     }
   }
 
-  /// The bytes that all pools have from the system, in use or kept, without those of objects.
+  /// The bytes that all pools have from the system, in use or kept, not counting objects.
   static std::size_t reserved() noexcept { return reserved_.load(); }
 
  private:
   static constexpr std::uint32_t class_count = 160;
 
-  // Of objects that are kept; a size that is no multiple of eight counts as a large one.
+  // For kept objects; a size that is not a multiple of eight counts as a large one.
   static constexpr std::size_t most_words = keeps_objects ? 64 : 0;
 
   Pool() noexcept = default;
 
-  /// The links of both lists are named so that this serves either.
+  /// Both lists name their links like this, so that this serves either.
   static Block*& next_of(Block* block) noexcept { return block->next; }
   static Pool*& next_of(Pool* pool) noexcept { return pool->next_; }
 
@@ -192,7 +192,7 @@ class Pool {
     return block;
   }
 
-  /// Moves what other threads returned to the free lists.
+  /// Moves memory that other threads returned to the free lists.
   void collect() noexcept {
     Block* block = returned_.exchange(nullptr);
     while (block != nullptr) {
@@ -230,7 +230,7 @@ class Pool {
     }
   }
 
-  /// Gives the calling thread a pool, for as long as it lives.
+  /// Gives the calling thread a pool for its lifetime.
   static Pool* enter() noexcept {
     Pool* pool = idle_.exchange(nullptr);
     if (pool != nullptr && pool->next_ != nullptr) {

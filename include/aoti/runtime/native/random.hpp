@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Random numbers on the native runtime: those that torch's generator for the CPU gives.
+// Random numbers on the native runtime: those of torch's generator for the CPU.
 #pragma once
 
 #include <pthread.h>
@@ -17,24 +17,24 @@ namespace aoti::inline AOTI_ABI {
 
 namespace detail {
 
-/// The Mersenne Twister MT19937. Without a seed it takes one from the system.
+/// The Mersenne Twister MT19937. Unless it is seeded, it takes a seed from the system.
 class RandomNumbers {
  public:
   constexpr RandomNumbers() noexcept = default;
   RandomNumbers(const RandomNumbers&) = delete;
   RandomNumbers& operator=(const RandomNumbers&) = delete;
 
-  /// Of which the lower 32 bits count, as in torch.
+  /// Uses only the lower 32 bits, as in torch.
   void seed(std::uint64_t seed) noexcept {
     const Lock lock{mutex_};
     set(static_cast<std::uint32_t>(seed));
   }
 
-  /// Calls `use(next)` while no other thread gets numbers: next() is one of 32 bits.
+  /// Calls `use(next)`, where next() returns 32 random bits, while no other thread gets numbers.
   template <class Use> void take(Use use) noexcept {
     const Lock lock{mutex_};
     if (!seeded_) {
-      std::uint32_t seed = 5489;  // the twister's own, where the system has none
+      std::uint32_t seed = 5489;  // the twister's default, if the system has none
       static_cast<void>(::getentropy(&seed, sizeof seed));
       set(seed);
     }
@@ -86,10 +86,10 @@ inline constinit RandomNumbers random_numbers;
 
 }  // namespace detail
 
-/// Operators that give random numbers, of which compiled models have one: they take a seed from it,
-/// and compute what else is random (dropout, rand, normal, bernoulli) from that.
+/// Operators that return random numbers. Compiled models use just one: they take a seed from it,
+/// and compute everything else that is random (dropout, rand, normal, bernoulli) from that.
 struct RandomOperators {
-  /// Fills `out` with integers from `low` on, below `high`.
+  /// Fills `out` with integers from `low` up to, but not including, `high`.
   static AOTITorchError randint_low_out(AtenTensorHandle out, std::int64_t low, std::int64_t high,
                                         const std::int64_t* sizes, std::int64_t rank) noexcept {
     constexpr const char* name = abi::imported::cpu_randint_low_out::symbol;
@@ -102,7 +102,7 @@ struct RandomOperators {
     if (!detail::is_real(to.dtype) || !holds(to.dtype, least) || !holds(to.dtype, most)) {
       return NativeFunctions::fail(name, "not for this dtype, or a number does not fit it");
     }
-    // As elements lie in memory.
+    // In the order of the elements in memory.
     std::uint32_t inner_to_outer[Tensor::max_rank];
     detail::order_by_stride(to, inner_to_outer);
     std::int64_t outer_sizes[Tensor::max_rank], outer_strides[Tensor::max_rank];
@@ -126,7 +126,7 @@ struct RandomOperators {
   }
 
  private:
-  /// Whether a dtype has just that number.
+  /// Whether a dtype can represent a number exactly.
   static bool holds(DType dtype, const detail::Number& number) noexcept {
     std::byte bytes[16];
     detail::write_number(dtype, bytes, number);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a thread of the native runtime knows of the model that it runs: why it failed, and where its
-// results are placed.
+// A thread's state for the model that it runs: why it failed, and where its results are placed.
 #pragma once
 
 #include <cstddef>
@@ -12,31 +11,32 @@ namespace aoti::inline AOTI_ABI::detail {
 
 struct TensorBody;
 
-/// Watches the tensors that imported functions return during a run, and puts some into memory that
-/// is given.
+/// Watches the tensors that imported functions return during a run, and places some in given
+/// memory.
 struct Placement {
-  /// The tensor to be used instead of a new one; null where there is none.
+  /// The tensor to be used instead of a new one, or null.
   virtual TensorBody* place(std::size_t rank, const std::int64_t* sizes,
                             const std::int64_t* strides, DType dtype) noexcept = 0;
-  /// Hears of a tensor that was made.
+  /// Called for each tensor that was made.
   virtual void made(const TensorBody& body) noexcept = 0;
 
-  std::uint32_t depth = 0;  ///< How many runs the thread is in; the first is the one watched.
+  std::uint32_t depth =
+      0;  ///< How many nested runs the thread is in; the outermost one is watched.
 
  protected:
   ~Placement() = default;
 };
 
-/// What a thread knows of its run.
+/// A thread's state for its run.
 struct RunState {
-  Placement* placement = nullptr;         ///< Or null.
+  Placement* placement = nullptr;         ///< May be null.
   const char* failed_function = nullptr;  ///< The imported function that failed last, and why,
   const char* failure = nullptr;          ///< a string literal; or null.
 };
 inline constinit thread_local RunState run_state;
 
-/// Lives while a model runs: what failed before does not explain its failures, and its tensors are
-/// not placed where those of the run around it are.
+/// Lives while a model runs: earlier failures must not explain its failures, and its tensors must
+/// not be placed for an enclosing run.
 class Running {
  public:
   [[gnu::always_inline]] Running() noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is behind a tensor of the native runtime: its shape, and the memory that tensors share.
+// What is behind a tensor of the native runtime: its shape, and memory that tensors share.
 #pragma once
 
 #include <cstddef>
@@ -14,20 +14,21 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// The memory that tensors share. What the library owns follows this header in the same block.
+/// Memory that tensors share. Memory that the library owns follows this header in the same block.
 struct alignas(64) Storage : Block {
   void* data;
   std::int64_t bytes;
-  void (*release)(void* context);  ///< Called with `context` when the last tensor is gone; or null.
+  void (*release)(
+      void* context);  ///< Called with `context` when the last tensor is destroyed; or null.
   void* context;
 };
 static_assert(sizeof(Storage) == 64);
 
-/// How a body holds its storage, and who gives the body up.
+/// How a body holds its storage, and who may destroy the body.
 enum class Hold : std::uint8_t {
   counted,
-  lent,    ///< Not counted, as is the body, which goes with its room: what it is of outlives both.
-  pinned,  ///< Counted; but the body belongs to a BoundRun, and nobody else gives it up.
+  lent,    ///< Not counted, nor is the body, which lies in a room; the original outlives both.
+  pinned,  ///< Counted; but the body belongs to a BoundRun, which alone may destroy it.
 };
 
 /// Room for a body that is lent for a call.
@@ -36,23 +37,24 @@ struct alignas(Pool::alignment) LentRoom {
   std::byte bytes[3 * Pool::alignment];
 };
 
-/// What a tensor is. A handle points to one, and never two to the same; tensors of the user's may
-/// share one. One that was made together with its memory lies in the same block, see `home`.
+/// The contents of a tensor. Each handle points to a body of its own; the user's tensors may share
+/// one. A body that was made together with its memory lies in the same block, see `home`.
 struct TensorBody : Block {
-  /// The address of this body, where a reference to a Tensor is asked for, which is such a pointer.
-  /// Written as bytes, so that compilers take reading a Tensor there for reading what was written.
+  /// The address of this body, to be read as a Tensor, which is such a pointer, where a reference
+  /// to a Tensor is needed. Written as bytes, so that compilers see that reading a Tensor there
+  /// reads what was written.
   alignas(void*) std::byte self[sizeof(void*)];
-  Storage* home;     ///< The block that this body lies in, one of whose references it has; or null.
-  Storage* storage;  ///< Null where the tensor behind a handle is undefined.
-  std::byte* data;   ///< The first element.
-  std::int64_t offset;  ///< Of it in the storage, in elements.
-  std::int64_t count;   ///< Of elements.
+  Storage* home;        ///< The block that this body lies in, and holds a reference to; or null.
+  Storage* storage;     ///< Null if the tensor behind a handle is undefined.
+  std::byte* data;      ///< The first element.
+  std::int64_t offset;  ///< Its position in the storage, in elements.
+  std::int64_t count;   ///< The number of elements.
   DType dtype;
   std::uint16_t rank;
   bool row_major;
   Hold hold;
 
-  /// The sizes follow the body, and the strides follow those; there is room for 3 of each or more.
+  /// The sizes follow the body, and the strides follow them; there is room for at least 3 of each.
   std::int64_t* sizes() noexcept { return reinterpret_cast<std::int64_t*>(this + 1); }
   std::int64_t* strides() noexcept { return sizes() + rank; }
   const std::int64_t* sizes() const noexcept {
@@ -68,11 +70,11 @@ struct TensorBody : Block {
     return reinterpret_cast<AtenTensorHandle>(body);
   }
 
-  /// The most dimensions, as torch has it.
+  /// The most dimensions, as in torch.
   static constexpr std::size_t max_rank = 64;
   static constexpr const char* no_memory = "out of memory";
 
-  /// A new body with memory of its own; null with a reason where that fails.
+  /// A new body with its own memory; null with a reason if that fails.
   /// @param strides null for row-major
   [[gnu::always_inline]] static TensorBody* make_owning(std::size_t rank, const std::int64_t* sizes,
                                                         const std::int64_t* strides, DType dtype,
@@ -99,7 +101,7 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// The same for what a function that models import returns: a BoundRun may have memory for it.
+  /// The same for the result of an imported function: a BoundRun may have memory for it.
   [[gnu::always_inline]] static TensorBody* make_result(std::size_t rank, const std::int64_t* sizes,
                                                         const std::int64_t* strides, DType dtype,
                                                         const char*& reason) noexcept {
@@ -113,7 +115,7 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// A new body on the caller's memory; null with a reason where that fails.
+  /// A new body on the caller's memory; null with a reason if that fails.
   static TensorBody* make_using(void* data, std::size_t rank, const std::int64_t* sizes,
                                 const std::int64_t* strides, std::int64_t offset, DType dtype,
                                 void (*release)(void*), void* context,
@@ -141,7 +143,7 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// A new body for other elements of the same memory; null with a reason where that fails.
+  /// A new body for other elements of the same memory; null with a reason if that fails.
   TensorBody* make_view(std::int64_t wanted_rank, const std::int64_t* wanted_sizes,
                         const std::int64_t* wanted_strides, std::int64_t first, DType type,
                         const char*& reason) const noexcept {
@@ -153,7 +155,7 @@ struct TensorBody : Block {
     const Extent extent{view_rank, wanted_sizes, wanted_strides, type};
     std::int64_t bytes = extent.bytes;
     reason = extent.wrong;
-    // One without elements may begin anywhere, as torch has it.
+    // Without elements, it may begin anywhere, as in torch.
     if (reason == nullptr &&
         (!extend(bytes, first, type) || (extent.count != 0 && bytes > storage->bytes))) {
       reason = "the view reaches beyond the memory";
@@ -168,7 +170,7 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// A new body of an undefined tensor, into which any other can be assigned.
+  /// A new body of an undefined tensor, to which any other can be assigned.
   static TensorBody* make_undefined() noexcept {
     TensorBody* body = make(max_rank);
     if (body == nullptr) return nullptr;
@@ -181,13 +183,13 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// Whether the memory stays as long as the body does.
+  /// Whether the memory lives as long as the body.
   bool owns_memory() const noexcept {
     return storage == nullptr || storage->release != nullptr ||
            Pool::class_size(storage->size_class) > sizeof(Storage);
   }
 
-  /// A new body for the same elements; null where there is no memory.
+  /// A new body for the same elements; null if memory runs out.
   [[gnu::always_inline]] TensorBody* share() const noexcept {
     TensorBody* body = make(rank);
     if (body == nullptr) [[unlikely]]
@@ -197,8 +199,8 @@ struct TensorBody : Block {
     if (storage != nullptr) storage->references.increment();
     return body;
   }
-  /// The same in room of the caller's, without any counting: while this body and the room live.
-  /// Where the room is too small, it is a new body.
+  /// The same in the caller's room, without any counting: valid while this body and the room live.
+  /// If the room is too small, it is a new body.
   [[gnu::always_inline]] TensorBody* lend(LentRoom& room) const noexcept {
     if (rank > LentRoom::max_rank) [[unlikely]]
       return share();
@@ -209,8 +211,8 @@ struct TensorBody : Block {
     return body;
   }
 
-  /// One more reference to the body, or a new body where it is not counted; null where there is no
-  /// memory for that.
+  /// Adds a reference to the body, or makes a new body if it is not counted; null if memory runs
+  /// out.
   [[gnu::always_inline]] TensorBody* keep() noexcept {
     if (hold != Hold::counted) [[unlikely]]
       return share();
@@ -218,8 +220,8 @@ struct TensorBody : Block {
     return this;
   }
 
-  /// Makes the body one for the same elements as another; false where it has no room for that one's
-  /// sizes, or is not counted by itself.
+  /// Makes the body refer to the same elements as another; false if it has no room for the other's
+  /// sizes, or is not counted.
   bool assign(const TensorBody& other) noexcept {
     if (this == &other) return true;
     if (hold != Hold::counted) return false;
@@ -234,7 +236,7 @@ struct TensorBody : Block {
     return true;
   }
 
-  /// Gives up one reference to the body.
+  /// Releases one reference to the body.
   [[gnu::always_inline]] void drop() noexcept {
     if (hold != Hold::counted) return;
     if (references.load() != 1 && references.decrement() != 0) return;
@@ -251,7 +253,7 @@ struct TensorBody : Block {
     return sizeof(TensorBody) + (rank > 3 ? rank : 3) * 2 * sizeof(std::int64_t);
   }
 
-  /// Adds the bytes in front of an offset; false where that cannot be.
+  /// Adds the bytes before an offset; false if they overflow.
   static bool extend(std::int64_t& bytes, std::int64_t offset, DType dtype) noexcept {
     std::int64_t skipped = 0;
     return offset >= 0 &&
@@ -260,7 +262,7 @@ struct TensorBody : Block {
            !__builtin_add_overflow(skipped, bytes, &bytes);
   }
 
-  /// A new body in a block of its own, whose sizes, strides and storage are not set.
+  /// A new body in its own block, whose sizes, strides and storage are not set.
   [[gnu::always_inline]] static TensorBody* make(std::size_t rank) noexcept {
     auto* body = static_cast<TensorBody*>(Pool::allocate(size_of(rank)));
     if (body != nullptr) [[likely]]
@@ -277,7 +279,7 @@ struct TensorBody : Block {
   [[gnu::always_inline]] void describe(const std::int64_t* given_sizes,
                                        const std::int64_t* given_strides, DType type,
                                        const Extent& extent) noexcept {
-    std::uint64_t step = 1;  // may overflow where there are no elements
+    std::uint64_t step = 1;  // may overflow if there are no elements
     for (std::size_t d = rank; d-- > 0;) {
       sizes()[d] = given_sizes[d];
       strides()[d] = given_strides != nullptr ? given_strides[d] : static_cast<std::int64_t>(step);
@@ -291,11 +293,12 @@ struct TensorBody : Block {
   [[gnu::always_inline]] void point_at(Storage* to, std::int64_t first) noexcept {
     storage = to;
     offset = first;
-    data = static_cast<std::byte*>(to->data);  // may be null where there are no elements
+    data = static_cast<std::byte*>(to->data);  // may be null if there are no elements
     if (count != 0) data += first * static_cast<std::int64_t>(element_size(dtype));
   }
   [[gnu::always_inline]] void copy_from(const TensorBody& other) noexcept {
-    // What follows the block and `home`, with the 3 sizes and strides that every body has room for.
+    // The rest of the block after `home`, including the 3 sizes and strides that every body has
+    // room for.
     constexpr std::size_t first = sizeof(Block) + sizeof self + sizeof home;
     std::memcpy(reinterpret_cast<std::byte*>(this) + first,
                 reinterpret_cast<const std::byte*>(&other) + first,

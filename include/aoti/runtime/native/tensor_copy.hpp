@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Copying the elements of tensors, whatever their strides and types.
+// Copies the elements of tensors with any strides and types.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// Walks two tensors of the sizes of the first, from the outermost dimension to the innermost, and
-/// calls `row(to, from, count, to_step, from_step)` for each innermost row; steps are in bytes.
+/// Walks two tensors with the sizes of the first, from the outermost dimension to the innermost,
+/// and calls `row(to, from, count, to_step, from_step)` for each innermost row; steps are in bytes.
 template <class Row> struct Walk {
   const std::int64_t* sizes;
   const std::int64_t* to_steps;
@@ -44,7 +44,7 @@ template <class Row> void walk_rows(const TensorBody& tensor, Row row) noexcept 
   Walk<decltype(both)>{tensor.sizes(), steps, steps, tensor.rank, both}(tensor.data, tensor.data);
 }
 
-/// Calls `each(index)` with each index into sizes, the last dimension fastest.
+/// Calls `each(index)` with every index into these sizes, the last dimension fastest.
 template <class Each>
 void for_each_index(const std::int64_t* sizes, std::uint32_t rank, Each each) noexcept {
   std::int64_t index[TensorBody::max_rank] = {};
@@ -78,7 +78,7 @@ void copy_row(std::byte* to, const std::byte* from, std::int64_t count, std::int
 
 /// Copies elements, converting their type, from a tensor that can be broadcast to the other's
 /// sizes.
-/// @return why that cannot be; null where it is done
+/// @return why that is not possible, or null
 inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcept {
   if (from.storage == nullptr || to.storage == nullptr) return "the tensor is undefined";
   if (from.rank > to.rank) return "the sizes do not match";
@@ -133,10 +133,10 @@ inline const char* copy_elements(TensorBody& to, const TensorBody& from) noexcep
   return nullptr;
 }
 
-/// The dimensions from the innermost to the outermost, as torch's iterators order them: by stride
-/// in the first of some operands whose strides are not the same, then by size, and where a stride
-/// is 0 the later dimension is further in.
-/// @param strides those of each operand, one after the other
+/// The dimensions from the innermost to the outermost, in the order of torch's iterators: by stride
+/// in the first operand whose strides differ, then by size; if a stride is 0, the later dimension
+/// is further in.
+/// @param strides those of each operand, one operand after the other
 inline void order_by_strides(const std::int64_t* sizes, std::uint32_t rank,
                              const std::int64_t* strides, std::uint32_t operands,
                              std::uint32_t* inner_to_outer) noexcept {
@@ -161,12 +161,12 @@ inline void order_by_strides(const std::int64_t* sizes, std::uint32_t rank,
     }
   }
 }
-/// The same of a tensor, as at::infer_dense_strides.
+/// The same for one tensor, as at::infer_dense_strides.
 inline void order_by_stride(const TensorBody& tensor, std::uint32_t* inner_to_outer) noexcept {
   order_by_strides(tensor.sizes(), tensor.rank, tensor.strides(), 1, inner_to_outer);
 }
 
-/// The strides that torch's iterators give a result of these sizes, by the operands' strides in
+/// The strides that torch's iterators give a result with these sizes, from the operands' strides in
 /// bytes.
 inline void iterated_strides(const std::int64_t* sizes, std::uint32_t rank,
                              const std::int64_t* operand_strides, std::uint32_t operands,
@@ -181,8 +181,8 @@ inline void iterated_strides(const std::int64_t* sizes, std::uint32_t rank,
   }
 }
 
-/// The strides of a copy, as torch's clone has them: the tensor's where its elements lie densely in
-/// some order, else those of that order without gaps.
+/// The strides of a copy, as in torch's clone: the tensor's if its elements are dense in some
+/// order, else dense ones in that order.
 inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexcept {
   std::uint32_t inner_to_outer[TensorBody::max_rank];
   order_by_stride(tensor, inner_to_outer);
@@ -199,8 +199,8 @@ inline void dense_strides(const TensorBody& tensor, std::int64_t* strides) noexc
   for (std::uint32_t d = 0; d < tensor.rank; ++d) strides[d] = tensor.strides()[d];
 }
 
-/// A copy whose memory is dense, with the dimensions in that order from the outermost to the
-/// innermost; row-major for an empty order. Null where there is no memory.
+/// A dense copy, with the dimensions in that order from the outermost to the innermost; row-major
+/// for an empty order. Null if memory runs out.
 inline TensorBody* reordered(const TensorBody& from, std::span<const int> order) noexcept {
   std::int64_t strides[TensorBody::max_rank], step = 1;
   for (std::uint32_t i = from.rank; i-- > 0;) {
@@ -214,8 +214,8 @@ inline TensorBody* reordered(const TensorBody& from, std::span<const int> order)
   return body;
 }
 
-/// Copies elements where the two may share memory: not those that lie where they shall, and by way
-/// of a copy where others may.
+/// Copies elements between tensors that may share memory: nothing if they are in place already, and
+/// through a temporary copy if they overlap otherwise.
 /// @return as copy_elements
 inline const char* copy_overlapping(TensorBody& to, const TensorBody& from) noexcept {
   if (from.storage == nullptr || to.storage == nullptr) return copy_elements(to, from);
@@ -235,7 +235,7 @@ inline const char* copy_overlapping(TensorBody& to, const TensorBody& from) noex
   return wrong;
 }
 
-/// A tensor that lives as long as this does; none at first.
+/// A tensor that is destroyed with this object; none at first.
 class Temporary {
  public:
   Temporary() noexcept = default;
@@ -245,7 +245,7 @@ class Temporary {
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
 
-  /// A tensor that is not initialised; null where there is no memory.
+  /// An uninitialised tensor; null if memory runs out.
   /// @param strides null for row-major
   TensorBody* make(DType dtype, const std::int64_t* sizes, std::size_t rank,
                    const std::int64_t* strides = nullptr) noexcept {
@@ -253,7 +253,7 @@ class Temporary {
     body_ = TensorBody::make_owning(rank, sizes, strides, dtype, reason);
     return body_;
   }
-  /// A row-major one with the elements of a defined tensor, of which there are conversions.
+  /// A row-major copy of a defined tensor of a convertible type.
   TensorBody* copy(const TensorBody& tensor, DType dtype) noexcept {
     if (make(dtype, tensor.sizes(), tensor.rank) == nullptr) return nullptr;
     return copy_elements(*body_, tensor) == nullptr ? body_ : nullptr;
