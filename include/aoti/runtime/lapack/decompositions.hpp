@@ -137,7 +137,7 @@ struct Decompositions {
       return nullptr;
     });
   }
-  /// Makes the first columns of Q of what geqrf made, in its place.
+  /// Replaces the result of geqrf by the first columns of Q.
   static const char* make_q(Body& a, const Body& tau) noexcept {
     const Shape shape{a};
     const std::int64_t m = shape.rows(), n = shape.columns();
@@ -205,7 +205,7 @@ struct Decompositions {
     return make_q(*result, *scalars);
   }
 
-  /// Of a tensor of LAPACK's reports.
+  /// Checks a tensor of LAPACK's status codes.
   static const char* check(const Body& info) noexcept {
     bool good = true;
     walk_rows(info, [&](const std::byte* at, std::int64_t count, std::int64_t step) {
@@ -238,7 +238,7 @@ struct Decompositions {
       return nullptr;
     });
   }
-  /// Torch takes the transposed matrix where that saves a copy.
+  /// Torch uses the transposed matrix if that saves a copy.
   static bool transposes(const Body& self) noexcept {
     return self.row_major && !plain::is_complex(self.dtype);
   }

@@ -17,7 +17,7 @@
 namespace aoti::inline AOTI_ABI::detail::lapack {
 
 struct Functions {
-  /// The pseudo-inverse: of singular values up to max(atol, rtol * the largest) nothing is left.
+  /// The pseudo-inverse: singular values up to max(atol, rtol * the largest) count as 0.
   static const char* pinv(Body& self, const Body* atol, const Body* rtol,
                           std::optional<bool> hermitian, OperatorResult& result) noexcept {
     const Shape shape{self};
@@ -64,7 +64,7 @@ struct Functions {
     });
   }
 
-  /// A = U H, of which U's columns are orthonormal and H is positive.
+  /// A = U H, where U has orthonormal columns and H is positive.
   static const char* polar(Body& self, OperatorResult& unitary, OperatorResult& positive) noexcept {
     const Shape shape{self};
     if (!shape.is_of_matrices() || shape.rows() < shape.columns()) return no_matrices;
@@ -96,8 +96,8 @@ struct Functions {
     });
   }
 
-  /// The exponential, by its series for a matrix that is halved until its norm is at most 1, and
-  /// squared as often. Computed in double precision.
+  /// The exponential. The matrix is halved until its norm is at most 1; then its series is
+  /// computed, and squared as often. In double precision.
   static const char* matrix_exp(Body& self, OperatorResult& result) noexcept {
     const Shape shape{self};
     if (!shape.is_square()) return no_matrices;
@@ -154,7 +154,7 @@ struct Functions {
     }
   }
 
-  /// One for each matrix; 0 where there is none.
+  /// One for each matrix; 0 if none is given.
   static const char* tolerance(OperatorResult& result, const Body* given, DType dtype,
                                const Shape& numbers) noexcept {
     if (const char* wrong = make_vectors(result, dtype, numbers)) return wrong;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// LAPACK's routines for the four types of numbers that torch gives them, and matrices as they have
-// them.
+// LAPACK's routines for the four number types that torch uses them for, and matrices in their
+// layout.
 #pragma once
 
 #include <lapacke.h>
@@ -26,7 +26,7 @@ template <class T> struct RealOf<std::complex<T>> { using type = T; };
 template <class T> using Real = typename RealOf<T>::type;
 template <class T> inline constexpr bool is_complex_number = !std::is_same_v<T, Real<T>>;
 
-// LAPACKE's complex numbers are C's, unless the program says otherwise.
+// LAPACKE's complex numbers are C's, unless the program defines them otherwise.
 __extension__ typedef lapack_complex_float ComplexFloat;
 __extension__ typedef lapack_complex_double ComplexDouble;
 template <class T> T plain_c(T argument) noexcept { return argument; }
@@ -43,7 +43,7 @@ inline auto plain_c(const std::complex<double>* argument) noexcept {
   return reinterpret_cast<const ComplexDouble*>(argument);
 }
 
-// Without LAPACKE's search for what is not a number, and on memory of the caller's.
+// Without LAPACKE's search for NaN, and on the caller's memory.
 #define AOTI_ROUTINE(name, of_real, of_complex)                                             \
   template <class T, class... Arguments> lapack_int name(Arguments... arguments) noexcept { \
     constexpr int order = LAPACK_COL_MAJOR;                                                 \
@@ -82,7 +82,7 @@ template <class T> T conjugate(T value) noexcept {
   }
 }
 
-/// Calls `each(T{})` with the type of the numbers; refuses others.
+/// Calls `each(T{})` with the number type; refuses other types.
 template <class Each> const char* with_numbers(DType dtype, Each each) {
   switch (dtype) {
     case DType::float32:
@@ -108,7 +108,7 @@ constexpr DType complex_of(DType dtype) noexcept {
                                    : dtype;
 }
 
-/// The shape of a batch of matrices: sizes that can be changed, of which the last two count.
+/// The shape of a batch of matrices: sizes that can be changed; the last two are the matrix.
 struct Shape {
   std::int64_t sizes[Body::max_rank] = {};
   std::uint32_t rank = 0;
@@ -122,14 +122,14 @@ struct Shape {
   std::int64_t rows() const noexcept { return sizes[rank - 2]; }
   std::int64_t columns() const noexcept { return sizes[rank - 1]; }
   bool is_square() const noexcept { return is_of_matrices() && rows() == columns(); }
-  /// Of this batch, with other rows and columns.
+  /// The shape of this batch with other rows and columns.
   Shape with(std::int64_t rows, std::int64_t columns) const noexcept {
     Shape shape = *this;
     shape.sizes[rank - 2] = rows;
     shape.sizes[rank - 1] = columns;
     return shape;
   }
-  /// One vector or number for each matrix.
+  /// The shape with one vector or number for each matrix.
   Shape vectors(std::int64_t length) const noexcept {
     Shape shape = *this;
     shape.sizes[shape.rank-- - 2] = length;
@@ -154,7 +154,7 @@ struct Shape {
     for (std::uint32_t d = 0; same && d + 2 < rank; ++d) same = sizes[d] == other.sizes[d];
     return same;
   }
-  /// The batch that two are broadcast to, with this one's matrices; false where that cannot be.
+  /// Broadcasts the batch with another, keeping this one's matrices; false if that is not possible.
   bool broadcast_batch(const Shape& other) noexcept {
     const Shape own = *this;
     rank = own.rank > other.rank ? own.rank : other.rank;
@@ -174,7 +174,7 @@ struct Shape {
   }
 };
 
-/// A new tensor of matrices, column by column as LAPACK has them, or row by row.
+/// A new tensor of matrices, column-major as for LAPACK, or row-major.
 inline const char* make(OperatorResult& result, DType dtype, const Shape& shape,
                         bool by_columns = true) noexcept {
   if (!by_columns) return result.make(dtype, shape.sizes, shape.rank);
@@ -188,7 +188,7 @@ inline const char* make(OperatorResult& result, DType dtype, const Shape& shape,
   for (std::uint32_t d = shape.rank - 2; d-- > 0;) stride(d);
   return result.make(dtype, shape.sizes, shape.rank, strides);
 }
-/// With a tensor's numbers, which are broadcast to the shape.
+/// The same with a tensor's numbers, which are broadcast to the shape.
 inline const char* copy(OperatorResult& result, const Body& from, const Shape& shape,
                         bool by_columns = true) noexcept {
   if (const char* wrong = make(result, from.dtype, shape, by_columns)) return wrong;
@@ -211,7 +211,7 @@ inline const char* transposed(OperatorResult& result, const Body& from) noexcept
   return result.view(from, from.rank, sizes, strides, from.offset, from.dtype);
 }
 
-/// Keeps one triangle of a matrix of columns, and makes the rest 0.
+/// Keeps one triangle of a column-major matrix, and sets the rest to 0.
 template <class T>
 void keep_triangle(T* matrix, std::int64_t rows, std::int64_t columns, std::int64_t step,
                    bool upper) noexcept {
@@ -222,7 +222,7 @@ void keep_triangle(T* matrix, std::int64_t rows, std::int64_t columns, std::int6
   }
 }
 
-/// Memory that LAPACK asks for: `call(work, size)` is called with -1 for the size first.
+/// Memory that LAPACK asks for: `call(work, size)` is first called with a size of -1.
 template <class T, class Call> const char* with_work(lapack_int& info, Call call) noexcept {
   T wanted{};
   info = call(&wanted, lapack_int{-1});
@@ -234,7 +234,7 @@ template <class T, class Call> const char* with_work(lapack_int& info, Call call
   return nullptr;
 }
 
-/// LAPACK takes at least 1 for the distance of two columns.
+/// LAPACK requires a distance of at least 1 between columns.
 constexpr lapack_int at_least_one(std::int64_t size) noexcept {
   return static_cast<lapack_int>(size > 1 ? size : 1);
 }

@@ -22,7 +22,7 @@ struct Solvers {
     const bool left = from_left.value_or(true);
     const Shape shape{a};
     if (!shape.is_square() || a.dtype != b.dtype) return no_matrices;
-    // One vector for each matrix, where that is what the sizes tell.
+    // b has one vector for each matrix if the sizes say so.
     bool vectors = b.rank + 1u == a.rank;
     for (std::uint32_t d = 0; vectors && d < b.rank; ++d) vectors = b.sizes()[d] == a.sizes()[d];
     vectors |= b.rank == 1;
@@ -59,7 +59,7 @@ struct Solvers {
             seen.view(*solved, without.rank, without.sizes, solved->strides(), 0, solved->dtype)) {
       return wrong;
     }
-    // Torch lays the last two dimensions out column by column.
+    // Torch stores the last two dimensions column-major.
     return copy(result, *seen);
   }
 
@@ -127,7 +127,7 @@ struct Solvers {
     if (wrong != nullptr || !checks.value_or(false)) return wrong;
     return Decompositions::check(*info);
   }
-  /// Solves A X = B by the factor that cholesky gave for A.
+  /// Solves A X = B, given the Cholesky factor of A.
   static const char* cholesky_solve(Body& b, Body& factor, bool upper,
                                     OperatorResult& result) noexcept {
     Shape shape{factor}, target{b};
@@ -186,7 +186,7 @@ struct Solvers {
     const char* wrong = with_numbers(self.dtype, [&]<class T>(T) -> const char* {
       for (std::int64_t i = 0; i < shape.count_matrices(); ++i) {
         T* const matrix = result.data<T>() + i * n * n;
-        // Torch hands the lower triangle alone out.
+        // Torch returns only the lower triangle.
         keep_triangle(matrix, n, n, n, false);
         lapack_int failed = 0;
         const char* reason = nullptr;
@@ -258,7 +258,7 @@ struct Solvers {
     substitute_all(*matrices, *result, upper, left, unit.value_or(false), false);
     return with_numbers(a.dtype, [](auto) -> const char* { return nullptr; });
   }
-  /// Solves A X = B, or with A transposed; and hands a copy of A out.
+  /// Solves A X = B, or the same with A transposed; also returns a copy of A.
   static const char* triangular_solve(Body& b, Body& a, bool upper, bool transposes, bool unit,
                                       OperatorResult& result, OperatorResult& copied) noexcept {
     Shape shape{a}, target{b};
@@ -273,7 +273,7 @@ struct Solvers {
     return with_numbers(a.dtype, [](auto) -> const char* { return nullptr; });
   }
 
-  /// Multiplies with the Q of what geqrf made.
+  /// Multiplies by the Q of a result of geqrf.
   static const char* ormqr(Body& a, Body& tau, Body& other, bool left, bool transposes,
                            OperatorResult& result) noexcept {
     const Shape shape{a}, target{other};
@@ -317,7 +317,7 @@ struct Solvers {
              pivots.data<lapack_int>() + which * n, right, at_least_one(n));
   }
 
-  /// @param how as LAPACK has it, of what is factored: 'N', 'T' or 'C'
+  /// @param how LAPACK's flag for the factored matrix: 'N', 'T' or 'C'
   static const char* solve_factored(const Body& lu, const Body& pivots, const Body& b, bool left,
                                     char how, OperatorResult& result) noexcept {
     Shape shape{lu}, target{b};
@@ -327,14 +327,14 @@ struct Solvers {
       return no_matrices;
     }
     if (!shape.fits_lapack() || !target.fits_lapack()) return too_large;
-    // From the right, row by row: what LAPACK sees is transposed, and solved from the left.
+    // From the right, row-major: LAPACK sees the transposed matrices, and solves from the left.
     if (const char* wrong = copy(result, b, target, left)) return wrong;
     if (!left) how = how == 'N' ? 'T' : 'N';
     const std::int64_t n = shape.rows(), columns = left ? target.columns() : target.rows();
     return with_numbers(b.dtype, [&]<class T>(T) -> const char* {
       std::int64_t i = 0;
       for_each_index(target.sizes, target.rank - 2, [&](const std::int64_t* index) {
-        // Which of the matrices goes with this right side.
+        // Which matrix belongs to this right-hand side.
         std::int64_t which = 0;
         for (std::uint32_t d = 0; d + 2 < own.rank; ++d) {
           const std::int64_t at = index[d + target.rank - own.rank];
@@ -352,7 +352,7 @@ struct Solvers {
     });
   }
 
-  /// Of matrices that lie column by column; both have the same batch.
+  /// For column-major matrices; both have the same batch.
   static void substitute_all(const Body& a, Body& b, bool upper, bool left, bool unit,
                              bool transposes) noexcept {
     const Shape target{b};

@@ -176,7 +176,7 @@ struct Spectra {
         if (info != 0) return "the eigenvalues do not converge";
         if constexpr (!is_complex_number<T>) {
           for (std::int64_t c = 0; c < n; ++c) found[c] = {reals[c], reals[n + c]};
-          // Two conjugate ones have the parts of their vectors in two columns.
+          // Two conjugate eigenvalues have the parts of their vectors in two columns.
           for (std::int64_t c = 0; has_vectors && c < n; ++c) {
             const T *real = room.get() + c * n, *imaginary = real + n;
             if (reals[n + c] == 0) {

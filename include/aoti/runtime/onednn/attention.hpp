@@ -16,21 +16,21 @@
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
-/// Of float32, of narrower types by way of copies, and of float64 by plain loops. Products and
-/// softmax are oneDNN's, for as many queries at once as their scores fit into a few megabytes.
+/// For float32; narrower types are converted, and float64 runs in plain loops. Products and softmax
+/// are oneDNN's, for as many queries at once as have their scores in a few megabytes.
 struct Attention {
   using Handle = AtenTensorHandle;
   using Code = AOTITorchError;
   using Body = TensorBody;
 
-  /// query [batch, heads, queries, size]; key and value [batch, h, keys, size], where h divides the
-  /// heads, each of which serves as many heads as follow one another.
-  /// @param mask null, or what is added to the scores: of two or four dimensions, those of size 1
-  ///        broadcast; of the query's type, or of float32 for narrower ones
+  /// query [batch, heads, queries, size]; key and value [batch, h, keys, size], where h divides
+  /// heads, and each of their heads serves heads / h consecutive ones of the query.
+  /// @param mask null, or added to the scores: with two or four dimensions, of which those of size
+  ///        1 broadcast; of the query's type, or float32 for narrower ones
   /// @param scale null for 1 / sqrt(size)
-  /// @param out as the query, with its strides where it is dense
-  /// @param logsumexp [batch, heads, queries] of strides {queries * heads, 1, heads}, of float32 or
-  ///        else float64; of a query that may look at no key it is 0, as are its results
+  /// @param out the size of the query, with its strides if it is dense
+  /// @param logsumexp [batch, heads, queries] with strides {queries * heads, 1, heads}, float32 or,
+  ///        for float64, float64; 0 for a query that may attend to no key, as are its results
   static Code flash(Handle query, Handle key, Handle value, double dropout, std::int32_t causal,
                     Handle* mask, double* scale, Handle* out, Handle* logsumexp) noexcept {
     constexpr const char* name =
@@ -57,7 +57,7 @@ struct Attention {
                    [d = 0, sizes](auto x, auto y) mutable { return sizes[d++] <= 1 || x == y; })) {
       std::copy_n(q.strides(), 4, strides);
     }
-    // Torch's strides for a query with elements in one place are row-major.
+    // For a query with overlapping elements, torch's strides are row-major.
     bool repeats = false;
     for (std::uint32_t d = 0; d < 4; ++d) repeats |= q.strides()[d] == 0 && sizes[d] != 1;
     Body* result = Body::make_result(4, sizes, repeats ? nullptr : strides, q.dtype, reason);
@@ -118,8 +118,7 @@ struct Attention {
     return nullptr;
   }
 
-  /// The tensor, or a copy, of a type, with elements of a row next to each other and none in two
-  /// places.
+  /// The tensor, or a copy, in a type, with the elements of a row contiguous and none overlapping.
   static const Body* lean(const Body& tensor, DType dtype, Temporary& room) noexcept {
     bool fits = tensor.dtype == dtype && (tensor.strides()[3] == 1 || tensor.sizes()[3] == 1);
     for (std::uint32_t d = 0; d < 4; ++d) {
@@ -128,7 +127,7 @@ struct Attention {
     return fits ? &tensor : room.copy(tensor, dtype);
   }
 
-  /// Of float64, without oneDNN.
+  /// For float64, without oneDNN.
   static const char* run_plainly(const Call& call) noexcept {
     const Body &q = *call.query, &k = *call.key, &v = *call.value, &out = *call.out;
     const std::int64_t shared = call.heads() / k.sizes()[1], size = q.sizes()[3],

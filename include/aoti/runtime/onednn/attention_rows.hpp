@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The rows of an attention's scores, one for each query: what is done to them before and after
-// their softmax.
+// The rows of an attention's scores, one for each query: what happens to them before and after
+// softmax.
 #pragma once
 
 #include <algorithm>
@@ -28,14 +28,14 @@ struct AttentionRows {
   /// Some batches and some queries of each, with their scores.
   struct Block {
     std::int64_t first_batch, batches, first_query, queries;
-    std::int64_t keys;         ///< The first ones, beyond which its queries may not look.
+    std::int64_t keys;         ///< The queries may attend only to the first ones, this many.
     float* scores;             ///< [batches, heads, queries, keys]
-    std::int32_t* references;  ///< For each row a key by which its sum is found; -1 for none.
+    std::int32_t* references;  ///< For each row, the key that serves to find its sum; -1 for none.
   };
 
   static constexpr float nothing = -std::numeric_limits<float>::infinity();
 
-  /// From one key's element of the mask to the next one's.
+  /// The step from one key's element of the mask to the next.
   static std::int64_t mask_step(const Body& mask) noexcept {
     return mask.sizes()[mask.rank - 1] != 1 ? mask.strides()[mask.rank - 1] : 0;
   }
@@ -52,8 +52,8 @@ struct AttentionRows {
     return reinterpret_cast<const T*>(mask.data) + offset;
   }
 
-  /// Adds the mask, and keeps of each row one score, from which finish_rows() finds the sum: the
-  /// first that is not masked.
+  /// Adds the mask, and saves one score of each row, the first that is not masked, from which
+  /// finish_rows() computes the sum.
   static void prepare_rows(const Call& call, const Block& block) noexcept {
     const std::int64_t keys = block.keys;
     const Body* mask = call.mask;
@@ -74,24 +74,24 @@ struct AttentionRows {
              });
   }
 
-  /// Each row holds its softmax now, p = exp(score - logsumexp).
+  /// Each row now holds its softmax, p = exp(score - logsumexp).
   static void finish_rows(const Call& call, const Block& block) noexcept {
     const std::int64_t keys = block.keys;
-    for_rows(
-        call, block,
-        [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* shares) {
-          float& sum = sum_of(call, b, h, q);
-          std::int64_t key = block.references[row];
-          if (key < 0) {
-            std::fill(shares, shares + keys, 0.0f);
-            return;
-          }
-          if (shares[key] < 1e-30f) {  // too small to divide by: the largest, whose score is gone
-            key = std::max_element(shares, shares + keys) - shares;
-            sum = score(call, b, h, q, key);
-          }
-          sum -= std::log(shares[key]);
-        });
+    for_rows(call, block,
+             [&](std::int64_t row, std::int64_t b, std::int64_t h, std::int64_t q, float* shares) {
+               float& sum = sum_of(call, b, h, q);
+               std::int64_t key = block.references[row];
+               if (key < 0) {
+                 std::fill(shares, shares + keys, 0.0f);
+                 return;
+               }
+               if (shares[key] <
+                   1e-30f) {  // too small to divide by: uses the largest, whose score is lost
+                 key = std::max_element(shares, shares + keys) - shares;
+                 sum = score(call, b, h, q, key);
+               }
+               sum -= std::log(shares[key]);
+             });
   }
 
  private:

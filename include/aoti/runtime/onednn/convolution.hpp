@@ -37,7 +37,7 @@ struct Convolution {
                     out);
   }
 
-  /// A convolution, and then a function of each element.
+  /// A convolution, followed by a function of each element.
   static Code pointwise(Handle input, Handle weight, Handle* bias, const std::int64_t* padding,
                         std::int64_t paddings, const std::int64_t* stride, std::int64_t strides,
                         const std::int64_t* dilation, std::int64_t dilations, std::int64_t groups,
@@ -53,8 +53,8 @@ struct Convolution {
     return convolve(name, input, weight, bias, filter, fused, {}, out);
   }
 
-  /// A convolution, plus or minus `alpha` times a tensor that can be broadcast to the result's
-  /// sizes, and then a function of each element.
+  /// A convolution, plus or minus `alpha` times a tensor that is broadcast to the result's sizes,
+  /// followed by a function of each element.
   static Code pointwise_binary(Handle input, Handle other, Handle weight, Handle* bias,
                                const std::int64_t* padding, std::int64_t paddings,
                                const std::int64_t* stride, std::int64_t strides,
@@ -69,7 +69,7 @@ struct Convolution {
                algorithm, out);
   }
 
-  /// The same, which also writes the result to the tensor that is added.
+  /// The same, also written to the tensor that is added.
   static Code pointwise_binary_(Handle other, Handle input, Handle weight, Handle* bias,
                                 const std::int64_t* padding, std::int64_t paddings,
                                 const std::int64_t* stride, std::int64_t strides,
@@ -91,8 +91,8 @@ struct Convolution {
     return NativeFunctions::new_tensor_handle(other, out);
   }
 
-  /// @param bias_handle null, or a handle, of an undefined tensor too
-  /// @param out a new tensor, whose strides are those of torch's
+  /// @param bias_handle null, or a handle, which may be to an undefined tensor
+  /// @param out a new tensor with torch's strides
   static Code convolve(const char* function, Handle input_handle, Handle weight_handle,
                        const Handle* bias_handle, const Filter& filter, const Fused& fused,
                        const Added& added, Handle* out) noexcept {
@@ -128,7 +128,7 @@ struct Convolution {
     return 0;
   }
 
-  /// Of the fused functions, none of which is transposed.
+  /// For the fused functions, none of which is transposed.
   static Filter filter_of(const std::int64_t* padding, std::int64_t paddings,
                           const std::int64_t* stride, std::int64_t strides,
                           const std::int64_t* dilation, std::int64_t dilations,
@@ -160,7 +160,7 @@ struct Convolution {
     return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out);
   }
 
-  /// What convolves a type that torch convolves and oneDNN does not; null for others.
+  /// The plain convolution for types that torch convolves and oneDNN does not; null for others.
   static auto plain_for(DType dtype) noexcept -> decltype(&convolve_plainly<double>) {
     switch (dtype) {
       case DType::float64:
@@ -203,7 +203,7 @@ struct Convolution {
 
   static Body* make_result(const Window& window, const Body& input, const char*& reason) noexcept {
     Shape shape = window.to;
-    if (input.rank == 3) {  // without the dimension that was added
+    if (input.rank == 3) {  // removes the dimension that was added
       shape.sizes[2] = shape.sizes[3];
       shape.strides[2] = shape.strides[3];
     }
@@ -216,7 +216,7 @@ struct Convolution {
     Temporary input_room, weight_room, bias_room;
     const DType dtype = result.dtype;
     const auto fit = [dtype](const Body& tensor, Temporary& room) {
-      // oneDNN takes no elements that share a place.
+      // oneDNN refuses overlapping elements.
       const bool fits = tensor.dtype == dtype && !overlaps_itself(tensor);
       return fits ? &tensor : room.copy(tensor, dtype);
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The steps of oneDNN's by which a convolution is computed.
+// The oneDNN steps that compute a convolution.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -62,7 +62,7 @@ struct ConvolutionPlan {
   }
 
  private:
-  /// [groups, results, channels, …], or without the first where there is one group.
+  /// [groups, results, channels, …], without groups if there is only one.
   static Shape grouped_weights(const Window& window) noexcept {
     const Shape& by = window.by;
     const int results = window.transposed ? 1 : 0, channels = window.transposed ? 0 : 1;
@@ -74,7 +74,7 @@ struct ConvolutionPlan {
       shape.sizes[d + added] = by.sizes[other];
       shape.strides[d + added] = by.strides[other];
     }
-    if (added != 0) {  // torch's first dimension is that of all groups
+    if (added != 0) {  // torch's first dimension covers all groups
       std::int64_t& split = shape.sizes[added + (window.transposed ? 1 : 0)];
       split /= window.groups;
       shape.sizes[0] = window.groups;

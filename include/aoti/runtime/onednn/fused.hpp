@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What torch fuses with an operator: another tensor that is added to its result, and a function of
+// What torch fuses with an operator: another tensor that is added to the result, and a function of
 // each element.
 #pragma once
 
@@ -13,11 +13,11 @@
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
-/// A function of each element, in oneDNN's terms; none where the algorithm is undefined.
+/// A function of each element, as a oneDNN algorithm; none if that is undefined.
 struct Fused {
   dnnl_alg_kind_t algorithm = dnnl_alg_kind_undef;
   float alpha = 0, beta = 0;
-  bool clipped = false;  ///< To numbers from 0 to 1, afterwards.
+  bool clipped = false;  ///< To numbers from 0 to 1, after the function.
 
   void add_to(Signature& signature) const noexcept {
     signature.add(std::int64_t{algorithm});
@@ -30,8 +30,8 @@ struct Fused {
     if (clipped) attributes.eltwise(dnnl_eltwise_clip, 0, 1);
   }
 
-  /// By torch's name of it, with its parameters and its kind, either of which may be null.
-  /// @return false where it is not known
+  /// Parses torch's name of it, with its parameters and its kind, either of which may be null.
+  /// @return false if it is unknown
   static bool parse(std::string_view name, const double** scalars, std::int64_t count,
                     const char* const* kind, Fused& fused) noexcept {
     const auto scalar = [&](std::int64_t index, double otherwise) {
@@ -66,7 +66,7 @@ struct Fused {
   }
 };
 
-/// What is added to a result before a fused function; nothing where there is no tensor.
+/// A tensor that is added to a result before a fused function; may be none.
 struct Added {
   const TensorBody* tensor = nullptr;
   float scale = 1;
@@ -80,7 +80,7 @@ struct Added {
   }
 };
 
-/// That of an operand by torch's name of the operation; 0 where it is not known.
+/// The sign of an operand by torch's name of the operation; 0 if it is unknown.
 inline float sign_of(std::string_view operation) noexcept {
   return operation == "add" ? 1.0f : operation == "sub" ? -1.0f : 0.0f;
 }

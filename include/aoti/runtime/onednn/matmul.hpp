@@ -44,7 +44,7 @@ struct Matmul {
     return failed != 0 ? failed : product(name, 2, out, out, c, d, 1, 1);
   }
 
-  /// x @ weight.T + bias, and then a function of each element.
+  /// x @ weight.T + bias, followed by a function of each element.
   /// @param x [..., channels]
   /// @param weight [results, channels]
   /// @param bias null or [results]
@@ -59,7 +59,7 @@ struct Matmul {
     }
     return linear(name, *Body::of(x), *Body::of(weight), bias, {}, fused, out);
   }
-  /// x @ weight.T + bias + other, or - other, which can be broadcast to the result's sizes.
+  /// x @ weight.T + bias + other, or - other, where other is broadcast to the result's sizes.
   static Code linear_pointwise_binary(Handle x, Handle other, Handle weight, Handle* bias,
                                       const char* operation, Handle* out) noexcept {
     constexpr const char* name = abi::imported::cpu__linear_pointwise_binary::symbol;
@@ -68,8 +68,8 @@ struct Matmul {
     return linear(name, *Body::of(x), *Body::of(weight), bias, {Body::of(other), sign}, {}, out);
   }
 
-  /// out = beta * self + alpha * a @ b for matrices, or batches of them; self can be broadcast to
-  /// out and is not looked at where beta is 0. It may share memory with out, but a and b may not.
+  /// out = beta * self + alpha * a @ b for matrices, or batches of them; self is broadcast to out,
+  /// and is not read if beta is 0. It may share memory with out, but a and b may not.
   static Code product(const char* function, std::uint32_t rank, Handle out_handle,
                       Handle self_handle, Handle a_handle, Handle b_handle, double beta,
                       double alpha) noexcept {
@@ -80,7 +80,7 @@ struct Matmul {
 
     const DType dtype = computed_as(out.dtype);
     Temporary a_room, b_room, out_room;
-    // oneDNN repeats one of the two for the batch, not both.
+    // oneDNN can repeat one of the two for the batch, but not both.
     const bool repeated = rank == 3 && a.strides()[0] == 0 && b.strides()[0] == 0;
     const Body* left = repeated ? a_room.copy(a, dtype) : plain(a, dtype, a_room);
     const Body* right = plain(b, dtype, b_room);
@@ -121,7 +121,7 @@ struct Matmul {
     const std::int64_t results = sizes[rank - 1] = weight.sizes()[0];
     Temporary x_room, weight_room, bias_room, target_room;
     const Body *x = &given, *by = &weight;
-    if (weight.sizes()[1] == 0) {  // as if there were one channel of zeros
+    if (weight.sizes()[1] == 0) {  // as if it had one channel of zeros
       x = zeros(x_room, dtype, rows);
       by = zeros(weight_room, dtype, results);
     } else {
@@ -183,7 +183,7 @@ struct Matmul {
     return 0;
   }
 
-  /// [rows, 1]; null where there is no memory.
+  /// [rows, 1]; null if memory runs out.
   static const Body* zeros(Temporary& room, DType dtype, std::int64_t rows) noexcept {
     const std::int64_t sizes[] = {rows, 1};
     Body* made = room.make(dtype, sizes, 2);
@@ -213,7 +213,7 @@ struct Matmul {
   }
 
   static const Body* plain(const Body& tensor, DType dtype, Temporary& room) noexcept {
-    // Matrices of a batch that lie over one another are no batch to oneDNN; but it repeats one.
+    // Overlapping matrices are not a batch for oneDNN, but it can repeat one matrix.
     const std::uint32_t first = tensor.rank == 3 && tensor.strides()[0] == 0 ? 1 : 0;
     const bool fits =
         tensor.dtype == dtype && Matrix{tensor}.is_plain() && !overlaps_itself(tensor, first);
@@ -309,7 +309,7 @@ struct Matmul {
     });
   }
 
-  /// A matrix that is the same for the whole batch counts as one.
+  /// A matrix that is repeated for the whole batch counts as one.
   static Shape shape_of(const Body& tensor) noexcept {
     Shape shape{tensor};
     if (shape.rank == 3 && shape.strides[0] == 0) shape.sizes[0] = 1;

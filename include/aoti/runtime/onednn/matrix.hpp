@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Matrices as BLAS has them, and the product of two: oneDNN's, and a plain one for other types.
+// Matrices in BLAS's layout, and the product of two: oneDNN's, and a plain one for other types.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -15,7 +15,7 @@
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
-/// The last two dimensions of a tensor as BLAS has them.
+/// The last two dimensions of a tensor, in BLAS's terms.
 struct Matrix {
   std::byte* data;
   std::int64_t rows, columns, row_step, column_step;
@@ -33,10 +33,10 @@ struct Matrix {
   bool has_whole_columns() const noexcept {
     return (row_step == 1 || rows == 1) && (column_step >= rows || columns == 1);
   }
-  /// Whether BLAS can read it where it is.
+  /// Whether BLAS can read it in place.
   bool is_plain() const noexcept { return has_whole_rows() || has_whole_columns(); }
 
-  /// For one whose rows or columns are whole.
+  /// For a matrix with whole rows or columns.
   char transposition() const noexcept { return has_whole_rows() ? 'N' : 'T'; }
   dnnl_dim_t leading() const noexcept {
     if (has_whole_rows()) return rows == 1 ? std::max<std::int64_t>(columns, 1) : row_step;
@@ -50,7 +50,7 @@ struct Matrix {
   }
 };
 
-/// out = beta * out + alpha * a @ b, each of them plain, of float32.
+/// out = beta * out + alpha * a @ b, each plain and float32.
 inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, float beta,
                            float alpha) noexcept {
   if (!out.has_whole_rows()) {
@@ -66,7 +66,7 @@ inline dnnl_status_t sgemm(const Matrix& out, const Matrix& a, const Matrix& b, 
 template <class T>
 void plain_product(const Matrix& out, const Matrix& a, const Matrix& b, double beta,
                    double alpha) noexcept {
-  // At least as wide as unsigned, so that no product is made of signed integers.
+  // At least as wide as unsigned, so that no signed integers are multiplied.
   using Wide = typename std::conditional_t<std::is_arithmetic_v<T>, std::common_type<T, unsigned>,
                                            std::type_identity<T>>::type;
   const auto at = [](const Matrix& m, std::int64_t row, std::int64_t column) -> T& {

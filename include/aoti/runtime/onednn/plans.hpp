@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What calls of oneDNN's primitives need, made once for each thread and signature of a call.
+// Everything that calls of oneDNN's primitives need, made once for each thread and call signature.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -18,10 +18,10 @@
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
-/// What tells one kind of call from another.
+/// Distinguishes kinds of calls.
 class Signature {
  public:
-  /// Starts with a number of the caller's, one for each kind of operator.
+  /// Starts with the caller's number for the kind of operator.
   explicit Signature(std::int64_t kind) noexcept { add(kind); }
 
   void add(std::int64_t number) noexcept {
@@ -43,7 +43,7 @@ class Signature {
     add(tensor.sizes(), 2u * tensor.rank);
   }
 
-  /// Whether there was room for all that was added.
+  /// Whether there was room for everything that was added.
   bool fits() const noexcept { return fits_; }
   std::uint64_t hash() const noexcept { return hash_ ^ hash_ >> 32; }
   friend bool operator==(const Signature& a, const Signature& b) noexcept {
@@ -65,8 +65,8 @@ class Signature {
   std::array<std::int64_t, capacity> numbers_;
 };
 
-/// The primitives that calls of one signature run, one after the other, and their memory: that
-/// which each call gives, in the order of the calls of given(), and what lies between the steps.
+/// The primitives that calls of one signature run, in order, and their memory: what each call
+/// passes, in the order of the calls of given(), and intermediate results.
 class Plan {
  public:
   explicit Plan(const Signature& of) noexcept : signature{of} {}
@@ -81,7 +81,7 @@ class Plan {
 
   struct Argument {
     int kind;    ///< DNNL_ARG_…
-    int memory;  ///< Of given() or between(); nothing for a negative number.
+    int memory;  ///< From given() or between(); negative for none.
   };
 
   int given(Description description) noexcept { return remember(description, given_index); }
@@ -92,7 +92,7 @@ class Plan {
     return remember(description, static_cast<std::int64_t>(offset));
   }
 
-  /// Takes the description over, or a status that says why there is none.
+  /// Takes over the description, or a status that says why there is none.
   void add(dnnl_primitive_desc_t description, dnnl_status_t status,
            std::initializer_list<Argument> arguments) noexcept {
     if (status_ == dnnl_success) status_ = status;
@@ -112,14 +112,14 @@ class Plan {
     dnnl_primitive_desc_destroy(description);
   }
 
-  /// Memory in the layout that a step wants: that memory itself, or a copy, as the next step.
+  /// Memory in the layout that a step wants: the same memory, or a copy made by another step.
   int arranged(int memory, Description wanted) noexcept {
     if (status_ != dnnl_success || same(description_of(memory), wanted)) return memory;
     const int copy = between(wanted);
     reorder(memory, copy);
     return copy;
   }
-  /// Copies memory into another layout, as the next step.
+  /// Adds a step that copies memory into another layout.
   void reorder(int from, int to) noexcept {
     if (status_ != dnnl_success) return;
     dnnl_primitive_desc_t description = nullptr;
@@ -167,7 +167,7 @@ class Plan {
 
   struct Memory {
     dnnl_memory_t memory;
-    std::int64_t place;  ///< given_index, or the offset of what lies between the steps.
+    std::int64_t place;  ///< given_index, or the offset of an intermediate result.
   };
   struct Step {
     dnnl_primitive_t primitive;
@@ -200,12 +200,11 @@ class Plan {
   Step steps_[max_steps];
 };
 
-/// The plans of a thread: at most ways * sets, where a new one takes the place of the one that was
-/// made longest ago among those it shares a set with.
+/// The plans of a thread: at most ways * sets; a new plan replaces the oldest in its set.
 class Plans {
  public:
-  /// The calling thread's plan for a signature, which `build(plan)` makes the first time; null with
-  /// a reason where that fails.
+  /// The calling thread's plan for a signature, made by `build(plan)` the first time; null with a
+  /// reason if that fails.
   template <class Build>
   [[gnu::always_inline]] static Plan* find(const Signature& signature, const char*& reason,
                                            Build&& build) noexcept {
@@ -222,10 +221,10 @@ class Plans {
     return plans->make(signature, reason, build);
   }
 
-  /// The calling thread's stream, of which it has one once it has a plan.
+  /// The calling thread's stream, which exists once it has a plan.
   static dnnl_stream_t stream() noexcept { return current_->stream_; }
 
-  /// How many the calling thread has made since it began.
+  /// How many plans the calling thread has made in its lifetime.
   static std::uint64_t made() noexcept { return current_ != nullptr ? current_->made_ : 0; }
 
   Plans(const Plans&) = delete;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// oneDNN's C interface, of versions 2 and 3: descriptions of memory, and what primitives do
-// besides.
+// oneDNN's C interface, versions 2 and 3: descriptions of memory, and attributes of primitives.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -38,7 +37,7 @@ inline const char* reason_of(dnnl_status_t status) noexcept {
   }
 }
 
-/// The CPU; null where oneDNN has none.
+/// The CPU; null if oneDNN has none.
 inline dnnl_engine_t engine() noexcept {
   static const dnnl_engine_t made = [] {
     dnnl_engine_t result = nullptr;
@@ -47,7 +46,7 @@ inline dnnl_engine_t engine() noexcept {
   return made;
 }
 
-/// dnnl_data_type_undef for element types that are not of oneDNN's operators here.
+/// dnnl_data_type_undef for element types that oneDNN's operators here do not support.
 constexpr dnnl_data_type_t type_of(DType dtype) noexcept {
   switch (dtype) {
     case DType::float32:
@@ -61,7 +60,8 @@ constexpr dnnl_data_type_t type_of(DType dtype) noexcept {
   }
 }
 
-/// Whether elements may share a place: a dimension reaches no further than those further in.
+/// Whether elements may overlap: the stride of a dimension does not exceed the extent of those
+/// further in.
 /// @param first the dimension to begin with
 inline bool overlaps_itself(const TensorBody& tensor, std::uint32_t first = 0) noexcept {
   const std::int64_t *sizes = tensor.sizes(), *strides = tensor.strides();
@@ -83,8 +83,8 @@ struct Shape {
   dnnl_dims_t strides = {};
 
   Shape() noexcept = default;
-  /// Of a tensor of at most DNNL_MAX_NDIMS dimensions; what is 1 or less gets the stride that it
-  /// has in row-major order, where strides do not matter.
+  /// For a tensor with at most DNNL_MAX_NDIMS dimensions; sizes of 1, whose strides do not matter,
+  /// get their row-major stride.
   explicit Shape(const TensorBody& tensor) noexcept : rank{static_cast<int>(tensor.rank)} {
     for (int d = 0; d < rank; ++d) {
       sizes[d] = tensor.sizes()[d];
@@ -101,14 +101,14 @@ struct Shape {
     std::int64_t step = 1;
     for (int d = rank; d-- > 0; step *= sizes[d]) strides[d] = step;
   }
-  /// With the second dimension innermost.
+  /// Makes the second dimension the innermost.
   void channels_last() noexcept {
     strides[1] = 1;
     std::int64_t step = sizes[1];
     for (int d = rank; d-- > 2; step *= sizes[d]) strides[d] = step;
     strides[0] = step;
   }
-  /// Whether the elements lie in the same places.
+  /// Whether the elements have the same places.
   friend bool operator==(const Shape& a, const Shape& b) noexcept {
     for (int d = 0; d < a.rank; ++d) {
       if (a.sizes[d] != b.sizes[d] || (a.sizes[d] != 1 && a.strides[d] != b.strides[d])) {
@@ -119,7 +119,7 @@ struct Shape {
   }
 };
 
-/// A layout of memory in oneDNN's words. An unmade one is null, as is that of an absent argument.
+/// A memory layout for oneDNN. Null if it was not made, which also stands for an absent argument.
 class Layout {
  public:
   Layout() noexcept = default;
@@ -165,7 +165,8 @@ class Layout {
 #endif
 };
 
-/// What a primitive does besides: scratchpads are the caller's, and operations on what it computes.
+/// A primitive's attributes: scratchpads come from the caller, and operations follow the
+/// computation.
 class Attributes {
  public:
   Attributes() noexcept {
@@ -191,7 +192,7 @@ class Attributes {
     status_ = dnnl_post_ops_append_eltwise(operations_, 1.0f, algorithm, alpha, beta);
 #endif
   }
-  /// Adds `scale` times what the result's memory held before.
+  /// Adds `scale` times the previous contents of the result's memory.
   void sum(float scale) noexcept {
     if (status_ != dnnl_success) return;
 #if DNNL_VERSION_MAJOR >= 3
@@ -201,7 +202,7 @@ class Attributes {
 #endif
   }
 
-  /// Null where something has failed.
+  /// Null if something has failed.
   const_dnnl_primitive_attr_t get() noexcept {
     if (status_ == dnnl_success) {
       status_ = dnnl_primitive_attr_set_post_ops(attributes_, operations_);
@@ -232,7 +233,7 @@ inline dnnl_status_t describe_product(dnnl_primitive_desc_t* description, const 
 #endif
 }
 
-/// The type in which operators compute what is of a type: float32 for a narrow one of which oneDNN
+/// The type that operators compute in for a given type: float32 for a narrow one for which oneDNN
 /// has no products on this processor, else the same.
 inline DType computed_as(DType dtype) noexcept {
   const auto has_products = [](dnnl_data_type_t type) {

@@ -19,14 +19,14 @@ struct Rnn {
   using Code = AOTITorchError;
   using Body = TensorBody;
 
-  /// One layer in one direction of an LSTM, of float32.
+  /// One LSTM layer in one direction, in float32.
   /// @param input [steps, batch, channels]
-  /// @param of_input [4 * hidden, channels], of the input, forget, cell and output gate
+  /// @param of_input [4 * hidden, channels], for the input, forget, cell and output gates
   /// @param of_hidden [4 * hidden, hidden]
   /// @param bias_input, bias_hidden [4 * hidden]
   /// @param hidden, cell the state before, [1, batch, hidden] or [batch, hidden]
-  /// @param outs the hidden states [steps, batch, hidden]; the last state's hidden and cell, of the
-  ///        sizes of those before; and an undefined tensor in place of what training needs
+  /// @param outs the hidden states [steps, batch, hidden]; the final hidden and cell states, with
+  ///        the sizes of the initial ones; and an undefined tensor in place of what training needs
   static Code layer(Handle input, Handle of_input, Handle of_hidden, Handle bias_input,
                     Handle bias_hidden, Handle hidden, Handle cell, std::int32_t reverse,
                     const std::int64_t*, std::int64_t batch_sizes, std::int64_t mode,
@@ -34,7 +34,7 @@ struct Rnn {
                     std::int32_t bidirectional, std::int32_t batch_first, std::int32_t train,
                     Handle* out, Handle* hidden_out, Handle* cell_out, Handle* workspace) noexcept {
     constexpr const char* name = abi::imported::cpu_mkldnn_rnn_layer::symbol;
-    constexpr std::int64_t lstm = 2;  // in torch's numbers of kinds of cells
+    constexpr std::int64_t lstm = 2;  // torch's number for this kind of cell
     if (mode != lstm) return NativeFunctions::fail(name, "only for an LSTM");
     if (layers != 1 || bidirectional != 0 || batch_first != 0 || batch_sizes != 0 || train != 0) {
       return NativeFunctions::fail(
@@ -103,7 +103,7 @@ struct Rnn {
  private:
   static constexpr std::int64_t most_hidden = 1 << 30;
 
-  /// Whether it is of float32 and those sizes, of which a negative one is any.
+  /// Whether it is float32 and has these sizes; a negative size means any.
   static bool has(const Body& tensor, std::initializer_list<std::int64_t> sizes) noexcept {
     return tensor.dtype == DType::float32 && tensor.rank == sizes.size() &&
            std::equal(
@@ -126,7 +126,7 @@ struct Rnn {
       shape.row_major();
       return shape;
     };
-    // [layers, directions, channels, gates, hidden], which lie as [gates, hidden, channels].
+    // [layers, directions, channels, gates, hidden], stored as [gates, hidden, channels].
     const auto weights_of = [&](std::int64_t channels) {
       Shape shape = row_major({1, 1, channels, 4, hidden});
       shape.strides[2] = 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a convolution is, as torch has it and as oneDNN has it, and how its result lies in memory.
+// A convolution's parameters as in torch and as in oneDNN, and the memory layout of its result.
 #pragma once
 
 #if defined(__x86_64__)
@@ -19,7 +19,7 @@
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
-/// What a convolution is, apart from its tensors.
+/// A convolution's parameters, without its tensors.
 struct Filter {
   /// One for each spatial dimension, or one for all of them.
   using Numbers = std::span<const std::int64_t>;
@@ -38,8 +38,8 @@ struct Filter {
   }
 };
 
-/// A convolution as oneDNN has it. As torch does, one of one dimension is one of two whose first is
-/// of size 1.
+/// A convolution for oneDNN. As in torch, one with one dimension is one with two, of which the
+/// first has size 1.
 struct Window {
   Shape from, by, to;
   dnnl_dims_t stride, padding, padding_after, dilation;
@@ -76,7 +76,7 @@ struct Window {
     arrange(to);
   }
 
-  /// Why the result cannot be, or null.
+  /// Why the result is impossible, or null.
   const char* refused() const noexcept {
     for (int d = 0; d < to.rank; ++d) {
       if (to.sizes[d] < 0) return "the result has a negative size";
@@ -84,7 +84,7 @@ struct Window {
     return nullptr;
   }
 
-  /// Of the input and of the result.
+  /// Applied to the shapes of the input and of the result.
   void arrange(Shape& shape) const noexcept {
     if (channels_last) {
       shape.channels_last();
@@ -111,9 +111,9 @@ struct Window {
     return shape;
   }
 
-  /// Whether torch takes strides for channels-last: each dimension, from the channels outwards to
-  /// the batch, lies at least as far apart as those before it reach. Where the channels' stride
-  /// tells nothing, it does not.
+  /// Whether torch treats strides as channels-last: each dimension, from the channels outwards to
+  /// the batch, has a stride at least as large as the extent of those before it. If the channels'
+  /// stride does not decide, it does not.
   static bool lies_channels_last(const Shape& shape) noexcept {
     std::int64_t reach = 0;
     for (int i = 0; i < shape.rank; ++i) {
@@ -125,7 +125,7 @@ struct Window {
     return shape.strides[1] != 0;
   }
 
-  /// Whether torch's own oneDNN, which may be newer than this one, convolves such numbers here.
+  /// Whether torch's own oneDNN, which may be newer, convolves this dtype here.
   static bool torch_convolves(DType dtype) noexcept {
 #if defined(__x86_64__)
     static const bool has_avx512_fp16 = [] {
@@ -137,8 +137,8 @@ struct Window {
     return type_of(dtype) != dnnl_data_type_undef && computed_as(dtype) == dtype;
   }
 
-  /// Whether torch's result is channels-last. Found by comparing: in three dimensions it is so
-  /// only where torch convolves with its own oneDNN, here taken to have more than one thread.
+  /// Whether torch's result is channels-last. Found by comparison: in three dimensions this is so
+  /// only if torch convolves with its own oneDNN, assumed here to have more than one thread.
   bool is_channels_last(const TensorBody& input) const noexcept {
     Shape first = from;
     if (input.rank == 3 && !input.row_major) first.row_major();

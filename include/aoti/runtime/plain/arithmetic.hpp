@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators on single elements, which Inductor leaves to the runtime where they are complex or have
-// no vector code, and on whole tensors that are put together.
+// Operators on single elements that Inductor leaves to the runtime because they are complex or have
+// no vector code, and operators that join whole tensors.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 namespace aoti::inline AOTI_ABI::detail::plain {
 
-/// The type of what two operands give, as torch promotes them: a number, which has no dimensions,
-/// does so only where it is of a higher kind.
+/// The type of a result of two operands, promoted as in torch: an operand without dimensions
+/// changes it only if it is of a higher kind.
 inline DType promoted(const Body& a, const Body& b) noexcept {
   enum Kind { boolean, integer, floating, complex };
   const auto kind = [](DType type) {
@@ -34,7 +34,7 @@ inline DType promoted(const Body& a, const Body& b) noexcept {
     if (kind(tensor) >= kind(number)) return tensor;
     if (kind(tensor) != floating) return number;
     return tensor == DType::float16    ? DType::complex32
-           : tensor == DType::bfloat16 ? static_cast<DType>(-1)  // torch's is unknown here
+           : tensor == DType::bfloat16 ? static_cast<DType>(-1)  // torch's type is unknown here
                                        : with_complex(tensor, DType::complex64);
   }
   if (kind(first) != kind(second)) {
@@ -43,7 +43,7 @@ inline DType promoted(const Body& a, const Body& b) noexcept {
     return kind(high) == complex ? with_complex(low, high) : high;
   }
   if (kind(first) == integer) {
-    // A signed and an unsigned type make the next wider signed one.
+    // A signed and an unsigned type give the next wider signed type.
     const auto is_signed = [](DType type) {
       return type == DType::int8 || type == DType::int16 || type == DType::int32 ||
              type == DType::int64;
@@ -57,7 +57,7 @@ inline DType promoted(const Body& a, const Body& b) noexcept {
   if (element_size(first) != element_size(second)) {
     return element_size(first) > element_size(second) ? first : second;
   }
-  return DType::float32;  // of float16 and bfloat16
+  return DType::float32;  // for float16 and bfloat16
 }
 
 struct Arithmetic {
@@ -71,7 +71,7 @@ struct Arithmetic {
     });
   }
 
-  /// Complex numbers by their magnitudes and angles.
+  /// Complex numbers from their magnitudes and angles.
   static const char* polar(Body& magnitudes, Body& angles, Handle* out) noexcept {
     if (magnitudes.dtype != angles.dtype) return not_for_dtype;
     const auto run = [&]<class T>(T, DType dtype) {
@@ -86,7 +86,8 @@ struct Arithmetic {
 
   static const char* add(Body& a, Body& b, double alpha, Handle* out) noexcept {
     const DType dtype = promoted(a, b);
-    if (!is_floating(dtype) && !is_complex(dtype)) return not_for_dtype;  // torch's, for such alpha
+    if (!is_floating(dtype) && !is_complex(dtype))
+      return not_for_dtype;  // torch's result for such an alpha
     return compute(a, b, dtype, out, [alpha]<class T>(T x, T y) {
       if constexpr (is_complex_number<T>) {
         using Part = decltype(T::real);
@@ -133,7 +134,7 @@ struct Arithmetic {
     return with_number(base, exponent, [&](Body& number) { return power(base, number, out); });
   }
   static const char* power_of_number(double base, Body& exponent, Handle* out) noexcept {
-    Temporary dense;  // torch's are row-major
+    Temporary dense;  // torch's results are row-major
     Body* copy = dense.copy(exponent);
     if (copy == nullptr) return Body::no_memory;
     return with_number(exponent, base, [&](Body& number) { return power(number, *copy, out); });
@@ -150,7 +151,7 @@ struct Arithmetic {
       }
     });
   }
-  /// The angles of complex numbers: of negative ones without an imaginary part pi, else 0.
+  /// The angles of complex numbers, or of real ones: pi for negative numbers, else 0.
   static const char* angle(Body& self, Handle* out) noexcept {
     Elements dense;  // torch's angles of complex numbers are row-major
     const Body* from = &self;
@@ -181,8 +182,7 @@ struct Arithmetic {
     return copy_elements(self, *number);
   }
 
-  /// Tensors one after the other along a dimension; those of one dimension without elements do not
-  /// count.
+  /// Concatenates tensors along a dimension; one-dimensional tensors without elements are skipped.
   static const char* concatenate(const Handle* tensors, std::int64_t count, std::int64_t dimension,
                                  Handle* out) noexcept {
     const Body* first = nullptr;
@@ -247,7 +247,7 @@ struct Arithmetic {
     const auto bits = static_cast<std::uint64_t>(value);
     return value < 0 ? 0 - bits : bits;
   }
-  /// Wraps; of negative exponents what is left of the fraction.
+  /// Wraps; for a negative exponent, the integer part.
   static std::int64_t whole_power(std::int64_t base, std::int64_t exponent) noexcept {
     if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 != 0 ? -1 : 1) : 0;
     std::uint64_t result = 1, factor = static_cast<std::uint64_t>(base);
@@ -263,7 +263,7 @@ struct Arithmetic {
                                         : dtype;
   }
 
-  /// Calls `run` with a number of the type that it has beside a tensor.
+  /// Calls `run` with a number in the type that it has when combined with a tensor.
   template <class Run>
   static const char* with_number(const Body& self, double value, Run run) noexcept {
     const bool same = is_floating(self.dtype) || is_complex(self.dtype);
@@ -307,8 +307,8 @@ struct Arithmetic {
     }
   }
 
-  /// A new tensor of a type and of the sizes that both are broadcast to, which lies as torch's
-  /// iterators have it; `step` makes a Made of two Ts.
+  /// A new tensor of a given type and of the broadcast sizes, laid out as by torch's iterators;
+  /// `step` makes a Made from two Ts.
   template <class T, class Made, class Step>
   static const char* each(const Body& a, const Body& b, DType dtype, Handle* out,
                           Step step) noexcept {

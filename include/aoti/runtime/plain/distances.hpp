@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Distances between rows, and sums of products, by plain loops.
+// Distances between rows, and sums of products, in plain loops.
 #pragma once
 
 #include <algorithm>
@@ -12,15 +12,14 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Distances {
-  /// The distance of each row of one tensor from each of the other, by the norm p; batches
-  /// broadcast.
+  /// The p-norm distance of each row of one tensor from each row of the other; batches broadcast.
   static const char* cdist(Body& a, Body& b, double p, const std::int64_t*, Handle* out) noexcept {
     if (!is_floating(a.dtype) || a.dtype != b.dtype) return not_for_dtype;
     if (a.rank < 2 || b.rank < 2) return sizes_differ;
     if (!(p >= 0)) return "the norm is negative";
     const std::int64_t width = a.sizes()[a.rank - 1];
     if (b.sizes()[b.rank - 1] != width) return sizes_differ;
-    // Of the batches alone.
+    // Only the batches' strides.
     const std::uint32_t rank = std::max(a.rank, b.rank);
     std::int64_t sizes[Body::max_rank] = {}, wide[2][Body::max_rank] = {};
     for (std::uint32_t i = 0; i < rank - 2u; ++i) {
@@ -63,7 +62,7 @@ struct Distances {
     return nullptr;
   }
 
-  /// The distance of each row from each that follows it.
+  /// The distance of each row from each row after it.
   static const char* pdist(Body& self, double p, Handle* out) noexcept {
     if (!is_floating(self.dtype)) return not_for_dtype;
     if (self.rank != 2) return sizes_differ;
@@ -92,7 +91,7 @@ struct Distances {
   }
 
   /// The sums, over some dimensions, of the products of three tensors' elements.
-  /// @param added1 the dimensions that each lacks, and is the same along
+  /// @param added1 for each tensor, the dimensions that it lacks and is broadcast along
   static const char* trilinear(Body& one, Body& two, Body& three, const std::int64_t* added1,
                                std::int64_t count1, const std::int64_t* added2, std::int64_t count2,
                                const std::int64_t* added3, std::int64_t count3,
@@ -123,7 +122,7 @@ struct Distances {
         ++mine;
       }
     }
-    // The dimensions that stay, and then those that are summed over.
+    // The dimensions that are kept, followed by those that are summed over.
     std::int64_t order[Body::max_rank] = {}, shape[Body::max_rank] = {};
     std::uint32_t kept = 0, all = 0;
     for (const bool inner : {false, true}) {
@@ -163,7 +162,7 @@ struct Distances {
     return nullptr;
   }
 
-  /// beta * self + alpha times the sum of the products of matrices, one pair for each of a batch.
+  /// beta * self + alpha times the sum of the matrix products of a batch.
   static const char* addbmm(Body& self, Body& a, Body& b, double beta, double alpha,
                             Handle* out) noexcept {
     if (!is_real(self.dtype) || a.dtype != self.dtype || b.dtype != self.dtype)

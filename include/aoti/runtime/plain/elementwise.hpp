@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators on each element of complex tensors, which Inductor does not compile.
+// Elementwise operators on complex tensors, which Inductor does not compile.
 #pragma once
 
 #include <cmath>
@@ -14,8 +14,8 @@
 
 namespace aoti::inline AOTI_ABI::detail::plain {
 
-/// The strides of the result of an operator on each element, as at::TensorIterator has them: dense,
-/// with the dimensions in the order of the operands' strides.
+/// The strides of an elementwise operator's result, as in at::TensorIterator: dense, with the
+/// dimensions in the order of the operands' strides.
 inline void iterator_strides(const std::int64_t* sizes, std::uint32_t rank,
                              std::span<const Body* const> operands,
                              std::int64_t* strides) noexcept {
@@ -90,7 +90,7 @@ struct Elementwise {
     return unary(self, result,
                  [](auto x) { return by_std(x, x, [](auto p, auto) { return std::sqrt(p); }); });
   }
-  /// A copy: there are no tensors that are conjugated lazily.
+  /// A copy: no tensors here are conjugated lazily.
   static const char* conjugate(Body& self, OperatorResult& result) noexcept {
     if (!is_complex(self.dtype)) return copied(self, result);
     return unary(self, result, [](auto x) -> decltype(x) { return {x.real, -x.imaginary}; });
@@ -116,8 +116,8 @@ struct Elementwise {
     return result.copy(self, strides);
   }
 
-  /// The dtype that torch computes in where one of two is complex; that of numbers with dimensions
-  /// counts more.
+  /// The dtype that torch computes in if one operand is complex; an operand with dimensions takes
+  /// precedence.
   static DType promoted(const Body& a, const Body& b) noexcept {
     const auto is_wide = [](const Body& tensor) {
       return tensor.dtype == DType::complex128 || tensor.dtype == DType::float64;
@@ -143,7 +143,7 @@ struct Elementwise {
     if (const char* wrong = broadcast(a, b, sizes, rank)) return wrong;
     const Body* const operands[] = {&a, &b};
     iterator_strides(sizes, rank, operands, strides);
-    // Both as they shall lie: what is left is a loop.
+    // With both in the result's layout, the rest is one loop.
     OperatorResult other;
     if (const char* wrong = result.make(dtype, sizes, rank, strides)) return wrong;
     if (const char* wrong = other.make(dtype, sizes, rank, strides)) return wrong;

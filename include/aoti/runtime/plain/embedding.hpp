@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Bags of embeddings: rows of a table, summed up, averaged or compared, bag by bag.
+// Bags of embeddings: rows of a table, reduced to sums, means or maxima, bag by bag.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Embedding {
-  /// @param offsets where each bag begins among the indices; the last is where they end, where
-  ///        includes_last is set
-  /// @param mode 0 for sums, 1 for means, 2 for the largest
-  /// @param weights of sums, one for each index; or null
-  /// @param padding the row that does not count; negative for none
-  /// @param bag_of the bag of each index; nothing where torch does not need it
-  /// @param bag_sizes how many indices each bag has, without those that do not count
-  /// @param largest the row of each largest number
+  /// @param offsets where each bag begins among the indices; if includes_last is set, the last one
+  ///        is where the indices end
+  /// @param mode 0 for sums, 1 for means, 2 for maxima
+  /// @param weights for sums, one for each index; or null
+  /// @param padding the row that is ignored; negative for none
+  /// @param bag_of the bag of each index; empty if torch does not need it
+  /// @param bag_sizes how many indices each bag has, without ignored ones
+  /// @param largest the row of each maximum
   static const char* bag(Body& table, Body& indices, Body& offsets, std::int32_t, std::int64_t mode,
                          std::int32_t, Handle* weights, std::int32_t includes_last,
                          std::int64_t padding, Handle* out, Handle* bag_of, Handle* bag_sizes,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that take elements from where several indices point, and put them there.
+// Operators that read and write elements at several indices.
 #pragma once
 
 #include <cstddef>
@@ -10,16 +10,15 @@
 
 namespace aoti::inline AOTI_ABI::detail::plain {
 
-/// Where indices point.
+/// The places that indices refer to.
 ///
-/// Each index is null, for all of its dimension; or of int64 or int32, from the end where it is
-/// negative; or of bool or uint8, of the sizes of one or more dimensions, which it stands for: the
-/// places where it is not 0. Those that are not null broadcast to one another, and their sizes take
-/// the place of the dimensions that they stand for, or come first where those are not next to each
-/// other.
+/// Each index is null, for all of its dimension; or of int64 or int32, counted from the end if
+/// negative; or a mask of bool or uint8 with the sizes of one or more dimensions, which stands for
+/// the places where it is not 0. Indices that are not null broadcast to one another. Their sizes
+/// replace the dimensions that they index, or come first if those are not adjacent.
 class Places {
  public:
-  /// @return why the indices cannot be used; null where they can
+  /// @return why the indices cannot be used, or null
   const char* find(const Body& tensor, const Handle* indices, std::int64_t given) noexcept {
     std::uint32_t dimension = 0;
     for (std::int64_t i = 0; i < given; ++i) {
@@ -44,7 +43,7 @@ class Places {
     return arrange(tensor);
   }
 
-  /// The sizes of what lies at these places.
+  /// The sizes of the result at these places.
   const std::int64_t* sizes() const noexcept { return sizes_; }
   std::uint32_t rank() const noexcept { return rank_; }
 
@@ -67,7 +66,7 @@ class Places {
     });
   }
 
-  /// The strides that torch gives what is taken from there.
+  /// The strides of a result that torch reads from there.
   void strides(const Body& tensor, std::int64_t* strides) const noexcept {
     std::int64_t operands[(Body::max_rank + 1) * Body::max_rank] = {};
     const auto size = static_cast<std::int64_t>(element_size(tensor.dtype));
@@ -84,7 +83,7 @@ class Places {
   }
 
  private:
-  /// Indices into one dimension, which broadcast to those into others.
+  /// Indices into one dimension, broadcast with those into other dimensions.
   struct Axis {
     std::uint32_t dimension, rank;
     DType dtype;
@@ -169,15 +168,15 @@ class Places {
   Axis axes_[Body::max_rank];
   std::uint32_t count_ = 0;
   Temporary rooms_[Body::max_rank];
-  // The sizes of the indices, from `first_` on as many as `indexed_`, among the other dimensions,
-  // which go through the tensor by these steps.
+  // The broadcast sizes of the indices are `indexed_` ones from `first_` on; the other sizes are
+  // dimensions of the tensor, which have these steps.
   std::int64_t sizes_[Body::max_rank], steps_[Body::max_rank];
   std::uint32_t rank_ = 0, first_ = 0, indexed_ = 0;
 };
 
 struct Index {
-  /// Copies self to out, and then values to where the indices point, or adds them; values is
-  /// broadcast to the sizes of the places. Nothing is written where it fails.
+  /// Copies self to out, then writes values to the places of the indices, or adds them; values is
+  /// broadcast to their sizes. Writes nothing if it fails.
   static const char* put_out(Body& out, Body& self, const Handle* indices, std::uint32_t count,
                              Body& values, bool accumulate) noexcept {
     if (values.dtype != out.dtype || (accumulate && !is_convertible(out.dtype))) {
@@ -185,7 +184,7 @@ struct Index {
     }
     Places places;
     if (const char* wrong = places.find(out, indices, count)) return wrong;
-    // Copied, since they may be of any strides, and in the memory of out.
+    // A copy, since values may have any strides, and overlap out.
     Temporary room;
     Body* source = room.make(out.dtype, places.sizes(), places.rank());
     if (source == nullptr) return Body::no_memory;
@@ -219,7 +218,7 @@ struct Index {
     return wrong;
   }
 
-  /// The elements that the indices point to.
+  /// The elements at the places of the indices.
   static const char* take(Body& self, const Handle** indices, std::int64_t count,
                           Handle* out) noexcept {
     Given given{indices, count};

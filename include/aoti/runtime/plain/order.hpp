@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that order elements: sort, topk, kthvalue, median, mode, and the running extremes.
+// Operators that order elements: sort, topk, kthvalue, median, mode, and running extremes.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,7 @@
 
 namespace aoti::inline AOTI_ABI::detail::plain {
 
-/// Numbers whose order is torch's order of the elements: -0 is 0, and what is not a number comes
-/// last.
+/// Integers in torch's order of the elements: -0 equals 0, and NaN comes last.
 struct Keys {
   static constexpr std::uint64_t sign = std::uint64_t{1} << 63, none = ~std::uint64_t{0};
 
@@ -24,7 +23,7 @@ struct Keys {
 
   static std::uint64_t of(double value) noexcept {
     if (std::isnan(value)) return none;
-    const auto bits = std::bit_cast<std::uint64_t>(value + 0.0);  // of -0, too
+    const auto bits = std::bit_cast<std::uint64_t>(value + 0.0);  // turns -0 into 0
     return (bits & sign) != 0 ? ~bits : bits | sign;
   }
   static std::uint64_t of(const Number& number) noexcept {
@@ -64,9 +63,9 @@ struct ByKeyAndIndex {
   }
 };
 
-/// A tensor of results, seen with the dimensions of what it is computed from.
+/// A tensor of results, addressed by the dimensions of the operand.
 struct Ranks {
-  /// @param dropped the dimension that the results lack; or that number of dimensions for none
+  /// @param dropped the dimension that the results lack; the number of dimensions if none
   Ranks(const Body& body, std::int64_t dropped) noexcept : data{body.data} {
     for (std::uint32_t d = 0, from = 0; from < body.rank; ++d) {
       strides[d] = d == dropped ? 0 : body.strides()[from++];
@@ -77,7 +76,7 @@ struct Ranks {
 };
 
 struct Order {
-  /// Along a dimension, equal elements in their order; the results lie as the tensor, densely.
+  /// Sorts along a dimension, stably; the results have the tensor's layout, made dense.
   static const char* sort_stable(Body& self, std::int32_t*, std::int64_t dimension,
                                  std::int32_t descending, Handle* values,
                                  Handle* indices) noexcept {
@@ -95,7 +94,7 @@ struct Order {
     return sort_stable(self, nullptr, dimension, descending, values, indices);
   }
 
-  /// Which of equal elements come, and in which order, is as torch has it.
+  /// Equal elements are chosen and ordered as in torch.
   static const char* topk(Body& self, std::int64_t k, std::int64_t dimension, std::int32_t largest,
                           std::int32_t sorted, Handle* values, Handle* indices) noexcept {
     if (!wrap(dimension, self.rank)) return no_dimension;
@@ -113,7 +112,7 @@ struct Order {
                 });
   }
 
-  /// The first of equal elements.
+  /// Of equal elements, the first.
   static const char* kthvalue(Body& self, std::int64_t k, std::int64_t dimension,
                               std::int32_t keeps, Handle* values, Handle* indices) noexcept {
     if (!wrap(dimension, self.rank)) return no_dimension;
@@ -125,8 +124,7 @@ struct Order {
                 });
   }
 
-  /// The smallest of those that are there most often; what is not a number comes last, and is there
-  /// once each time.
+  /// The smallest of the most frequent elements; NaN comes last, and each counts as different.
   static const char* mode(Body& self, std::int64_t dimension, std::int32_t keeps, Handle* values,
                           Handle* indices) noexcept {
     if (!wrap(dimension, self.rank)) return no_dimension;
@@ -150,12 +148,12 @@ struct Order {
         });
   }
 
-  /// The lower one of all elements; not a number where one is.
+  /// The lower median of all elements; NaN if there is one.
   static const char* median(Body& self, Handle* out) noexcept { return middle(self, false, out); }
-  /// The same without those that are not numbers.
+  /// The same, ignoring NaN.
   static const char* nanmedian(Body& self, Handle* out) noexcept { return middle(self, true, out); }
 
-  /// The largest elements so far, of which the last; what is not a number stays.
+  /// The running maximum, and of equal elements the last; NaN stays.
   static const char* cummax(Body& self, std::int64_t dimension, Handle* values,
                             Handle* indices) noexcept {
     return extremes(self, dimension, true, values, indices);
@@ -170,9 +168,9 @@ struct Order {
     return tensor.rank != 0 ? tensor.sizes()[dimension] : 1;
   }
 
-  /// Ranks the elements of each line along a dimension: `rank(line, count)` returns those that the
-  /// results take, of which there are `kept`, in order.
-  /// @param drops whether the results have no such dimension
+  /// Ranks the elements of each line along a dimension: `rank(line, count)` returns the `kept` ones
+  /// that the results take, in order.
+  /// @param drops whether the results lack that dimension
   /// @param strides of the results; null for row-major
   template <class Rank>
   static const char* rank(const Body& self, std::int64_t dimension, bool descending,
@@ -182,7 +180,7 @@ struct Order {
     std::int64_t sizes[Body::max_rank] = {};
     std::uint32_t count = 0;
     drops = drops && self.rank != 0;
-    if (self.rank == 0) kept = 1;  // also of the 0 largest numbers
+    if (self.rank == 0) kept = 1;  // even of the 0 largest numbers
     for (std::uint32_t d = 0; d < self.rank; ++d) {
       if (d != dimension || !drops) sizes[count++] = d == dimension ? kept : self.sizes()[d];
     }

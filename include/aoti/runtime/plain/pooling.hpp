@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators on windows of two or three dimensions, and samples between the elements of a volume.
+// Operators on windows of two or three dimensions, and interpolation in a volume.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace aoti::inline AOTI_ABI::detail::plain {
 
-/// Sizes as a model gives them.
+/// Sizes as passed by a model.
 struct Sizes {
   const std::int64_t* data;
   std::int64_t count;
@@ -26,7 +26,7 @@ struct Axis {
   std::int64_t kernel = 1, stride = 1, padding = 0, dilation = 1;
   bool adaptive = false;
 
-  /// Windows of as equal sizes as can be, of which there are so many.
+  /// Windows of sizes as equal as possible, this many.
   static Axis adapted(std::int64_t size, std::int64_t windows) noexcept {
     Axis axis;
     axis.size = size;
@@ -34,7 +34,7 @@ struct Axis {
     axis.adaptive = true;
     return axis;
   }
-  /// @param up whether one that reaches beyond the end counts
+  /// @param up whether a window that extends beyond the end counts
   void count(bool up) noexcept {
     const std::int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
     const std::int64_t last = room + (up ? stride - 1 : 0);
@@ -42,7 +42,7 @@ struct Axis {
     if (up && (windows - 1) * stride >= size + padding) --windows;
   }
 
-  /// The ends of a window, which may lie in the padding.
+  /// The bounds of a window, which may lie in the padding.
   std::int64_t begin(std::int64_t i) const noexcept {
     return adaptive ? i / windows * size + i % windows * size / windows : i * stride - padding;
   }
@@ -61,7 +61,7 @@ struct Windows {
   std::int64_t volumes = 1, size = 1, count = 1;  ///< Elements and windows of each volume.
   std::int64_t sizes[most + 2] = {}, strides[most + 2] = {};  ///< Of the results.
 
-  /// @param keeps_layout whether the results lie channels-last where the tensor does
+  /// @param keeps_layout whether the results are channels-last if the tensor is
   template <class Make>
   const char* set(const Body& tensor, std::uint32_t dimensions, bool keeps_layout,
                   Make make) noexcept {
@@ -94,7 +94,7 @@ struct Windows {
     return nullptr;
   }
 
-  /// Calls `each(window, begins, ends)` for those of one volume.
+  /// Calls `each(window, begins, ends)` for the windows of one volume.
   template <class Each> void for_each(Each each) const {
     std::int64_t window = 0, begins[most], ends[most];
     const auto place = [&](int d, std::int64_t i) {
@@ -112,7 +112,7 @@ struct Windows {
       }
     }
   }
-  /// Calls `each(offset)` with the elements of a window that are in the volume.
+  /// Calls `each(offset)` with the elements of a window that lie inside the volume.
   template <class Each>
   void inside(const std::int64_t* begins, const std::int64_t* ends, Each each) const {
     std::int64_t first[most], last[most];
@@ -131,7 +131,7 @@ struct Windows {
 };
 
 struct Pooling {
-  /// Means over windows of as equal sizes as can be.
+  /// Means over windows of sizes as equal as possible.
   template <std::uint32_t spatial>
   static const char* adaptive_average(Body& self, const std::int64_t* sizes, std::int64_t count,
                                       Handle* out) noexcept {
@@ -170,7 +170,7 @@ struct Pooling {
     });
   }
 
-  /// The largest elements of windows and where they lie in their volume.
+  /// The maxima of windows, and their positions in the volume.
   template <std::uint32_t spatial>
   static const char* adaptive_largest(Body& self, const std::int64_t* sizes, std::int64_t count,
                                       Handle* out, Handle* places) noexcept {
@@ -292,10 +292,10 @@ struct Pooling {
 };
 
 struct Sampling {
-  /// The elements of volumes at places between them, which the last dimension of the grid gives as
-  /// x, y and z from -1 to 1.
-  /// @param mode 0 for linear, 1 for the nearest
-  /// @param padding what lies outside: 0 for zeros, 1 for the border, 2 for reflections
+  /// The values of volumes between elements, at positions in the last dimension of the grid: x, y
+  /// and z from -1 to 1.
+  /// @param mode 0 for linear, 1 for nearest
+  /// @param padding for positions outside: 0 for zeros, 1 for the border, 2 for reflection
   static const char* grid_3d(Body& self, Body& grid, std::int64_t mode, std::int64_t padding,
                              std::int32_t aligned, Handle* out) noexcept {
     if (!is_floating(self.dtype) || grid.dtype != self.dtype) return not_for_dtype;
@@ -321,7 +321,7 @@ struct Sampling {
     const std::int64_t volume = size[0] * size[1] * size[2];
     with_floating(type, [&]<class T>(T) {
       for (std::int64_t i = 0; i < sizes[0] * points; ++i) {
-        // From z to x, two neighbours each, and how much of them.
+        // For z, y and x, two neighbours each, and their weights.
         std::int64_t places[3][2];
         T parts[3][2];
         for (int d = 0; d < 3; ++d) {
@@ -359,8 +359,8 @@ struct Sampling {
   }
 
  private:
-  /// The place in elements of one that is given from -1 to 1: of the outermost elements' centres
-  /// where they are aligned, else of their edges.
+  /// Converts a position from [-1, 1] to elements. -1 and 1 are the centres of the outermost
+  /// elements if aligned, else their edges.
   template <class T>
   static T locate(T given, std::int64_t size, std::int64_t padding, bool aligned) noexcept {
     const T count = static_cast<T>(size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators of any dtype that models call through a proxy executor: copies, padding, what is there
-// once, and how often.
+// Operators of any dtype that models call through a proxy executor: copies, padding, unique
+// elements, and counts.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +47,7 @@ struct Proxied {
     return copy_elements(*result, self);
   }
 
-  /// @param pad how much is put before and behind, the last dimension first; negative to cut off
+  /// @param pad how much to add before and after, the last dimension first; negative to cut off
   static const char* constant_pad(Body& self, Sizes pad, std::optional<Number> value,
                                   OperatorResult& result) noexcept {
     if (pad.size() % 2 != 0 || pad.size() > 2u * self.rank) return sizes_differ;
@@ -97,14 +97,14 @@ struct Proxied {
     return copy_elements(*target, *source);
   }
 
-  /// Each number once, in ascending order; where each element of self is among them; and how often
-  /// each was there. What is not a number equals nothing, and comes last.
+  /// The distinct numbers in ascending order; the position of each element of self among them; and
+  /// their counts. NaN equals nothing, and comes last.
   static const char* unique(Body& self, bool, bool return_inverse, bool return_counts,
                             OperatorResult& values, OperatorResult& inverse,
                             OperatorResult& counts) noexcept {
     return distinct(self, true, return_inverse, return_counts, values, inverse, counts);
   }
-  /// The same where an element is the same as the one before it, in their own order.
+  /// The same for runs of equal elements, in their own order.
   static const char* unique_consecutive(Body& self, bool return_inverse, bool return_counts,
                                         std::optional<std::int64_t> dimension,
                                         OperatorResult& values, OperatorResult& inverse,
@@ -113,7 +113,7 @@ struct Proxied {
     return distinct(self, false, return_inverse, return_counts, values, inverse, counts);
   }
 
-  /// How often each number from 0 on is there, or the sum of the weights of those.
+  /// The count of each number from 0 on, or the sum of the weights of its elements.
   static const char* bincount(Body& self, const Body* weights, std::optional<std::int64_t> least,
                               OperatorResult& result) noexcept {
     if (!is_integer(self.dtype)) return not_for_dtype;
@@ -179,7 +179,7 @@ struct Proxied {
     return result.view(self, self.rank - 1u, sizes, strides,
                        self.offset + index * self.strides()[dimension], self.dtype);
   }
-  /// @param wanted -1 for a size that stays
+  /// @param wanted -1 for a size that does not change
   static const char* expand(Body& self, Sizes wanted, std::optional<bool>,
                             OperatorResult& result) noexcept {
     if (wanted.size() < self.rank || wanted.size() > Body::max_rank) return sizes_differ;

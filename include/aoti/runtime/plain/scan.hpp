@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that run along a dimension: each element of the result is made of those up to it.
+// Operators that accumulate along a dimension: each element of the result depends on those up to
+// it.
 #pragma once
 
 #include <algorithm>
@@ -13,20 +14,20 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Scan {
-  /// Sums along a dimension.
-  /// @param dtype null for the tensor's, or int64 where that is an integer's or bool
-  /// @param out a new tensor of its sizes, row-major as torch's
+  /// Cumulative sums along a dimension.
+  /// @param dtype null for the tensor's dtype, or for int64 if that is an integer or bool
+  /// @param out a new tensor with its sizes, row-major as in torch
   static const char* cumsum(Body& self, std::int64_t dimension, std::int32_t* dtype,
                             Handle* out) noexcept {
     return accumulate(self, dimension, dtype, out, 0, [](auto& sum, auto next) { sum += next; });
   }
-  /// Products, else the same.
+  /// The same for products.
   static const char* cumprod(Body& self, std::int64_t dimension, std::int32_t* dtype,
                              Handle* out) noexcept {
     return accumulate(self, dimension, dtype, out, 1,
                       [](auto& product, auto next) { product *= next; });
   }
-  /// The logarithm of the sum of exponentials.
+  /// The same for the logarithm of the sum of exponentials.
   static const char* logcumsumexp(Body& self, std::int64_t dimension, Handle* out) noexcept {
     if (!is_floating(self.dtype)) return not_for_dtype;
     return run(self, dimension, self.dtype, out, -std::numeric_limits<double>::infinity(),
@@ -42,7 +43,7 @@ struct Scan {
   }
 
  private:
-  /// A complex sum or product.
+  /// A complex sum or product, in a wider type.
   struct Wide {
     Wide(double begin) noexcept : real{begin} {}
     template <class T>
@@ -89,7 +90,7 @@ struct Scan {
       if (const char* wrong = from.read(self, type)) return wrong;
       if (const char* wrong = to.begin(*result, type)) return wrong;
       const Split split{self, dimension};
-      // Sums are wider than elements, as torch's; those of float16 and bfloat16 are of float32.
+      // Sums are wider than elements, as in torch; those of float16 and bfloat16 are float32.
       if (type == DType::complex64) {
         lines<Complex<float>, Wide>(split, from, to, begin, step);
       } else if (type == DType::complex128) {

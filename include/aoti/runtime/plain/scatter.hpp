@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that write elements where indices say, and combine those that meet there.
+// Operators that write elements at the places of indices, and combine those at the same place.
 #pragma once
 
 #include <cmath>
@@ -12,7 +12,7 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Scatter {
-  /// out becomes self, and then the elements of src are put along a dimension to where index says.
+  /// Copies self to out, then puts the elements of src where index says along a dimension.
   static const char* src_out(Body& out, Body& self, std::int64_t dimension, Body& index,
                              Body& src) noexcept {
     if (src.dtype != out.dtype) return not_for_dtype;
@@ -45,9 +45,9 @@ struct Scatter {
     return nullptr;
   }
 
-  /// The same as src_out, but that the elements are combined with those that are there:
+  /// The same as src_out, but combines the elements with those that are already there.
   /// @param reduce "sum", "prod", "mean", "amax" or "max", "amin" or "min"
-  /// @param includes_self whether those of self count, too, where others are put
+  /// @param includes_self whether elements of self count, too, where others are put
   static const char* reduce_two_out(Body& out, Body& self, std::int64_t dimension, Body& index,
                                     Body& src, const char* reduce,
                                     std::int32_t includes_self) noexcept {
@@ -60,14 +60,14 @@ struct Scatter {
     if (const char* wrong = copy_overlapping(out, self)) return wrong;
     return combine(out, places, from, reduce, includes_self != 0);
   }
-  /// The same by the name that torch's releases before 2.6 gave it.
+  /// The same under its name in torch before 2.6.
   static const char* reduce_out(Body& out, Body& self, std::int64_t dimension, Body& index,
                                 Body& src, const char* reduce,
                                 std::int32_t includes_self) noexcept {
     return reduce_two_out(out, self, dimension, index, src, reduce, includes_self);
   }
 
-  /// The same with one index for all that lies at a place of the dimension, into a new tensor.
+  /// The same with one index for each slice along the dimension, into a new tensor.
   static const char* index_reduce(Body& self, std::int64_t dimension, Body& index, Body& source,
                                   const char* reduce, std::int32_t includes_self,
                                   Handle* out) noexcept {
@@ -75,7 +75,7 @@ struct Scatter {
     if (source.dtype != self.dtype) return not_for_dtype;
     if (index.rank > 1 || source.rank != self.rank) return sizes_differ;
     if (self.rank == 0 && index.count != 1) return sizes_differ;
-    // The index, as far as it does not say where, for all of the other dimensions.
+    // The index, broadcast over the other dimensions.
     std::int64_t numbers[2 * Body::max_rank] = {};
     for (std::uint32_t d = 0; d < self.rank; ++d) {
       const bool along = d == dimension;
@@ -102,7 +102,7 @@ struct Scatter {
  private:
   enum class Kind { sum, product, largest, smallest };
 
-  /// Where an index says that elements go: all within the tensor.
+  /// The places that an index refers to, all within the tensor.
   class Places {
    public:
     const char* find(const Body& to, std::int64_t along, const Body& index) noexcept {
@@ -140,7 +140,7 @@ struct Scatter {
       std::int64_t outer[Body::max_rank];
       for (std::uint32_t d = 0; d < rank_; ++d) outer[d] = d == last ? 1 : sizes_[d];
       const std::int64_t count = sizes_[last], step = strides_[last];
-      // A number has no strides.
+      // A tensor without dimensions has no strides.
       const std::int64_t from_step = count > 1 ? from_strides[last] : 0;
       const std::int64_t to_step = !innermost && count > 1 ? to_strides[last] : 0;
       for_each_index(outer, rank_, [&](const std::int64_t* at) {
@@ -160,7 +160,7 @@ struct Scatter {
    private:
     bool within(std::int64_t size) noexcept {
       extent_ = size;
-      std::int64_t once[Body::max_rank];  // what is repeated is looked at once
+      std::int64_t once[Body::max_rank];  // checks an index that is broadcast only once
       for (std::uint32_t d = 0; d < rank_; ++d) once[d] = strides_[d] != 0 ? sizes_[d] : 1;
       bool all = true;
       for_each_index(once, rank_, [&](const std::int64_t* at) {
@@ -263,7 +263,7 @@ struct Scatter {
     }
   }
 
-  /// Makes sums means, of whole numbers rounded down.
+  /// Divides sums to get means, rounded down for integers.
   static const char* divide(Body& out, const Places& places, const std::int64_t* from_strides,
                             const std::int64_t* strides, bool includes_self) noexcept {
     const Scratch<std::int64_t> counts{out.count};

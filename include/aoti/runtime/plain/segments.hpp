@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Reductions of segments: parts of a dimension, one after the other.
+// Reductions of segments: consecutive parts of a dimension.
 #pragma once
 
 #include <cmath>
@@ -13,11 +13,10 @@ namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Segments {
   /// @param reduce "sum", "mean", "max", "min" or "prod"
-  /// @param lengths of the segments; or null, and `offsets` has where they begin and end. Their
-  /// last
-  ///        dimension stands for the one that is reduced, those before it are the data's
-  /// @param initial what each begins with; null for what changes nothing, or, of means without
-  ///        elements, what is not a number
+  /// @param lengths of the segments; or null if `offsets` has their bounds. Their last dimension
+  ///        replaces the one that is reduced; those before it are the data's
+  /// @param initial the value that each segment starts with; null for the neutral one, or for NaN
+  ///        for means without elements
   static const char* reduce(Body& data, const char* reduce, Handle* lengths, Handle* indices,
                             Handle* offsets, std::int64_t axis, std::int32_t unchecked,
                             const double* initial, Handle* out) noexcept {

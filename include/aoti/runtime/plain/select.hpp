@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that look for elements: where they are not 0, where a mask says, and where numbers come
-// in an order.
+// Operators that search for elements: non-zero ones, those that a mask selects, and positions in an
+// order.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Select {
-  /// The indices of the elements that are not 0, a row for each.
+  /// The indices of the non-zero elements, one row for each.
   static const char* nonzero(Body& self, Handle* out) noexcept {
     Elements elements;
     if (const char* wrong = elements.read(self, DType::boolean)) return wrong;
@@ -25,7 +25,7 @@ struct Select {
     result.give(out);
     return nullptr;
   }
-  /// The first `size` of them, and where there are not as many, rows of a number.
+  /// The first `size` of them, filled up with rows of a number.
   static const char* nonzero_static(Body& self, std::int64_t size, std::int64_t fill,
                                     Handle* out) noexcept {
     Elements elements;
@@ -40,7 +40,7 @@ struct Select {
     return nullptr;
   }
 
-  /// The elements where the mask is not 0, of sizes that both are broadcast to.
+  /// The elements where the mask is not 0; both are broadcast.
   static const char* masked_select(Body& self, Body& mask, Handle* out) noexcept {
     if (mask.dtype != DType::boolean && mask.dtype != DType::uint8) return not_for_dtype;
     Temporary first, second;
@@ -64,7 +64,7 @@ struct Select {
     return nullptr;
   }
 
-  /// self with the elements of source, one after the other, where the mask is not 0.
+  /// self, with the elements of source one after the other where the mask is not 0.
   static const char* masked_scatter(Body& self, Body& mask, Body& source, Handle* out) noexcept {
     if (mask.dtype != DType::boolean || source.dtype != self.dtype) return not_for_dtype;
     Temporary second;
@@ -88,7 +88,7 @@ struct Select {
     return nullptr;
   }
 
-  /// Each index as often as its element says.
+  /// Each index, as often as its element says.
   static const char* repeat_interleave(Body& repeats, const std::int64_t* size,
                                        Handle* out) noexcept {
     if (repeats.dtype != DType::int64 && repeats.dtype != DType::int32) return not_for_dtype;
@@ -120,9 +120,9 @@ struct Select {
     if (boundaries.rank != 1) return "the boundaries are not of one dimension";
     return search(boundaries, self, narrow != 0, right != 0, nullptr, out);
   }
-  /// Where the numbers of self would come in the last dimension of sorted: before those that are
-  /// equal, or behind. sorted is of one dimension, or of as many as self, of the same sizes but in
-  /// the last.
+  /// The positions at which the numbers of self would be inserted in the last dimension of sorted:
+  /// before or after equal ones. sorted has one dimension, or the sizes of self except for the
+  /// last.
   static const char* searchsorted(Body& sorted, Body& self, std::int32_t narrow, std::int32_t right,
                                   const char** side, Handle* sorter, Handle* out) noexcept {
     if (side != nullptr) {
@@ -137,7 +137,8 @@ struct Select {
                                          std::int32_t right, const char** side, Handle* sorter,
                                          Handle* out) noexcept {
     Temporary room;
-    // A number does not make what it is compared with wider, unless it is of another kind.
+    // A tensor without dimensions does not widen the other operand's type, unless it is of another
+    // kind.
     const bool whole = !is_floating(sorted.dtype) && value == std::floor(value);
     Body* number = room.make(is_floating(sorted.dtype) ? sorted.dtype
                              : whole                   ? DType::int64
@@ -148,8 +149,8 @@ struct Select {
     return searchsorted(sorted, *number, narrow, right, side, sorter, out);
   }
 
-  /// How many elements lie in each of as many bins of the same width; from the least to the largest
-  /// element where both ends are the same.
+  /// The counts of elements in `bins` bins of equal width; from the least to the largest element if
+  /// both ends are equal.
   static const char* histc(Body& self, std::int64_t bins, double least, double most,
                            Handle* out) noexcept {
     if (!is_floating(self.dtype)) return not_for_dtype;
@@ -220,7 +221,7 @@ struct Select {
     return copy;
   }
 
-  /// The type in which both are compared, as torch promotes them.
+  /// The type in which both are compared, promoted as in torch.
   static DType common(const Body& a, const Body& b) noexcept {
     if (a.dtype == b.dtype) return a.dtype;
     const auto kind = [](DType type) { return is_floating(type) ? 2 : is_integer(type) ? 1 : 0; };
@@ -246,7 +247,7 @@ struct Select {
       return "the places do not fit into int32";
     }
     const DType dtype = common(sorted, self);
-    // By way of the common type, which may round.
+    // Through the common type, which may round.
     Elements rounded[2], read[2], order;
     Output result;
     for (int i = 0; i < 2; ++i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators that see the memory of a tensor in another way.
+// Operators that return another view of a tensor's memory.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace aoti::inline AOTI_ABI::detail::plain {
 
 struct Views {
-  /// @param start,end null for the ends; from the end where they are negative
+  /// @param start,end null for the ends; counted from the end if negative
   static const char* slice(Body& self, std::int64_t dimension, const std::int64_t* start,
                            const std::int64_t* end, std::int64_t step, Handle* out) noexcept {
     if (self.rank == 0 || !wrap(dimension, self.rank)) return no_dimension;
@@ -26,7 +26,8 @@ struct Views {
     view.offset += first * view.strides[dimension];
     view.sizes[dimension] = last > first ? (last - first - 1) / step + 1 : 0;
     if (__builtin_mul_overflow(view.strides[dimension], step, &view.strides[dimension])) {
-      view.strides[dimension] = std::numeric_limits<std::int64_t>::max();  // of one element at most
+      view.strides[dimension] =
+          std::numeric_limits<std::int64_t>::max();  // has at most one element
     }
     return view.give(out);
   }
@@ -71,7 +72,7 @@ struct Views {
     return view.give(out);
   }
 
-  /// Pairs of numbers as complex ones.
+  /// Pairs of numbers as complex numbers.
   static const char* as_complex(Body& self, Handle* out) noexcept {
     View view{self};
     switch (self.dtype) {
@@ -121,8 +122,8 @@ struct Views {
     view.strides[view.rank++] = 1;
     return view.give(out);
   }
-  /// The same bytes as elements of another type; of another size only where the last dimension can
-  /// be taken apart or together.
+  /// The same bytes as elements of another type; a type of another size requires that the last
+  /// dimension can be split or merged.
   static const char* as_dtype(Body& self, std::int32_t dtype, Handle* out) noexcept {
     View view{self};
     view.dtype = static_cast<DType>(dtype);
@@ -133,7 +134,7 @@ struct Views {
     if (self.rank == 0) return "a number has no dimension to take apart";
     const std::uint32_t last = self.rank - 1;
     if (self.strides()[last] != 1) return "the last dimension does not lie densely";
-    // Counted in elements of one type, what was counted in those of the other.
+    // Converts counts of elements of one type to those of the other.
     bool whole = true;
     const auto turn = [&](std::int64_t& number) {
       whole &= number * from % to == 0;
