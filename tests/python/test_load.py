@@ -392,7 +392,7 @@ def test_a_call_from_inside_the_models_own_run_is_an_error(instances):
         if not calls:
             calls.append(x)
             for call in (lambda: model(x), model.weights):
-                with pytest.raises(aoti.RunError, match="inside a run"):
+                with pytest.raises(aoti.RunError, match="inside one of its runs"):
                     call()
         return 2 * x + alpha
 

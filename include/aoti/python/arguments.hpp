@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What Python code gives besides the inputs of a run: maps of weights, numbers, devices and
-// capsules, read or refused.
+// Checks and converts arguments from Python other than the inputs of a run: maps of weights,
+// numbers, devices and capsules.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ inline void* pointer_in(py::handle capsule, const char* what) {
   return pointer;
 }
 
-/// What has keys; pybind11 looks for another overload where an argument is none.
+/// A mapping. If an argument is not one, pybind11 tries another overload.
 class __attribute__((visibility("hidden"))) Mapping : public py::object {
  public:
   PYBIND11_OBJECT(Mapping, py::object, is_mapping)
@@ -63,8 +63,8 @@ inline NamedTensors named(const Mapping& mapping) {
   return tensors;
 }
 
-/// How many instances there are to be. An int or unsigned, as torch nearly has it: a TypeError for
-/// numbers that it does not hold.
+/// The number of instances. An int or unsigned, almost as in torch: numbers outside their range
+/// raise a TypeError.
 template <class Number> std::size_t instances_of(Number number) {
   if (number < 1) {
     raise(Error{Errc::invalid_argument, "instances",
@@ -73,17 +73,17 @@ template <class Number> std::size_t instances_of(Number number) {
   return static_cast<std::size_t>(number);
 }
 
-/// One instance is what a single thread uses.
+/// Running on a single thread requires exactly one instance.
 inline void expect_one(bool single_threaded, bool is_one, const char* name) {
   if (!single_threaded || is_one) return;
   raise(Error{Errc::invalid_argument, "run_single_threaded",
-              aoti::detail::concat({"it is for one runner; ", name, " is another number"})});
+              aoti::detail::concat({"expected ", name, " to be 1"})});
 }
 
 inline DeviceIndex device_of(int index) {
   if (index < -1) {
     raise(Error{Errc::invalid_argument, "device_index",
-                aoti::detail::concat({"found ", index, ", expected one from 0, or -1"})});
+                aoti::detail::concat({"found ", index, ", expected 0 or more, or -1"})});
   }
   return index < 0 ? DeviceIndex::current() : DeviceIndex{index};
 }
@@ -95,7 +95,7 @@ inline WeightSet weight_set(bool inactive) noexcept {
 }  // namespace detail
 }  // namespace aoti::inline AOTI_ABI::python
 
-/// How docstrings name it.
+/// Its name in docstrings.
 template <> struct pybind11::detail::handle_type_name<aoti::python::detail::Mapping> {
   static constexpr auto name = const_name("collections.abc.Mapping[str, torch.Tensor]");
 };

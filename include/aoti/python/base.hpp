@@ -23,7 +23,7 @@ struct BoundProgram : Zeroed {
   std::shared_ptr<Program> program;
 
   Program& get() const {
-    if (program == nullptr) throw py::type_error("the object was made without its __init__");
+    if (program == nullptr) throw py::type_error("the object was made without calling __init__");
     return *program;
   }
 };
@@ -52,8 +52,8 @@ inline std::vector<std::string> call_spec(const Program& program) {
   return {std::move(texts[0]), std::move(texts[1])};
 }
 
-/// run(inputs, stream_handle=None): a sequence of tensors to a list of tensors. Called as CPython
-/// calls its own functions, since pybind11's way takes longer than a small model.
+/// run(inputs, stream_handle=None): takes a sequence of tensors, returns a list of tensors. Called
+/// by CPython's own protocol, since pybind11's takes longer than a small model.
 inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* names) {
   return guard_python([&] {
     std::array<py::handle, 2> values{nullptr, Py_None};
@@ -65,7 +65,7 @@ inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, Py
       const bool second = PyUnicode_CompareWithASCIIString(name, known[1]) == 0;
       if ((!second && PyUnicode_CompareWithASCIIString(name, known[0]) != 0) ||
           given > static_cast<Py_ssize_t>(second)) {
-        throw py::type_error("run: an argument that is not known, or given twice");
+        throw py::type_error("run: found an unknown argument, or one given twice");
       }
       values[second] = args[given + i];
     }
@@ -79,8 +79,8 @@ inline PyObject* run(PyObject* self, PyObject* const* args, Py_ssize_t given, Py
   });
 }
 
-/// Adds the base class to a module that has none. Local to it, as the others are: another extension
-/// may be built from another version.
+/// Adds the base class to a module without one. It is module-local, like the others: another
+/// extension may be built with another version.
 inline void bind_base(py::module_& module) {
   if (py::hasattr(module, "_Program")) return;
   const auto update = [](BoundProgram& self, const Mapping& map, bool inactive, bool full,
@@ -88,10 +88,10 @@ inline void bind_base(py::module_& module) {
   py::class_<BoundProgram> base{module, "_Program", py::module_local()};
   base.def(
           "get_call_spec", [](const BoundProgram& self) { return call_spec(self.get()); },
-          "The trees of the arguments and of the results, as two JSON texts.")
+          "The trees of the arguments and of the results, as two JSON strings.")
       .def("update_constant_buffer", update, py::arg("tensor_map"), py::arg("use_inactive"),
            py::arg("validate_full_updates"), py::arg("user_managed") = false,
-           "Replaces weights by name: all of the map, or none where this raises.");
+           "Replaces weights by name: all of the map, or none if this raises.");
   static PyMethodDef method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)),
                             METH_FASTCALL | METH_KEYWORDS,
                             "run($self, inputs, stream_handle=None)\n--\n\nRuns on a sequence of "

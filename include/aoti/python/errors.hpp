@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Errors as Python exceptions, of the classes in aoti/errors.py.
+// Errors as Python exceptions of the classes in aoti/errors.py.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -18,7 +18,7 @@ namespace aoti::inline AOTI_ABI::python {
 
 namespace py = pybind11;
 
-/// The class in aoti.errors for errors of a code.
+/// The class in aoti.errors for a code.
 constexpr const char* exception_of(Errc code) noexcept {
   if (code <= Errc::ambiguous_model) return "PackageError";
   if (code <= Errc::library_load_failed) return "LoadError";
@@ -27,15 +27,15 @@ constexpr const char* exception_of(Errc code) noexcept {
   return "RunError";
 }
 
-/// Text that may hold names of files, which need not be in UTF-8.
+/// Text that may contain file names, which may not be UTF-8.
 inline py::str text_of(std::string_view text) {
   return py::reinterpret_steal<py::str>(
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
 }
 
-/// Raises an error in Python, with `code` and the text: a plain RuntimeError where the package aoti
-/// is not installed. What an operator in Python raised is its cause, or is raised itself where it
-/// is no Exception, such as a KeyboardInterrupt. The caller has the GIL.
+/// Raises an error in Python, with `code` and the text: a plain RuntimeError if the package aoti is
+/// not installed. An exception raised by an operator in Python becomes its cause, or is raised
+/// itself if it is not an Exception, such as a KeyboardInterrupt. The caller has the GIL.
 [[noreturn, gnu::cold]] inline void raise(const Error& error) {
   std::optional<py::error_already_set> cause;
   if (PyErr_Occurred() != nullptr) cause.emplace();
@@ -43,7 +43,7 @@ inline py::str text_of(std::string_view text) {
   py::object module;
   try {
     module = py::module_::import("aoti.errors");
-  } catch (py::error_already_set&) {  // another extension's, where the package is not installed
+  } catch (py::error_already_set&) {  // another extension's, if the package is not installed
     py::set_error(PyExc_RuntimeError, error.message().c_str());
     throw py::error_already_set{};
   }
@@ -58,7 +58,7 @@ inline py::str text_of(std::string_view text) {
   throw py::error_already_set{};
 }
 
-/// What a call without the GIL returned, or its error raised.
+/// Returns the value of a call made without the GIL, or raises its error.
 template <class T> T value_or_raise(Result<T> result) {
   if (!result) [[unlikely]]
     raise(result.error());
@@ -70,9 +70,9 @@ template <class T> T value_or_raise(Result<T> result) {
   for (;;) ::pause();
 }
 
-/// Calls `acquire`, which waits for the GIL. Once the interpreter is at its end, CPython before
-/// 3.14 ends the thread there, by unwinding its stack, which C++ would answer with std::terminate;
-/// later ones do as is done here.
+/// Calls `acquire`, which waits for the GIL. During interpreter shutdown, CPython before 3.14 ends
+/// the waiting thread by unwinding its stack, on which C++ calls std::terminate; later versions
+/// hang the thread, as this does.
 template <class Acquire> auto acquire_gil(Acquire&& acquire) noexcept {
   try {
     return acquire();
@@ -81,7 +81,7 @@ template <class Acquire> auto acquire_gil(Acquire&& acquire) noexcept {
   }
 }
 
-/// Lets other Python threads run while it lives; quicker than pybind11's.
+/// Releases the GIL during its lifetime; faster than pybind11's.
 class WithoutGil {
  public:
   WithoutGil() noexcept : state_{PyEval_SaveThread()} {}
@@ -94,7 +94,7 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
-/// Has the GIL while it lives, in whichever thread.
+/// Holds the GIL during its lifetime, in any thread.
 class WithGil {
  public:
   WithGil() noexcept : state_{acquire_gil([] { return PyGILState_Ensure(); })} {}
@@ -105,13 +105,13 @@ class WithGil {
   PyGILState_STATE state_;
 };
 
-/// A path as the C functions take it. A ValueError for one with a NUL, as Python's own.
+/// A path for C functions. Raises a ValueError for a NUL, as Python's own functions do.
 inline const std::string& checked_path(const std::string& path) {
   if (path.find('\0') != std::string::npos) throw py::value_error("embedded null byte");
   return path;
 }
 
-/// Calls `body` while other Python threads may run, and raises the error that it returns.
+/// Calls `body` without the GIL, and raises the error that it returns.
 template <class Body> auto without_gil(Body&& body) {
   auto result = [&] {
     const WithoutGil released;
@@ -120,7 +120,7 @@ template <class Body> auto without_gil(Body&& body) {
   return value_or_raise(std::move(result));
 }
 
-/// What a function that CPython calls itself returns: that of `body`, or null with the exception
+/// The return value of a function that CPython calls: that of `body`, or null with an exception
 /// set.
 template <class Body> PyObject* guard_python(Body&& body) noexcept {
   try {

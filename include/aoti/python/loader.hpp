@@ -21,7 +21,7 @@ struct BoundLoader : BoundProgram {};
 
 namespace detail {
 
-/// The list is empty afterwards: nothing here keeps the inputs alive.
+/// Empties the list, so that nothing here keeps the inputs alive.
 inline py::list boxed_run(const Program& program, py::list inputs, py::handle stream) {
   TensorBuffer buffer = tensors_of(inputs, "input", program.mutated_inputs());
   void* const handle = pointer_in(stream, "stream_handle");
@@ -32,7 +32,7 @@ inline py::list boxed_run(const Program& program, py::list inputs, py::handle st
   return sequence_of<py::list>(outputs);
 }
 
-/// As torch has it: tensors that the model uses themselves cannot be copied to its device.
+/// As in torch: tensors that the model uses without a copy cannot be copied to its device.
 inline void expect_one_owner(bool user_managed, bool copy) {
   if (!user_managed || !copy) return;
   raise(Error{Errc::invalid_argument, "load_constants",
@@ -41,7 +41,7 @@ inline void expect_one_owner(bool user_managed, bool copy) {
 
 }  // namespace detail
 
-/// Adds AOTIModelPackageLoader, as torch._C._aoti has it, for the devices named.
+/// Adds torch._C._aoti's AOTIModelPackageLoader for these devices.
 template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
   using Self = BoundLoader;
   detail::bind_base(module);
@@ -73,10 +73,10 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
             return detail::boxed_run(self.get(), std::move(inputs), stream);
           },
           py::arg("inputs"), py::arg("stream_handle") = py::none(),
-          "Like run, and empties the list of inputs, so that they can be freed during the run.")
+          "Like run, but empties the list of inputs, so that they can be freed during the run.")
       .def(
           "get_metadata", [](const Self& self) { return detail::dict_of(self.get().metadata()); },
-          "What the package says of the model.")
+          "The model's metadata in the package.")
       .def_static(
           "load_metadata_from_package",
           [](const std::string& path, const std::string& name) {
@@ -87,7 +87,7 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
             }));
           },
           py::arg("model_package_path"), py::arg("model_name"),
-          "What a package says of a model, which is not loaded.")
+          "A model's metadata in a package, without loading the model.")
       .def(
           "get_constant_fqns",
           [](const Self& self) {
@@ -105,11 +105,11 @@ template <DevicePolicy... Devices> void bind_loader(py::module_& module) {
             }
             return objects;
           },
-          "The custom objects that the model gives to operators, by name.")
+          "The custom objects that the model passes to operators, by name.")
       .def("load_constants", load, py::arg("constants_map"), py::arg("use_inactive"),
            py::arg("check_full_update"), py::arg("user_managed") = false,
            py::arg("allow_h2d_copy") = false,
-           "As update_constant_buffer; tensors on the CPU are copied to the device in any case.");
+           "As update_constant_buffer; tensors on the CPU are always copied to the device.");
 }
 
 }  // namespace aoti::inline AOTI_ABI::python

@@ -21,8 +21,8 @@ namespace aoti::inline AOTI_ABI::python {
 
 namespace detail {
 
-/// Sets how many threads an operator may use while it lives, in this thread only; 0 leaves that as
-/// it is. at::set_num_threads would set what threads that start meanwhile begin with, too.
+/// Sets how many threads an operator may use, in this thread only and for its lifetime; 0 changes
+/// nothing. at::set_num_threads would also affect threads that start meanwhile.
 class ThreadsGuard {
  public:
   explicit ThreadsGuard(int threads) : before_{threads > 0 ? at::get_num_threads() : 0} {
@@ -39,7 +39,7 @@ class ThreadsGuard {
   }
 
  private:
-  // Those of the libraries that torch uses; null where it uses none.
+  // Functions of the libraries that torch uses; null if it uses none.
   inline static void (*const openmp_)(int) =
       reinterpret_cast<void (*)(int)>(Libtorch::import("omp_set_num_threads"));
   static void set(int threads) {
@@ -55,13 +55,12 @@ class ThreadsGuard {
 
 }  // namespace detail
 
-/// A model that takes and returns what the exported one did. A model whose arguments are tensors,
-/// and which returns a tensor, or a tuple or a list of tensors, is called without a detour; for
-/// others the nests of their arguments are taken apart and put together by the class in Python that
-/// derives from this one, in `_nested(args, kwargs)`.
+/// A model that takes and returns what the exported one did. If its arguments are tensors, and it
+/// returns a tensor, or a tuple or list of tensors, it is called directly. Otherwise the derived
+/// Python class flattens and rebuilds the nested arguments and results, in `_nested(args, kwargs)`.
 class Model : public BoundProgram {
  public:
-  /// @param threads how many threads a run uses inside; 0 for as many as torch does
+  /// @param threads how many threads a run uses; 0 for torch's number
   Model(std::shared_ptr<Program> opened, int threads)
       : BoundProgram{{}, std::move(opened)}, threads_{threads} {
     auto texts = program->call_spec();
@@ -84,7 +83,7 @@ class Model : public BoundProgram {
 
   const std::array<std::string, 2>& call_spec() const noexcept { return texts_; }
 
-  /// Positional arguments and a dict of others, or null, as tp_call has them.
+  /// Takes positional arguments and a dict of others, or null, as tp_call does.
   py::object call(py::handle self, py::handle args, PyObject* kwargs) const {
     const std::size_t expected = get().input_count();
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
@@ -100,7 +99,7 @@ class Model : public BoundProgram {
     return sequence_of<py::tuple>(outputs.tensors());
   }
 
-  /// The same with leaves in a sequence, which gives a list of leaves.
+  /// The same for a sequence of leaves; returns a list of leaves.
   py::list call_flat(const py::object& leaves) const {
     TensorBuffer inputs = tensors_of(leaves, "argument", get().mutated_inputs());
     TensorBuffer outputs = run(inputs);
@@ -141,10 +140,10 @@ inline PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) no
   });
 }
 
-/// Of each model (name, metadata, bytes of the image, bytes of weights beside it, why it does not
-/// run here or None, whether it reports failed checks or None, operators, libraries that have some
-/// of them, those that the runtime without libtorch has nowhere); without an image the last three
-/// are empty, empty and None. Nothing of the package is run.
+/// For each model: (name, metadata, bytes of the image, bytes of weights beside it, why it does not
+/// run here or None, whether it reports failed checks or None, operators, libraries that provide
+/// some of them, those that the runtime without libtorch lacks). Without an image, the last three
+/// are empty, empty and None. Runs nothing of the package.
 template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bool in_memory) {
   const std::string_view text = source;
   const Package package = without_gil([&] { return open_package(text, in_memory); });
@@ -172,7 +171,7 @@ template <DevicePolicy... Devices> py::list describe(const py::bytes& source, bo
   return models;
 }
 
-/// (name, FQN, aliases, dtype, bytes, folded, shape or None) of each.
+/// (name, FQN, aliases, dtype, bytes, folded, shape or None) for each.
 inline py::list list_of(const std::vector<Constant>& constants) {
   py::list list;
   for (const Constant& c : constants) {
@@ -185,7 +184,7 @@ inline py::list list_of(const std::vector<Constant>& constants) {
 
 }  // namespace detail
 
-/// Adds the class Model, for the devices named, to a module.
+/// Adds the class Model for these devices to a module.
 template <DevicePolicy... Devices> void bind_model(py::module_& module) {
   module.def("_describe", &detail::describe<Devices...>, py::arg("source"), py::arg("in_memory"));
   const auto open = [](const py::bytes& source, bool in_memory, std::string model,
@@ -214,7 +213,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
           return Error{
               Errc::invalid_argument, found.origin,
               aoti::detail::concat({"the model was compiled for ", compiled_for,
-                                    "; the device asked for is of the kind ", device_key})};
+                                    ", but the device asked for is of kind ", device_key})};
         }
       }
       return open_program<Devices...>(package, choice);
@@ -242,7 +241,7 @@ template <DevicePolicy... Devices> void bind_model(py::module_& module) {
           "_constants", [](const Model& self) { return detail::list_of(self.get().constants()); })
       .def_property_readonly(
           "metadata", [](const Model& self) { return detail::dict_of(self.get().metadata()); },
-          "What the package says of the model: a dict of texts, those of export's among them.")
+          "The model's metadata: a dict of strings, including export's.")
       .def_property_readonly(
           "device", [](const Model& self) { return self.get().device_key(); },
           "The kind of device that it was compiled for, such as \"cpu\" or \"cuda\".");

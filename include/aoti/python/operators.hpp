@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Operators written in Python that a model calls: what they raise, and what happens to them when
-// the interpreter ends.
+// Operators written in Python that a model calls: their exceptions, and what happens when the
+// interpreter exits.
 #pragma once
 
 #include <torch/csrc/Exceptions.h>
@@ -17,8 +17,8 @@
 
 namespace aoti::inline AOTI_ABI::python {
 
-/// Leaves what an operator in Python raised as the thread's exception in Python: a model hands on
-/// no more than that there was one.
+/// Keeps an exception raised by an operator in Python as the thread's current exception: the model
+/// only reports that there was one.
 class PythonExecutor final : public torch::aot_inductor::ProxyExecutor {
  public:
   explicit PythonExecutor(LibtorchOperators operators) : operators_{std::move(operators)} {}
@@ -39,7 +39,7 @@ class PythonExecutor final : public torch::aot_inductor::ProxyExecutor {
     } catch (const std::exception&) {
       throw;
     } catch (...) {
-      hang();  // the end of this thread: the model, which catches everything, must not meet it
+      hang();  // the thread must end here: the model catches everything, and must not see this
     }
   }
 
@@ -53,7 +53,8 @@ class PythonExecutor final : public torch::aot_inductor::ProxyExecutor {
 class PythonOperators {
  public:
   static constexpr std::string_view remedy =
-      "import what defines them, or load it by torch.ops.load_library, before the model";
+      "before the model, import the module that defines them, or load it with "
+      "torch.ops.load_library";
 
   static bool has(const std::string& name) { return LibtorchOperators::has(name); }
 
@@ -84,7 +85,7 @@ class PythonOperators {
   std::unique_ptr<PythonExecutor> executor_;
 };
 
-/// Libtorch, with operators in Python too.
+/// Libtorch, with operators including those in Python.
 struct LibtorchWithPython : LibtorchWithOperators {
   using Operators = PythonOperators;
 };

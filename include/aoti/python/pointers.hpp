@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Tensors as the handles that compiled models take, in capsules: the four functions of
+// Capsules with tensors as the handles that compiled models take: the four functions of
 // torch._C._aoti.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace aoti::inline AOTI_ABI::python {
 
 namespace detail {
 
-inline char stolen_mark = 0;  // its address is what a capsule has as context once it is empty
+inline char stolen_mark = 0;  // its address becomes the context of an emptied capsule
 
 inline py::capsule capsule_of(const at::Tensor& tensor) {
   return py::capsule{static_cast<const void*>(new at::Tensor(tensor))};
@@ -49,10 +49,10 @@ inline py::object take(at::Tensor* handle) {
 /// Adds unsafe_alloc_void_ptr_from_tensor, …_ptrs_from_tensors, and
 /// alloc_tensor_by_stealing_from_void_ptr, …tensors…ptrs.
 ///
-/// A handle that nobody takes leaks its tensor: that is why they are called unsafe. Taking a tensor
-/// twice from one capsule is a ValueError; from two capsules with the same pointer, or from one
-/// without a name that holds anything but a tensor's handle, it cannot be told and the process may
-/// crash.
+/// A handle that is never taken leaks its tensor: hence "unsafe". Taking a tensor twice from one
+/// capsule raises a ValueError. Taking it from two capsules with the same pointer, or taking
+/// anything but a tensor's handle from an unnamed capsule, goes undetected and may crash the
+/// process.
 inline void bind_pointers(py::module_& module) {
   module.def(
       "unsafe_alloc_void_ptr_from_tensor",
@@ -66,12 +66,12 @@ inline void bind_pointers(py::module_& module) {
         for (const at::Tensor& tensor : tensors) capsules.append(detail::capsule_of(tensor));
         return capsules;
       },
-      "As unsafe_alloc_void_ptr_from_tensor, of each of a sequence.");
+      "As unsafe_alloc_void_ptr_from_tensor, for each of a sequence.");
   module.def(
       "alloc_tensor_by_stealing_from_void_ptr",
       [](const py::object& capsule) { return detail::take(detail::mark_stolen(capsule)); },
-      "The tensor of such a capsule, once: a ValueError for one that it was taken from, a "
-      "TypeError for what is no capsule.");
+      "The tensor of such a capsule, once: a ValueError if it was taken already, a TypeError for "
+      "anything but a capsule.");
   module.def(
       "alloc_tensors_by_stealing_from_void_ptrs",
       [](const py::iterable& capsules) {
@@ -89,7 +89,7 @@ inline void bind_pointers(py::module_& module) {
         for (at::Tensor* handle : handles) tensors.append(detail::take(handle));
         return tensors;
       },
-      "As alloc_tensor_by_stealing_from_void_ptr, of each of an iterable, or of none.");
+      "As alloc_tensor_by_stealing_from_void_ptr, for each of an iterable; all or none.");
 }
 
 }  // namespace aoti::inline AOTI_ABI::python

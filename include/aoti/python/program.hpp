@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An open model of whichever device, as the Python classes use it.
+// An open model on any device, as the Python classes use it.
 #pragma once
 
 #include <ATen/ops/from_blob.h>
@@ -29,11 +29,11 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// How weights are replaced.
 struct Update {
   WeightSet set = WeightSet::active;
-  bool full = false;   ///< Whether all parameters must be among them; buffers never need be.
+  bool full = false;   ///< Whether all parameters must be given; buffers are optional.
   bool share = false;  ///< Whether the model uses the tensors themselves.
 };
 
-/// What an object in Python holds. Zeroed, since Python can make objects without their __init__.
+/// What a Python object holds. Zeroed, since Python can make objects without calling __init__.
 struct Zeroed {
   static void* operator new(std::size_t size) { return std::memset(::operator new(size), 0, size); }
   static void* operator new(std::size_t, void* place) noexcept { return place; }
@@ -41,7 +41,8 @@ struct Zeroed {
 
 class Program;
 
-/// A call of a program by this thread, while it lives; the innermost of those that it is inside.
+/// A call of a program by this thread, during its lifetime; linked to the call that it is nested
+/// in.
 struct ActiveCall {
   explicit ActiveCall(const Program* called) noexcept : program{called}, outer{innermost} {
     innermost = this;
@@ -54,9 +55,9 @@ struct ActiveCall {
   inline static constinit thread_local const ActiveCall* innermost = nullptr;
 };
 
-/// A runner that any number of threads may call. With exclusive access calls wait for one another
+/// A runner that any number of threads may call. With exclusive access, calls wait for one another
 /// here, which costs less than in the model. None of the functions needs the GIL. A run is on the
-/// stream whose handle is given, or on the current one for null.
+/// stream with the given handle; null means the current one.
 class Program : public std::enable_shared_from_this<Program> {
  public:
   using Runner = aoti::detail::ChangeableRunner<LibtorchWithPython>;
@@ -73,21 +74,21 @@ class Program : public std::enable_shared_from_this<Program> {
                    void* stream) const {
     return in_turn([&]() -> Result<void> { return runner_->run_into(inputs, outputs, stream); });
   }
-  /// Takes the inputs over.
+  /// Takes over the inputs.
   Result<Tensors> boxed_run(std::span<at::Tensor> inputs, void* stream) const {
     return in_turn([&]() -> Result<Tensors> { return runner_->boxed_run(inputs, stream); });
   }
 
   std::size_t input_count() const { return runner_->input_count(); }
   std::size_t output_count() const { return runner_->output_count(); }
-  /// The two texts of the model's call spec; empty where it has none.
+  /// The two texts of the model's call spec; empty if it has none.
   Result<std::array<std::string, 2>> call_spec() const {
     const char* in = nullptr;
     const char* out = nullptr;
     AOTI_TRYV(runner_->container().template call<&abi::ModelExports::get_call_spec>(&in, &out));
     return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
   }
-  /// The inputs that the model writes to, as far as the package tells.
+  /// The inputs that the model writes to, as far as the package says.
   const std::vector<std::size_t>& mutated_inputs() const { return mutated_; }
   const Metadata& metadata() const { return runner_->metadata(); }
   const std::vector<Constant>& constants() const { return runner_->container().constants(); }
@@ -97,13 +98,13 @@ class Program : public std::enable_shared_from_this<Program> {
   std::string_view device_key() const { return runner_->device_key(); }
 
   WeightsState weights_state() const { return runner_->container().weight_sets().state(); }
-  /// Copies.
+  /// Copies of the weights.
   Result<NamedTensors> weights(WeightSet set) {
     return with_weights([&]() -> Result<NamedTensors> {
       return named_weights(set, [](const at::Tensor& tensor) { return tensor.clone(); });
     });
   }
-  /// Tensors in the model's memory, which they keep alive, also where the model gets others.
+  /// Tensors in the model's memory, which they keep alive, even if the model gets other weights.
   Result<NamedTensors> lend_weights(WeightSet set) {
     return with_weights([&]() -> Result<NamedTensors> {
       std::shared_ptr<Lease> lease = lease_.lock();
@@ -122,12 +123,12 @@ class Program : public std::enable_shared_from_this<Program> {
       });
     });
   }
-  /// All of the tensors, or none where an error is returned.
+  /// Sets all of the tensors, or none if an error is returned.
   Result<void> update(const NamedTensors& tensors, Update how) {
     return with_weights([&]() -> Result<void> {
       std::vector<aoti::detail::GivenWeight<at::Tensor>> given;
       for (const auto& [name, tensor] : tensors) {
-        // What was lent keeps the model alive, and would do so for ever inside of it.
+        // Lent tensors keep the model alive, and would do so forever from inside it.
         given.push_back({name, tensor, how.share && !is_lent(tensor)});
       }
       return runner_->replace(given, how.set, how.full);
@@ -144,20 +145,20 @@ class Program : public std::enable_shared_from_this<Program> {
   }
 
  private:
-  /// Calls `body`, with exclusive access while no other thread does. A call from inside a run,
-  /// which an operator in Python may make, would wait for itself.
+  /// Calls `body`; with exclusive access, while no other thread does. A call from inside a run,
+  /// which an operator in Python may make, would deadlock.
   template <class Body> auto in_turn(Body&& body) const -> decltype(body()) {
     for (const auto* call = ActiveCall::innermost; call != nullptr; call = call->outer) {
       if (call->program != this) continue;
       return Error{Errc::bad_state, runner_->origin(),
-                   "the model was called from inside a run of it"};
+                   "the model was called from inside one of its runs"};
     }
     std::unique_lock lock{mutex_, std::defer_lock};
     if (access_ == Access::exclusive) lock.lock();
     const ActiveCall call{this};
     return body();
   }
-  /// The same for what one thread at a time may do even where several may run.
+  /// The same for operations that only one thread at a time may do, even with shared access.
   template <class Body> auto with_weights(Body&& body) -> decltype(body()) {
     return in_turn([&]() -> decltype(body()) {
       const std::lock_guard lock{weights_mutex_};
@@ -182,11 +183,11 @@ class Program : public std::enable_shared_from_this<Program> {
   std::unique_ptr<Runner> runner_;
   Access access_;
   std::vector<std::size_t> mutated_;
-  mutable std::mutex mutex_;  // of runs, with exclusive access
+  mutable std::mutex mutex_;  // for runs with exclusive access
   std::mutex weights_mutex_;
   using Lease = std::shared_ptr<Program>;
-  std::weak_ptr<Lease> lease_;     // of the memory of weights that others use
-  std::vector<const void*> lent_;  // where that is
+  std::weak_ptr<Lease> lease_;     // on the memory of weights that others use
+  std::vector<const void*> lent_;  // the addresses of that memory
 };
 
 /// Opens a package, a model of one, a bare shared object or a path for one kind of device.

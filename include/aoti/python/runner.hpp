@@ -17,12 +17,12 @@
 namespace aoti::inline AOTI_ABI::python {
 
 template <class Device> struct BoundRunner : BoundProgram {
-  bool given_constants = false;  // when it was made, in the place of the package's
+  bool given_constants = false;  // at construction, instead of the package's
 };
 
 namespace detail {
 
-/// As Program::lend_weights; none where there is no second set, as torch has it.
+/// As Program::lend_weights; empty if there is no second set, as in torch.
 inline py::dict shared_weights(Program& program, WeightSet set) {
   return dict_of(without_gil([&]() -> Result<NamedTensors> {
     auto found = program.lend_weights(set);
@@ -35,12 +35,12 @@ inline py::dict shared_weights(Program& program, WeightSet set) {
 
 }  // namespace detail
 
-/// Adds a class to a module that is to a device policy what AOTIModelContainerRunnerCpu of
-/// torch._C._aoti is to the CPU, with the same methods and arguments:
+/// Adds a class to a module that is for a device policy what torch._C._aoti's
+/// AOTIModelContainerRunnerCpu is for the CPU, with the same methods and arguments:
 /// `bind_runner<MyDevice>(module, "AOTIModelContainerRunnerMyDevice")`.
 ///
 /// Runs and loading release the GIL. Any number of threads may use an object; `num_models` of them
-/// run at once. Beyond what torch's class checks, updates are checked as WeightsUpdate says, and
+/// run at once. Beyond what torch's class checks, updates are checked as in WeightsUpdate, and
 /// happen as a whole or not at all. Exceptions are those of aoti.errors, all of them RuntimeErrors.
 template <DevicePolicy Device> void bind_runner(py::module_& module, const char* name) {
   using Self = BoundRunner<Device>;
@@ -102,7 +102,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
             }
             return dtypes;
           },
-          "The weights' dtypes, in torch's numbers, by their names in the compiled code.")
+          "The weights' dtypes, as torch's numbers, by their names in the compiled code.")
       .def(
           "extract_constants_map",
           [](Self& self, bool inactive) {
@@ -116,7 +116,7 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
             detail::update(self.get(), map, inactive, full, false);
           },
           py::arg("tensor_map"), py::arg("use_inactive"), py::arg("validate_full_updates"),
-          "As update_constant_buffer, of tensors on the CPU.")
+          "As update_constant_buffer, for tensors on the CPU.")
       .def(
           "update_constant_buffer_from_blob",
           [](Self& self, const std::string& path) {
@@ -124,21 +124,21 @@ template <DevicePolicy Device> void bind_runner(py::module_& module, const char*
             self.given_constants = false;
           },
           py::arg("weights_path"),
-          "Replaces all weights by those of a file, as they lie beside a model's image.")
+          "Replaces all weights by those of a file like the one beside a model's image.")
       .def(
           "swap_constant_buffer",
           [](Self& self) { without_gil([&] { return self.get().swap_weights(); }); },
-          "Uses the other set of weights from the next run on. RunError where there is none.")
+          "Uses the other set of weights from the next run on. RunError if there is none.")
       .def(
           "free_inactive_constant_buffer",
           [](Self& self) { without_gil([&] { return self.get().free_inactive_weights(); }); },
-          "Frees the set of weights that is not in use.")
+          "Frees the inactive set of weights.")
       .def(
           "did_call_load_constants",
           [](const Self& self) {
             return !self.given_constants && self.get().weights_state() != WeightsState::none;
           },
-          "Whether the model has weights, and can run; False where it was made with constants.");
+          "Whether the model has weights and can run; False if it was constructed with constants.");
 }
 
 }  // namespace aoti::inline AOTI_ABI::python

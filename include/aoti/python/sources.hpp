@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Packages of sources, which are compiled when they are opened.
+// Packages of sources, which are compiled when opened.
 #pragma once
 
 #include <unistd.h>
@@ -19,7 +19,7 @@ inline Result<Package> open_package(std::string_view source, bool in_memory) {
                    : Package::open(std::string{source});
 }
 
-/// The same; where the model has sources only, a package that is made of them.
+/// The same; if the model has only sources, the package compiled from them.
 inline Package open_compiled(std::string_view source, bool in_memory, std::string_view model) {
   Package package = without_gil([&] { return open_package(source, in_memory); });
   const auto found = package.model(model);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Python's tensors and torch's in C++, without a copy.
+// Converts between Python's and C++'s torch tensors, without a copy.
 #pragma once
 
 #include <ATen/EmptyTensor.h>
@@ -17,8 +17,8 @@
 
 namespace aoti::inline AOTI_ABI::python {
 
-/// Whether a tensor's storage was made smaller than what the tensor says that it holds, as
-/// `tensor.untyped_storage().resize_(0)` does, which frees the memory under it.
+/// Whether a tensor's storage is smaller than the tensor, as after
+/// `tensor.untyped_storage().resize_(0)`, which frees its memory.
 inline bool is_freed(const at::Tensor& tensor) {
   if (!tensor.has_storage() || tensor.is_nested() || tensor.numel() == 0) return false;
   const auto offset = static_cast<std::size_t>(tensor.storage_offset());
@@ -30,8 +30,8 @@ inline bool is_freed(const at::Tensor& tensor) {
   return tensor.storage().nbytes() < needed;
 }
 
-/// Why a tensor's memory cannot be read: it was freed, or Python only describes it, as fake tensors
-/// do. Null where it can.
+/// Why a tensor's memory cannot be read: it was freed, or there is none, as with fake tensors. Null
+/// if it can be read.
 inline const char* unreadable(const at::Tensor& tensor) {
   if (tensor.key_set().has(c10::DispatchKey::Python)) [[unlikely]]
     return "it is a tensor of a class in Python that has no memory of its own";
@@ -42,9 +42,9 @@ inline const char* unreadable(const at::Tensor& tensor) {
   return nullptr;
 }
 
-/// The tensor that a Python object is, or one in the memory of an object with __dlpack__.
-/// @param what what the object is called in the TypeError for anything else, and in the InputError
-///        for a tensor without its memory
+/// The tensor in a Python object, or a tensor on the memory of an object with __dlpack__.
+/// @param what the object's name in the TypeError for anything else, and in the InputError for a
+///        tensor without memory
 inline at::Tensor tensor_of(py::handle object, const char* what, std::size_t index) {
   if (THPVariable_Check(object.ptr())) [[likely]] {
     const at::Tensor& tensor = THPVariable_Unpack(object.ptr());
@@ -72,7 +72,7 @@ inline at::Tensor tensor_of(py::handle object, const char* what, std::size_t ind
                       Py_TYPE(object.ptr())->tp_name}));
 }
 
-/// So many tensors, in place where they are few.
+/// A number of tensors, stored in place if they are few.
 class TensorBuffer {
  public:
   explicit TensorBuffer(std::size_t size) : size_{size}, many_(size > few ? size : 0) {}
@@ -89,7 +89,8 @@ class TensorBuffer {
   std::vector<at::Tensor> many_;
 };
 
-/// As tensor_of, of each of a sequence. A TypeError for a tensor, which is one of its rows.
+/// As tensor_of, for each of a sequence. A TypeError if it is a tensor, whose items would be its
+/// rows.
 inline TensorBuffer tensors_of(py::handle sequence, const char* what) {
   if (!PyList_Check(sequence.ptr()) && !PyTuple_Check(sequence.ptr()) &&
       py::hasattr(sequence, "__dlpack__")) {
@@ -115,14 +116,14 @@ inline TensorBuffer tensors_of(py::handle sequence, const char* what) {
   return buffer;
 }
 
-/// As above; a TypeError where memory that must not be written to, such as that of a numpy array
-/// that is not writeable, is given for one of `mutated`.
+/// As above; a TypeError if one of `mutated` is memory that must not be written to, such as that of
+/// a read-only numpy array.
 inline TensorBuffer tensors_of(py::handle sequence, const char* what,
                                std::span<const std::size_t> mutated) {
   for (const std::size_t i : mutated) {
     const auto item = py::reinterpret_steal<py::object>(
         PySequence_GetItem(sequence.ptr(), static_cast<Py_ssize_t>(i)));
-    if (!item) PyErr_Clear();  // told below
+    if (!item) PyErr_Clear();  // reported below
     if (!item || THPVariable_Check(item.ptr()) || !py::hasattr(item, "flags")) continue;
     if (py::bool_(py::getattr(item.attr("flags"), "writeable", py::bool_(true)))) continue;
     throw py::type_error(detail::concat({what, " ", i, ": the model writes to it; found a ",
