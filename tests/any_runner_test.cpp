@@ -22,7 +22,7 @@ namespace aoti_test {
 inline bool new_fails = false;
 }
 
-// What AnyRunner::of calls, made to fail at will.
+// Called by AnyRunner::of; fails when the test asks for it.
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return aoti_test::new_fails ? nullptr : ::operator new(size);
 }
@@ -42,7 +42,7 @@ static_assert(std::is_nothrow_move_assignable_v<Any>);
 static_assert(!std::is_copy_constructible_v<Any>);
 static_assert(sizeof(Any) == sizeof(void*));
 
-/// What Runner and AnyRunner have in common: all but streams.
+/// What Runner and AnyRunner have in common: everything but streams.
 template <class R>
 concept RunsModels = requires(const R runner, R mine, std::span<const FakeTensor> in,
                               std::span<FakeTensor> out, std::span<AtenTensorHandle> handles,
@@ -96,7 +96,7 @@ concept RunsModels = requires(const R runner, R mine, std::span<const FakeTensor
 static_assert(RunsModels<Runner>);
 static_assert(RunsModels<Any>);
 
-/// The processor under another key, as an accelerator that torch does not know registers itself.
+/// The CPU under another key, like an accelerator that torch does not know.
 struct Own : Cpu {
   static constexpr std::string_view key = "privateuseone";
   static inline int entered = 0;
@@ -107,7 +107,7 @@ struct Own : Cpu {
   }
 };
 
-/// Another policy of the same key as the processor's.
+/// Another policy with the CPU's key.
 struct OtherCpu : Cpu {};
 
 class AnyRunner : public Tidy {
@@ -188,7 +188,7 @@ template <RunsModels R> void expect_serves(const std::string& path) {
                {path, "there is no input 'c'; the model has a, b"});
   expect_error(runner.output_index("a"), Errc::invalid_argument, {"output 'a'", "has sum"});
 
-  // One that is moved is taken, unless the call is refused.
+  // A moved input is taken over, unless the call is refused.
   const FakeTensor a = a23();
   FakeTensor b = b23();
   expect_error(runner.template run<2>(a, std::move(b)), Errc::output_count);
@@ -297,7 +297,7 @@ TEST_F(AnyRunner, MovesAsAPointerDoes) {
   EXPECT_EQ(second.as<Cpu>(), runner);
   expect_gone(first);
   first = opened_by(registry, package("many.pt2"));
-  first = std::move(second);  // what it held before is gone, not swapped
+  first = std::move(second);  // what it held before is destroyed, not swapped
   EXPECT_EQ(first.as<Cpu>(), runner);
   expect_gone(second);
   Any& same = first;
@@ -345,7 +345,7 @@ TEST_F(Registries, PickByTheDeviceKey) {
   EXPECT_EQ(Own::entered, before + 1);
   expect_adds(own);
   EXPECT_EQ(Own::entered, before + 4);
-  // There is no such device here, which that policy says.
+  // There is no such device here, as that policy reports.
   expect_error(registry.open(package("cuda.pt2")), Errc::device_unavailable, {"cuda"});
 }
 
@@ -393,7 +393,7 @@ TEST_F(Registries, TakeFunctions) {
   expect_adds(any);
   registry.add<Cpu>();
   EXPECT_NE(opened_by(registry, package("add.pt2")).as<Cpu>(), nullptr);
-  // Of several models the one that was asked for.
+  // Of several models, the one that was asked for.
   const auto two = registry.open(package("two.pt2"), {.model = "model2"});
   ASSERT_TRUE(good(two));
   EXPECT_NE(two.value().input_count(), 2u);

@@ -33,7 +33,7 @@ TEST(ArrayRef, AddsWithoutAnyTensor) {
   std::array<float, 8> a{1, 2, 3, 4, 5, 6, 7, 8}, b{};
   const std::array<TensorView, 2> in{TensorView::of(a.data(), {8}), TensorView::of(b.data(), {8})};
   std::array<TensorView, 1> out;
-  ASSERT_TRUE(good(model.value().run(in, out)));  // the model takes memory for its outputs
+  ASSERT_TRUE(good(model.value().run(in, out)));  // the model allocates its outputs
   const std::size_t reserved = aoti::detail::Pool::reserved();
   for (int i = 0; i < 3; ++i) {
     b[0] = static_cast<float>(i);
@@ -81,7 +81,7 @@ TEST(ArrayRef, HasTheWeightsOfItsRunner) {
       EXPECT_NEAR(static_cast<float*>(out.data)[k], expected[k], 1e-5);
     }
   }
-  // The runner, which has the same weights, runs too.
+  // The runner, which has the same weights, also runs.
   const auto input = aoti::Tensor::borrow(x.data(), {1, 16}).value();
   const auto outputs = model.runner().run<1>(input);
   ASSERT_TRUE(good(outputs));

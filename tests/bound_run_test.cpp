@@ -46,11 +46,11 @@ TEST(BoundRun, WritesResultsIntoMemoryOfTheCallers) {
     EXPECT_EQ(sum[7], 8);
     EXPECT_EQ(a[0], 1);
   }
-  // The runner is as it was.
+  // The runner is unchanged.
   EXPECT_EQ(floats(runner.run<1>(in[0], in[0]).value()[0])[7], 16);
 }
 
-// y = scale * x + shift, put where the model reads its weight.
+// y = scale * x + shift, placed over the weight that the model reads.
 TEST(BoundRun, WritesResultsOverWeightsOnlyOnceTheyAreThere) {
   Runner runner = opened("mutating");
   float x[12], counter[12] = {}, n[12] = {};
@@ -59,7 +59,7 @@ TEST(BoundRun, WritesResultsOverWeightsOnlyOnceTheyAreThere) {
   const Tensor weight = ones({12}, 2), count = Tensor::borrow(counter, {12}).value();
   auto bound = Bound::make(runner, in, std::vector{weight, Tensor::borrow(n, {12}).value()});
   ASSERT_TRUE(good(bound));
-  ASSERT_TRUE(good(bound.value().run()));  // its own weights
+  ASSERT_TRUE(good(bound.value().run()));  // the model's own weights
   const auto share = [&] {
     auto update = std::move(aoti::update_weights(runner)).value();
     ASSERT_TRUE(good(update.share("weight", weight)));
@@ -96,7 +96,7 @@ TEST(BoundRun, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
     }
   }
   EXPECT_EQ(w[1], 1);
-  // Results may replace what was read.
+  // Results may replace what the model has read.
   Bound onto_x = bound(w + 8, w + 8), onto_w = bound(w + 8, w);
   for (int i = 1; i < 4; ++i) {
     ASSERT_TRUE(good(onto_x.run()));
@@ -125,7 +125,7 @@ TEST(BoundRun, AllocatesNothingAfterItsFirstRun) {
   EXPECT_EQ(floats(out[0]), std::vector<float>(4, 2));
 }
 
-// What a model makes in the memory of an output is not made elsewhere.
+// Counts tensors that are not made in the memory of an output.
 int made_elsewhere = 0;
 AOTITorchError counted_empty(std::int64_t rank, const std::int64_t* sizes,
                              const std::int64_t* strides, std::int32_t dtype, std::int32_t device,
@@ -172,7 +172,7 @@ TEST(BoundRun, MakesOutputsInPlaceWhereTheirLayoutIsTheModels) {
   }
 }
 
-// A function that the model imports, and that runs another model before it does what it is for.
+// A function that the model imports, and that runs another model before it does its work.
 const Runner* within = nullptr;
 Tensor made_within;
 AOTITorchError empty_with_a_run(std::int64_t rank, const std::int64_t* sizes,
@@ -237,7 +237,7 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
     EXPECT_EQ(floats(out[39])[1], 39);
   }
 
-  // One tensor in two places, None, and a number that nobody wants.
+  // One tensor in two places, None, and a number that is not wanted.
   const auto file = aoti::Package::open(AOTI_TEST_MODELS_DIR "/repeated.pt2");
   ASSERT_TRUE(good(file));
   const Runner plain = std::move(Runner::open(file.value().model().value().image)).value();
@@ -256,7 +256,7 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
   }
 }
 
-// What was learnt in one run does not hold in the next.
+// What one run learnt does not hold for the next.
 TEST(BoundRun, FollowsAModelThatMakesItsTensorsInAnotherOrder) {
   const Runner runner = std::move(Runner::open(fake("branching"))).value();
   const Tensor a = ones({4}), b = ones({4}, 10);
@@ -271,7 +271,7 @@ TEST(BoundRun, FollowsAModelThatMakesItsTensorsInAnotherOrder) {
   }
 }
 
-// Results that are inputs, bound to where other inputs lie.
+// Results that are inputs, bound to the memory of other inputs.
 TEST(BoundRun, SwapsWhatIsBoundCrosswise) {
   const Runner many = std::move(Runner::open(fake("many"))).value();
   std::vector<Tensor> in, out;

@@ -22,7 +22,7 @@ static_assert(std::is_nothrow_move_constructible_v<Runner>);
 static_assert(std::is_nothrow_move_assignable_v<Runner>);
 static_assert(!std::is_copy_constructible_v<Runner>);
 
-/// Every way to run, as one: takes the inputs over, returns the outputs.
+/// All ways to run, in one form: takes over the inputs, returns the outputs.
 using Outputs = std::vector<FakeTensor>;
 template <class R> struct Way {
   const char* name;
@@ -64,7 +64,7 @@ template <class R, std::size_t outputs> std::vector<Way<R>> ways() {
                                                            : nullptr);
          }
          auto done = runner.run_handles(given, made);
-         for (AtenTensorHandle handle : given) {  // those of a refused call are still the caller's
+         for (AtenTensorHandle handle : given) {  // of a refused call: still the caller's
            if (handle != nullptr) FakeRuntime::destroy(handle);
          }
          if (!done) {
@@ -129,7 +129,7 @@ TEST_F(Run, LeavesInputsWithTheCallerUnlessTheyAreGiven) {
   EXPECT_EQ(elements<float>(FakeRuntime::take(made[0])), sum23);
 }
 
-// A call that is refused takes nothing, however it would have.
+// A refused call takes nothing, in any form.
 TEST_F(Run, TakesNothingWhenItIsRefused) {
   const Runner runner = opened(package("add.pt2"));
   FakeTensor a = a23(), wrong = tensor<float>({2, 2}, {1, 2, 3, 4});
@@ -273,11 +273,11 @@ TEST_F(Run, TakesAnyMemoryLayout) {
     }
   }
   EXPECT_EQ(elements<float>(transposed),
-            elements<float>(a23()));  // the caller's tensors stay as they are
+            elements<float>(a23()));  // the caller's tensors are unchanged
   EXPECT_EQ(transposed.strides, (Sizes{1, 2}));
 }
 
-// A model that was compiled for column-major memory is given that: the fake adds in memory order.
+// A model compiled for column-major memory is given that: the fake adds in memory order.
 TEST_F(Run, GivesTheModelTheLayoutThatItWasCompiledFor) {
   const Runner runner = opened(package("ordered.pt2"));
   const std::vector<float> expected{11, 42, 23, 54, 35, 66};
@@ -295,7 +295,7 @@ TEST_F(Run, GivesTheModelTheLayoutThatItWasCompiledFor) {
                {"found strides 1, 2, expected -1, 1"});
 }
 
-// The fake writes to nothing, its spec says that it does.
+// The fake writes to nothing, but its spec says that it does.
 TEST_F(Run, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
   const Runner runner = opened(package("writing.pt2"));
   const FakeTensor b = tensor<float>({3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
@@ -352,7 +352,7 @@ TEST_F(Run, GivesATensorThatIsReturnedTwiceTwoHandles) {
     EXPECT_EQ(result.value()[0].data(), x.data()) << name;
     EXPECT_FALSE(FakeRuntime::is_defined(result.value()[1])) << name;  // None
     EXPECT_EQ(result.value()[2].data(), x.data()) << name;
-    // Where nothing tells of None, an output is missing; and no handle is given up twice.
+    // If nothing mentions None, an output is missing; and no handle is destroyed twice.
     expect_error(run(plain, {x, zero}), Errc::model_failed, {"no output 1 of 3"});
     expect_error(run(runner, {x, one}), Errc::model_failed, {"with its outputs made"});
   }
@@ -364,7 +364,7 @@ struct TroubleCase {
   std::vector<std::string> parts;
 };
 
-/// Runs the fake into each trouble in each form, and checks that the runner works afterwards.
+/// Makes the fake fail in every way, in each form, and checks that the runner works afterwards.
 template <class R> void expect_troubles(const R& runner, const std::vector<TroubleCase>& cases) {
   for (const auto& [trouble, code, parts] : cases) {
     for (const auto& [name, run] : ways<R, 2>()) {
@@ -404,7 +404,7 @@ TEST_F(Run, TellsOfAModelThatFailsAndGoesOn) {
   expect_troubles(opened<UncheckedRunner>(package("trouble.pt2")), cases);
   expect_troubles(opened<SharedRunner>(package("trouble.pt2")),
                   {{Trouble::fails, Errc::model_failed, {run_function + ":", "the fake failed"}}});
-  // Before torch 2.13 a model cannot say what went wrong, nor run single-threaded before 2.7.
+  // A model before torch 2.13 cannot give reasons, and one before 2.7 cannot run single-threaded.
   expect_troubles(
       opened(package("trouble_silent.pt2")),
       {{Trouble::fails, Errc::model_failed, {run_function + ":", "before torch 2.13"}}});
@@ -437,7 +437,7 @@ TEST_F(Run, SurvivesARuntimeWithoutMemory) {
         Handles ready;
         Outputs given = inputs;
         if (std::string_view{name} == "run_handles")
-          allocations_left = n + 2;  // after the test's own
+          allocations_left = n + 2;  // after the test's own allocations
         else allocations_left = n;
         const auto result = run(runner, std::move(given));
         const bool reached = allocations_left < 0;
@@ -468,7 +468,7 @@ TEST_F(Run, AllocatesNothingOfItsOwn) {
     const SharedRunner shared = opened<SharedRunner>(package(name));
     Outputs into(1), boxed{a, b};
     Handles given{FakeRuntime::share(a), FakeRuntime::share(b)}, made{nullptr};
-    // The first run of a model on a thread makes room for the model's thread-local variables.
+    // A model's first run on a thread allocates its thread-local variables.
     bool worked = runner.run<1>(a, b).has_value() && shared.run<1>(a, b).has_value();
     EXPECT_EQ(allocations_in([&] { worked &= runner.run<1>(a, b).has_value(); }), 0u);
     EXPECT_EQ(allocations_in([&] { worked &= runner.run<1>(transposed, b).has_value(); }), 0u);
@@ -478,7 +478,7 @@ TEST_F(Run, AllocatesNothingOfItsOwn) {
     EXPECT_EQ(allocations_in([&] { worked &= runner.run_handles(given, made).has_value(); }), 0u);
     EXPECT_EQ(allocations_in([&] { worked &= shared.run<1>(a, b).has_value(); }), 0u);
     FakeRuntime::destroy(made[0]);
-    // The counter counts: this form makes a vector, and an error a text.
+    // Shows that the counter works: this form makes a vector, and an error makes a text.
     EXPECT_EQ(allocations_in([&] { worked &= runner.run(inputs).has_value(); }), 1u);
     EXPECT_TRUE(worked);
     EXPECT_GT(allocations_in([&] { worked = runner.run<1>(a).has_value(); }), 0u);
@@ -574,14 +574,14 @@ TEST_F(Run, TellsWhatTheModelIs) {
   EXPECT_FALSE(constants[0].folded);
   EXPECT_TRUE(constants[1].folded);
   EXPECT_EQ(constants[1].kind, aoti::ConstantKind::folded);
-  // A model from before torch 2.6 tells less.
+  // A model from before torch 2.6 reports less.
   const std::vector<aoti::Constant> few = opened(package("weights.pt2")).constants();
   EXPECT_EQ(few[0].fqn, "layer.w");
   EXPECT_EQ(few[0].kind, aoti::ConstantKind::unknown);
   EXPECT_EQ(few[0].bytes, 0u);
 }
 
-// The device is entered and left again on every path.
+// The device is entered and left on every path.
 TEST_F(Run, EntersAndLeavesTheDevice) {
   using DeviceRunner = aoti::Runner<Recording, FakeRuntime>;
   const auto before = Recording::state;

@@ -13,7 +13,7 @@ using aoti::Errc;
 
 class Threads : public Tidy {};
 
-/// The input of the fake `gate`, whose two numbers both sides look at.
+/// The input of the fake `gate`, whose two numbers both sides read.
 struct Gate {
   FakeTensor tensor = aoti_test::tensor<std::int32_t>({2}, {0, 0});
   std::atomic_ref<std::int32_t> inside{static_cast<std::int32_t*>(tensor.data())[0]};
@@ -30,7 +30,7 @@ template <class Body> void on_threads(int count, Body body) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// As models before torch 2.13 need it.
+// Models before torch 2.13 need this.
 TEST_F(Threads, PassAGateAloneAtFirst) {
   aoti::detail::Gate gate;
   for (int change = 0; change < 100; ++change) {
@@ -120,7 +120,7 @@ TEST_F(Threads, RunASharedRunnerAThousandTimes) {
   });
 }
 
-// What an instance of one thread does wrong is not told to another.
+// An error of one thread's instance is not reported to another thread.
 TEST_F(Threads, GetTheirOwnErrors) {
   const SharedRunner runner = opened<SharedRunner>(package("trouble.pt2"), {.instances = 2});
   on_threads(2, [&](int thread) {

@@ -1,4 +1,4 @@
-// Weights read, changed in one step, staged, swapped and freed, on models of several ages.
+// Weights read, changed in one step, staged, swapped and freed, on models of several releases.
 #include <aoti/weights.hpp>
 
 #include <array>
@@ -36,7 +36,7 @@ class Weights : public Tidy {};
 
 FakeTensor eight(float value) { return tensor<float>({8}, std::vector<float>(8, value)); }
 
-/// y of the fakes, 0 + w + (2 w + b) + t, which must be the same in all elements; -1 if it is not.
+/// y of the fakes, 0 + w + (2 w + b) + t, which must be equal in all elements; -1 if not.
 template <class R> float output(const R& runner) {
   auto result = runner.template run<1>(eight(0));
   if (!result) {
@@ -85,8 +85,8 @@ TEST_F(Weights, AreChangedInPart) {
   for (const std::string& model : keeping) {
     SCOPED_TRACE(model);
     Runner runner = opened(package(model));
-    // Each of them in turn, and all of them twice, so that what lies in the model's own memory is
-    // used until it is replaced, in either buffer.
+    // Each of them in turn, and all of them twice, so that weights in the model's own memory are
+    // used until they are replaced, in either buffer.
     float value[3] = {1, 2, 3};
     const char* names[] = {"layer.w", "b_", "t"};
     for (int i = 0; i < 7; ++i) {
@@ -150,7 +150,7 @@ TEST_F(Weights, ThatAreTiedHaveSeveralNames) {
 
   std::vector<float> blob;
   for (const float value : {10.0f, 20.0f, 30.0f}) blob.insert(blob.end(), 8, value);
-  auto over_blob = begun(runner);  // what a blob has is no value under another name
+  auto over_blob = begun(runner);  // a blob's values do not count as set under another name
   ASSERT_TRUE(good(over_blob.set("layer.w", eight(9))));
   ASSERT_TRUE(good(over_blob.set_blob(std::as_bytes(std::span{blob}))));
   ASSERT_TRUE(good(over_blob.set("tied.w", eight(13))));
@@ -168,7 +168,7 @@ TEST_F(Weights, ThatAreNoConstantsAreToldApart) {
                {"layer.w = tied.w", "leave out the prefix 'module.'"});
   ASSERT_TRUE(good(update.commit()));
   EXPECT_EQ(output(runner), at_first);
-  Runner plain = opened(package("two_sets.pt2"));  // whose package tells nothing
+  Runner plain = opened(package("two_sets.pt2"));  // its package has no spec
   expect_error(begun(plain).set("spare", eight(10)), Errc::no_such_constant,
                {"not used, or compiled"});
 }
@@ -327,7 +327,7 @@ TEST_F(Weights, AreStagedInSteps) {
       EXPECT_EQ(output(runner), at_first);
       ASSERT_TRUE(good(aoti::swap_weights(runner)));
       EXPECT_EQ(output(runner), y(10, 2, 30));
-      // What was swapped out does not wait for anything.
+      // A set that was swapped out is not staged.
       stage("layer.b", 20);
       ASSERT_TRUE(good(aoti::swap_weights(runner)));
       EXPECT_EQ(output(runner), y(10, 20, 30));
@@ -393,7 +393,7 @@ TEST_F(Weights, AreReadWithoutACopy) {
     static_cast<float*>(weights.value()[2].tensor.data())[0] = 50;
     EXPECT_EQ(elements<float>(runner.run<1>(eight(0)).value()[0])[0], y(1, 2, 50));
   }
-  EXPECT_EQ(output(opened(package("two_sets_beside.pt2"))), at_first);  // the file is as it was
+  EXPECT_EQ(output(opened(package("two_sets_beside.pt2"))), at_first);  // the file is unchanged
   Runner old = opened(package("two_sets_old.pt2"));
   expect_error(aoti::weights(old), Errc::unsupported, {"ExtractConstantsMap", "2.8"});
 }
@@ -402,7 +402,7 @@ TEST_F(Weights, ThatAModelCannotDescribeAreNotGuessed) {
   Runner undescribed = opened(package("two_sets_old.pt2"));
   auto update = begun(undescribed);
   expect_error(update.set("t", eight(1)), Errc::unsupported, {"weight 't'", "shape"});
-  // With the shapes from the package's spec all is well, but for what the model cannot do.
+  // With shapes from the package's spec, everything works that the model supports.
   Runner runner = opened(package("two_sets_old_described.pt2"));
   for (const float w : {10.0f, 11.0f}) {
     auto described = begun(runner);
@@ -419,7 +419,7 @@ TEST_F(Weights, ThatAModelCannotDescribeAreNotGuessed) {
   EXPECT_EQ(output(runner), y(11, 20, 30));
 }
 
-// A model of torch 2.12 and before does not tell: the image does.
+// A model of torch 2.12 and before does not say whether it has weights; its image does.
 TEST_F(Weights, AreMissedInOldImages) {
   for (const char* name : {"two_sets_old_none", "two_sets_old_beside"}) {
     expect_error(Runner::open(package(std::string{name} + ".pt2")), Errc::unsupported,
@@ -460,7 +460,7 @@ TEST_F(Weights, MayComeAfterTheModel) {
   expect_error(undescribed.set("t", eight(1)), Errc::unsupported, {"tells the shape"});
 }
 
-// Where what a package says of them does not go with their sizes, they are not used in place.
+// If the package's description of weights contradicts their sizes, they are not used in place.
 TEST_F(Weights, ThatArePoorlyDescribedAreCopied) {
   const struct {
     const char* model;
@@ -476,7 +476,7 @@ TEST_F(Weights, ThatArePoorlyDescribedAreCopied) {
     Runner runner = opened(package(model));
     EXPECT_EQ(copies - before, expected);
     EXPECT_EQ(output(runner), at_first);
-    auto update = begun(runner);  // the tensors that the model made tell the shapes
+    auto update = begun(runner);  // the tensors that the model made give the shapes
     set_all(update, 10, 20, 30);
     ASSERT_TRUE(good(update.commit()));
     EXPECT_EQ(output(runner), y(10, 20, 30));
@@ -502,7 +502,7 @@ TEST_F(Weights, BesideTheImageMayBeLeftOut) {
 }
 
 TEST_F(Weights, MayBeExpectedToBeAll) {
-  // Its third constant may be left out, as torch has it: it is a tensor or a buffer; b is a buffer.
+  // As in torch, its third constant may be left out: it is a tensor or a buffer; b is a buffer.
   Runner runner = opened(package("two_sets.pt2"));
   auto update = begun(runner);
   expect_error(update.expect_all(), Errc::missing_constants,
@@ -511,7 +511,7 @@ TEST_F(Weights, MayBeExpectedToBeAll) {
   ASSERT_TRUE(good(update.expect_all()));
   ASSERT_TRUE(good(update.commit()));
   expect_error(update.expect_all(), Errc::bad_state, {"ended"});
-  Runner old = opened(package("two_sets_old_described.pt2"));  // does not tell the kinds
+  Runner old = opened(package("two_sets_old_described.pt2"));  // does not report the kinds
   auto all = begun(old);
   expect_error(all.expect_all(), Errc::missing_constants, {"layer.w, layer.b, t"});
   set_all(all, 1, 2, 3);
@@ -573,8 +573,8 @@ TEST_F(Weights, OfAnExclusiveRunnerAreNotChangedDuringARun) {
       if (!result && result.error().code() != Errc::bad_state) ++wrong;
     }
   }};
-  // The other thread may have been stopped inside a run, which refuses all commits until it goes
-  // on.
+  // The other thread may have been stopped inside a run, which blocks all commits until it
+  // continues.
   int committed = 0;
   for (int i = 0; i < 1000 || (committed == 0 && i < 1000000); ++i) {
     auto update = begun(runner);
@@ -594,7 +594,7 @@ TEST_F(Weights, OfAnExclusiveRunnerAreNotChangedDuringARun) {
   EXPECT_EQ(output(runner), at_first);
 }
 
-// Whatever a run gives comes from one set of weights, and nothing grows.
+// The results of each run come from one set of weights, and memory does not grow.
 TEST_F(Weights, OfASharedRunnerChangeUnderLoad) {
   for (const std::string& model : {std::string{"two_sets.pt2"}, std::string{"two_sets_maps.pt2"}}) {
     SCOPED_TRACE(model);

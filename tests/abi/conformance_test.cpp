@@ -2,7 +2,7 @@
 // torch.
 #include <aoti/abi/handles.hpp>
 
-// Declares the functions for CUDA and XPU as well, which need no header of theirs.
+// Declares the functions for CUDA and XPU too, which need no CUDA or XPU header.
 #ifndef USE_CUDA
 #define USE_CUDA
 #endif
@@ -38,10 +38,10 @@
 #include <string_view>
 #include <utility>
 
-// Each row declares its function once more. C functions cannot be overloaded, so a row whose types
-// are not those of torch's header does not compile; and a function that the installed torch does
-// not have yet, or that its build leaves out, is merely declared, where decltype(&function) would
-// fail.
+// Each row declares its function again. C functions cannot be overloaded, so a row whose types
+// differ from those of torch's header does not compile. A function that the installed torch does
+// not have yet, or that its build leaves out, is merely declared; decltype(&function) would fail
+// for it.
 extern "C" {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) result symbol parameters;
 #include <aoti/abi/exports.inc>
@@ -93,8 +93,7 @@ template <std::size_t N> void expect_distinct(const Row (&rows)[N]) {
   }
 }
 
-// The functions that one of torch's headers declares: its names of a prefix before an opening
-// bracket.
+// The functions that a torch header declares: names with a prefix before an opening bracket.
 std::set<std::string> functions_of_header(const std::string& path, std::string_view prefix) {
   std::ifstream file{AOTI_TORCH_INDUCTOR_DIR "/" + path};
   EXPECT_TRUE(file) << "cannot read " << path;
@@ -119,9 +118,9 @@ std::set<std::string> functions_of_header(const std::string& path, std::string_v
   return names;
 }
 
-/// What torch 2.15 declares and imports.inc does not have.
+/// Functions that torch 2.15 declares and imports.inc lacks.
 const std::set<std::string> without_row{
-    // For extensions that define operators themselves, which are no models.
+    // For extensions that define operators themselves, not for models.
     "aoti_torch_abi_version",
     "aoti_torch_delete_library_object",
     "aoti_torch_library_def",
@@ -129,14 +128,14 @@ const std::set<std::string> without_row{
     "aoti_torch_library_init_def",
     "aoti_torch_library_init_fragment",
     "aoti_torch_library_init_impl",
-    // For accelerators, by way of torch's common interface to them.
+    // For accelerators, through torch's common interface to them.
     "aoti_torch_create_device_guard",
     "aoti_torch_delete_device_guard",
     "aoti_torch_delete_stream",
     "aoti_torch_device_guard_set_index",
     "aoti_torch_get_current_stream",
     "aoti_torch_stream_id",
-    // Operators on quantised or packed weights, which need torch's or FBGEMM's layout of them.
+    // Operators on quantised or packed weights, which need torch's or FBGEMM's layouts.
     "aoti_torch_cpu__qconv2d_pointwise_binary_tensor",
     "aoti_torch_cpu__qconv_pointwise_tensor",
     "aoti_torch_cpu__qlinear_pointwise_binary_tensor",
@@ -146,11 +145,11 @@ const std::set<std::string> without_row{
     "aoti_torch_cpu__wrapped_quantized_linear_prepacked",
     "aoti_torch_cpu_wrapped_fbgemm_linear_fp16_weight",
     "aoti_torch_cpu_wrapped_fbgemm_pack_gemm_matrix_fp16",
-    // Communication between processes, through a process group of torch's.
+    // Communication between processes, through torch's process groups.
     "aoti_torch_cpu__c10d_functional_all_reduce",
     "aoti_torch_cpu__c10d_functional_all_reduce_",
     "aoti_torch_cpu__c10d_functional_wait_tensor",
-    // Operators that are missing: random numbers, which come from torch's generator.
+    // Missing operators: random numbers, which come from torch's generator.
     "aoti_torch_cpu_bernoulli__Tensor",
     "aoti_torch_cpu_bernoulli__float",
     "aoti_torch_cpu_exponential",
@@ -171,7 +170,7 @@ const std::set<std::string> without_row{
     "aoti_torch_cpu_randn_like_generator",
     "aoti_torch_cpu_randperm",
     "aoti_torch_cpu_uniform",
-    // Operators that are missing: gradients, which only programs that train call.
+    // Missing operators: gradients, which are only used in training.
     "aoti_torch_cpu__adaptive_avg_pool2d_backward",
     "aoti_torch_cpu__adaptive_avg_pool3d_backward",
     "aoti_torch_cpu__cdist_backward",
@@ -199,8 +198,8 @@ const std::set<std::string> without_row{
     "aoti_torch_cpu_upsample_bicubic2d_backward",
     "aoti_torch_cpu_upsample_linear1d_backward",
     "aoti_torch_cpu_upsample_trilinear3d_backward",
-    // Operators that are missing: those that Inductor does not turn into kernels of its own, or
-    // only in some cases. A model that imports one is refused by name, unless a provider has it.
+    // Missing operators: those that Inductor compiles to its own kernels, at least in most cases. A
+    // model that imports one is refused by name, unless a provider has it.
     "aoti_torch_cpu__addmm_activation",
     "aoti_torch_cpu__dyn_quant_matmul_4bit",
     "aoti_torch_cpu__dyn_quant_pack_4bit_weight",
@@ -286,7 +285,7 @@ TEST(ImportRows, AreTheFunctionsOfTheInstalledHeadersOrTheseAreListed) {
   for (const char* header : {"c/shim.h", "c/shim_cpu.h", "generated/c_shim_cpu.h"}) {
     declared.merge(functions_of_header(std::string{"aoti_torch/"} + header, "aoti_"));
   }
-  declared.erase("aoti_torch_dtype");  // a template of the header's own
+  declared.erase("aoti_torch_dtype");  // a template defined in the header
   for (const std::string& name : declared) {
     const bool has_row = std::any_of(std::begin(import_rows), std::end(import_rows),
                                      [&](const Row& row) { return row.symbol == name; });

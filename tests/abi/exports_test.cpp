@@ -19,7 +19,7 @@ using aoti::abi::Row;
 static_assert(std::is_trivially_copyable_v<ModelExports>);
 static_assert(sizeof(ModelExports) == std::size(aoti::abi::export_rows) * sizeof(void*));
 
-// Something to point to, for each symbol another address.
+// A different address for each symbol.
 char addresses[std::size(aoti::abi::export_rows)];
 
 void* address_of(const std::string& symbol) {
@@ -29,7 +29,7 @@ void* address_of(const std::string& symbol) {
   return nullptr;
 }
 
-/// A resolver of everything but some.
+/// Resolves everything except these.
 auto all_but(std::set<std::string> missing) {
   return [missing](const char* symbol) {
     return missing.count(symbol) != 0 ? nullptr : address_of(symbol);
@@ -75,7 +75,7 @@ TEST(ExportRow, BelongsToItsMember) {
   EXPECT_EQ(aoti::abi::export_row<&ModelExports::get_last_error>.need, Need::optional);
 }
 
-// A model whose one function says what went wrong.
+// A model that has only the function for its last error.
 const char* last_error = nullptr;
 AOTIRuntimeError swap_result = 0;
 AOTIRuntimeError swap_buffers(AOTInductorModelContainerHandle) { return swap_result; }

@@ -27,7 +27,7 @@ AOTITorchError copies(AtenTensorHandle, AtenTensorHandle, std::int32_t non_block
 }
 AOTITorchError fails(AtenTensorHandle, void**) { return 1; }
 
-/// Has two functions, and notes how often each one was looked up.
+/// Has two functions, and counts how often each was looked up.
 struct TwoFunctions {
   inline static std::multiset<std::string> asked;
 

@@ -9,7 +9,7 @@ namespace {
 using aoti::abi::ModelTraits;
 using aoti::abi::Row;
 
-/// The functions that a model of a release exports; in torch's order, an earlier one lacks some.
+/// The functions that a model of a release exports; earlier releases lack some.
 aoti::abi::ModelExports exports_of(int minor) {
   static char function;
   return aoti::abi::resolve_exports([&](std::string_view symbol) -> void* {

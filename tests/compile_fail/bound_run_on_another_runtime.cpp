@@ -1,4 +1,4 @@
-// Bound runs are for tensors of aoti's own, and not for libtorch's, say.
+// Bound runs are for aoti's own tensors, not for libtorch's.
 // expected: a BoundRun needs a runner on a runtime without libtorch, such as Runner<Cpu, Native>
 #include <aoti/bound_run.hpp>
 #include <aoti/device/cpu.hpp>

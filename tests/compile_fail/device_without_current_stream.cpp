@@ -1,4 +1,4 @@
-// What is registered must be a device policy, whose default stream is the current one.
+// A registered type must be a device policy; its default stream is the current one.
 // expected: a DevicePolicy needs a type Stream, copyable and default-constructible
 #include <aoti/aoti.hpp>
 

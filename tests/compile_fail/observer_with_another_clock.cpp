@@ -1,4 +1,4 @@
-// An observer's clock tells nanoseconds as std::int64_t, and is static.
+// An observer's clock returns nanoseconds as std::int64_t, and is static.
 // expected: an ObserverPolicy that has now.. needs static std::int64_t now.. noexcept
 #include <aoti/aoti.hpp>
 

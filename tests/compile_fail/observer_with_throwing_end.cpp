@@ -1,4 +1,4 @@
-// What an observer does may not throw.
+// An observer may not throw.
 // expected: an ObserverPolicy needs end.Event, const Completion&. const noexcept
 #include <aoti/aoti.hpp>
 

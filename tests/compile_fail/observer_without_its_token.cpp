@@ -1,4 +1,4 @@
-// What begin returns is given to end.
+// The result of begin is passed to end.
 // expected: with a third parameter for what begin returns, unless that is void
 #include <aoti/aoti.hpp>
 

@@ -1,4 +1,4 @@
-// A function that models import has the type of its row.
+// A function that models import must have the type of its row.
 // expected: the function must have the type that the import's row in abi/imports.inc states
 #include <aoti/runtime/native.hpp>
 

@@ -1,5 +1,5 @@
-// A runner of any device knows no stream.
-// expected: for a stream, run what as<Device>.. gives
+// A runner for any device takes no stream.
+// expected: for a stream, call run.. on as<Device>
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"

@@ -1,4 +1,4 @@
-// A runner on libtorch needs the header that defines it; to name its type does not.
+// A runner on libtorch needs the header that defines it; naming its type does not.
 // expected: for Libtorch include <aoti/runtime/libtorch.hpp>
 #include <aoti/aoti.hpp>
 

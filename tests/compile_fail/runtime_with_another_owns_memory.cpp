@@ -1,5 +1,5 @@
-// A member that a tensor runtime may have must have its type where it has one: else it would be
-// ignored. expected: owns_memory of a TensorRuntime must be static bool owns_memory.const Tensor&.
+// Optional members of a tensor runtime must have the right type: else they would be ignored.
+// expected: owns_memory of a TensorRuntime must be static bool owns_memory.const Tensor&.
 #include <aoti/aoti.hpp>
 
 #include "../support/fake_runtime.hpp"

@@ -1,4 +1,4 @@
-// The Operators of a tensor runtime must be whole.
+// The Operators of a tensor runtime must be complete.
 // expected: Operators of a TensorRuntime need handle.., begin_run..
 #include <aoti/aoti.hpp>
 

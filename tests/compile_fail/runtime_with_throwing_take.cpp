@@ -1,4 +1,4 @@
-// A member of a tensor runtime must have its type, and be noexcept where that is said.
+// A member of a tensor runtime must have its type, and be noexcept if that is required.
 // expected: a TensorRuntime needs static Tensor take.AtenTensorHandle. noexcept
 #include <aoti/aoti.hpp>
 

@@ -1,4 +1,4 @@
-// A null handle of the program's own is the default stream; a literal one may mean the current one.
+// A null handle variable means the default stream; a null literal may be meant as the current one.
 // expected: say Stream::device_default.., or .. for the current one
 #include <aoti/device/cuda.hpp>
 

@@ -1,4 +1,4 @@
-// The policies on torch's C interface in a process that has none of it.
+// The policies on torch's C interface in a process without its device functions.
 #include <aoti/aoti.hpp>
 
 #include <string>

@@ -12,15 +12,15 @@
 
 namespace aoti_test {
 
-/// What a test must know of a policy's machine:
-///   static DeviceIndex there();                 a device that is there
-///   static DeviceIndex absent();                one that is not
-///   static std::string expected_string();       what there() is called
+/// What a test must know about a policy's machine:
+///   static DeviceIndex there();                 a device that exists
+///   static DeviceIndex absent();                one that does not
+///   static std::string expected_string();       the device string of there()
 ///   static auto state();                        the current device and stream, comparable
-///   static void disturb();                      changes what state() tells
-///   static AOTInductorStreamHandle current_handle();   the stream that is current on there()
-/// and, where the machine may lack the device,
-///   static std::string reason_to_skip();        empty where it is there
+///   static void disturb();                      changes what state() returns
+///   static AOTInductorStreamHandle current_handle();   the current stream on there()
+/// and, if the machine may lack the device,
+///   static std::string reason_to_skip();        empty if it exists
 template <class Policy> struct DeviceCase;
 
 template <class Policy> class DeviceBattery : public testing::Test {
@@ -73,7 +73,7 @@ TYPED_TEST_P(DeviceBattery, RestoresWhatItEntered) {
   {
     auto guard = TypeParam::enter(Case::there(), typename TypeParam::Stream{});
     ASSERT_TRUE(good(guard));
-    const auto moved = std::move(guard).value();  // the one that it moved to restores, once
+    const auto moved = std::move(guard).value();  // only the guard that was moved to restores
     Case::disturb();
     EXPECT_EQ(TypeParam::native(moved), Case::current_handle());
   }

@@ -35,7 +35,7 @@ TEST(DeviceIndex, IsCurrentUnlessNamed) {
   static_assert(!aoti::DeviceIndex{0}.is_current());
 }
 
-// A policy that lacks a member, or whose member returns something else, is none.
+// A policy that lacks a member, or whose member returns another type, is not one.
 struct LacksGuard {
   static constexpr std::string_view key = "cpu";
   static constexpr aoti::DeviceType type = aoti::DeviceType::cpu;

@@ -1,5 +1,5 @@
-// A device policy that writes down what is asked of it: two devices with streams, whose memory is
-// the processor's, so that the fakes run on them.
+// A device policy that records its calls: two devices with streams, whose memory is the CPU's, so
+// that the fakes run on them.
 #pragma once
 
 #include <aoti/device/device.hpp>
@@ -23,8 +23,8 @@ struct Recording {
     bool operator==(const State&) const = default;
   };
   static inline State state{0, 40};
-  static inline int inside = 0;   ///< Guards that are alive.
-  static inline int entered = 0;  ///< Guards that there ever were.
+  static inline int inside = 0;   ///< Live guards.
+  static inline int entered = 0;  ///< Guards made so far.
   static inline bool refuses_entry = false;
 
   class Guard {

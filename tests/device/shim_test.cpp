@@ -1,4 +1,4 @@
-// The policies on torch's C interface, against a stand-in for it.
+// The policies on torch's C interface, tested with a stand-in for it.
 #include <aoti/device/cuda.hpp>
 #include <aoti/device/mps.hpp>
 #include <aoti/device/xpu.hpp>
@@ -19,7 +19,7 @@ namespace {
 
 using aoti::Errc;
 
-/// What reached the model last on this thread, and what was current while it ran.
+/// What last reached the model on this thread, and what was current while it ran.
 struct Seen {
   std::string device;
   AOTInductorStreamHandle stream = nullptr;
@@ -103,7 +103,7 @@ static_assert(aoti::Cuda::Stream{static_cast<void*>(nullptr)} ==
 FakeTensor one(float value) { return tensor<float>({1}, {value}); }
 FakeTensor one(Trouble trouble) { return one(static_cast<float>(trouble)); }
 
-/// Runs the fake `streams`, and expects that nothing is left behind.
+/// Runs the fake `streams`, and expects that nothing remains changed.
 template <class Device> class Streams : public testing::Test {
  protected:
   using Runner = aoti::Runner<Device, FakeRuntime>;
@@ -146,7 +146,7 @@ TYPED_TEST(Streams, AreTheCurrentOneUnlessToldOtherwise) {
   const auto runner = TestFixture::opened({1});
   ASSERT_TRUE(good(runner.template run<2>(one(0), one(1))));
   TestFixture::expect_seen(1, TestFixture::Shim::state.streams[1]);
-  // Current is what is so when the run begins, on the runner's device.
+  // "Current" means current when the run begins, on the runner's device.
   TestFixture::Shim::state.streams = {stream_at(8), stream_at(9)};
   ASSERT_TRUE(good(runner.template run<2>({}, one(0), one(1))));
   TestFixture::expect_seen(1, stream_at(9));
@@ -220,7 +220,7 @@ TYPED_TEST(Streams, AreRestoredOnEveryPath) {
       EXPECT_TRUE(TestFixture::Shim::state == typename TestFixture::State{});
     }
   }
-  // A call that is refused does not come as far.
+  // A refused call does not reach the model.
   const int runs = seen.runs;
   expect_error(runner.template run<2>(one(0)), Errc::input_count);
   expect_error(runner.template run<2>(one(0), FakeTensor{}), Errc::undefined_tensor);

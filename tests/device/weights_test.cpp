@@ -1,4 +1,4 @@
-// Weights of models for other devices than the CPU, against a stand-in for torch's functions.
+// Weights of models for devices other than the CPU, tested with a stand-in for torch's functions.
 #include <aoti/device/cuda.hpp>
 #include <aoti/device/mps.hpp>
 #include <aoti/device/xpu.hpp>
@@ -17,7 +17,7 @@
 namespace aoti_test {
 namespace {
 
-/// What reached the model: a fold, a swap, a free.
+/// What reached the model: a fold, a swap or a free.
 struct Heard {
   std::string what;
   AOTInductorStreamHandle stream;
@@ -37,7 +37,7 @@ using XpuShim = FakeShim<FakeXpu>;
 extern "C" {
 __attribute__((used)) AOTIRuntimeError on_created(const char* device) {
   using namespace aoti_test;
-  const std::string_view name = device;  // the real containers leave it current, too
+  const std::string_view name = device;  // the real containers also leave it current
   if (name.starts_with("cuda")) CudaShim::state.device = 1;
   if (name.starts_with("xpu")) XpuShim::state.device = 1;
   return 0;
@@ -175,7 +175,8 @@ TYPED_TEST(DeviceWeights, OfTheDeviceAreThereWhenTheyAreSet) {
   auto update = TestFixture::begun(runner);
   ASSERT_TRUE(good(update.set("layer.w", TestFixture::there(10))));
   EXPECT_EQ(queued, 0);
-  ASSERT_TRUE(good(update.set("layer.b", TestFixture::there(20))));  // the model has it on the CPU
+  ASSERT_TRUE(
+      good(update.set("layer.b", TestFixture::there(20))));  // the model keeps it on the CPU
   ASSERT_TRUE(good(update.stage()));
   EXPECT_EQ(queued, 0);
   const auto staged = aoti::weights(runner, WeightSet::inactive);
@@ -235,7 +236,8 @@ TYPED_TEST(DeviceWeights, InputsMustLieOnTheRunnersDevice) {
   expect_error(runner.template run<1>(TestFixture::there(0, 5)), Errc::input_device,
                {"input 0", ":5, expected one on ", std::string{TypeParam::key} + ":"});
   EXPECT_TRUE(good(runner.template run<1>(TestFixture::there(0))));
-  EXPECT_TRUE(good(runner.template run<1>(TestFixture::eight(0))));  // models may take such, too
+  EXPECT_TRUE(
+      good(runner.template run<1>(TestFixture::eight(0))));  // models may accept such inputs, too
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST(Archive, KnowsSafeNames) {
   }
 }
 
-// Bytes at the end of a heap block of their own size, so that a read beyond them is noticed.
+// Bytes at the end of a heap block of exactly their size, so that a read beyond them is noticed.
 TEST(Archive, CutOffAnywhereIsAnError) {
   for (const char* name : {"small.pt2", "small_zip64.pt2"}) {
     const auto bytes = read_file(package(name));
@@ -120,7 +120,7 @@ TEST(Archive, CutOffAnywhereIsAnError) {
       EXPECT_EQ(code, size < 4 ? Errc::not_a_package : Errc::damaged_package)
           << name << " cut to " << size;
     }
-    // From the front too.
+    // Cut off at the front, too.
     for (std::size_t skip = 1; skip < bytes.size(); ++skip) {
       const auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(skip);
       const auto result = parse({begin, bytes.end()});
@@ -129,7 +129,7 @@ TEST(Archive, CutOffAnywhereIsAnError) {
   }
 }
 
-// A changed byte of the headers is noticed, or changes nothing of what is read.
+// A changed byte of a header is detected, or changes nothing that is read.
 TEST(Archive, ChangedAnywhereIsAnErrorOrTheSame) {
   for (const char* name : {"small.pt2", "small_zip64.pt2"}) {
     auto bytes = read_file(package(name));
@@ -161,7 +161,7 @@ TEST(Archive, ChangedAnywhereIsAnErrorOrTheSame) {
   }
 }
 
-// Hostile numbers in each field that states a size or a place.
+// Hostile numbers in each field that holds a size or an offset.
 TEST(Archive, RefusesNumbersThatOverflow) {
   const auto bytes = read_file(package("small_zip64.pt2"));
   const auto original = parse(bytes);

@@ -101,7 +101,7 @@ TEST(Json, RefusesWhatIsNoJson) {
   }
 }
 
-// Every beginning of a document but the whole is refused.
+// Every proper prefix of a document is refused.
 TEST(Json, RefusesADocumentThatIsCutOff) {
   const std::string text = R"({"a": [1, -2.5e3, "b\u0041", true, null], "c": {"d": []}})";
   ASSERT_TRUE(parsed(text).is(Kind::object));

@@ -1,4 +1,4 @@
-// Images: everything that is read of one, and every change made to it, before it is loaded.
+// Images: everything that is read from one, and every change made to it, before it is loaded.
 #include <aoti/image/image.hpp>
 #include <aoti/load/preflight.hpp>
 #include <aoti/runtime/native.hpp>

@@ -1,4 +1,5 @@
-// Packages: the archive, its models, and all that is read of them before an image is loaded.
+// Packages: the archive, its models, and everything that is read from them before an image is
+// loaded.
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/native.hpp>
 

@@ -1,5 +1,4 @@
-// The texts in a package: the input spec, the call spec, and what a model's C++ source says of its
-// constants.
+// The texts in a package: the input spec, the call spec, and the constants in a model's C++ source.
 #include <aoti/aoti.hpp>
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Images with one damaged number in their tables: the system's loader, which trusts those, must
+// Images with one damaged number in their tables: the system's loader, which trusts these, must
 // never be given one that ends the process.
 #include <aoti/image/image.hpp>
 #include <aoti/image/library.hpp>
@@ -21,7 +21,7 @@ using aoti_test::fake;
 using aoti_test::read_file;
 using Range = std::pair<std::size_t, std::size_t>;  // of the file: [begin, end)
 
-/// Where the headers, the dynamic section and what it leads to lie.
+/// The positions of the headers, the dynamic section and the tables that it refers to.
 std::vector<Range> tables(const std::vector<std::byte>& bytes) {
   using namespace aoti::detail;
   ElfHeader header{};
@@ -54,7 +54,7 @@ std::vector<Range> tables(const std::vector<std::byte>& bytes) {
   return ranges;
 }
 
-/// Whether a child process loads and unloads the image, or is told why not, and then ends.
+/// Whether a child process loads and unloads the image, or gets an error, and then exits normally.
 bool ends_well(const std::vector<std::byte>& bytes, const Image& image) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -68,8 +68,8 @@ bool ends_well(const std::vector<std::byte>& bytes, const Image& image) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 42;
 }
 
-// The sanitizers see nothing of the system's loader, and like the emulator of ./dev aarch64 make
-// child processes slow: a seventh does.
+// The sanitizers see nothing of the system's loader and, like the emulator of ./dev aarch64, make
+// child processes slow: a seventh is enough.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
 constexpr std::size_t step = 7;
 #elif defined(__has_feature)

@@ -64,7 +64,7 @@ TEST(Image, DropsNeededLibrariesByName) {
   const auto edits = image.value().edits(everything);
   ASSERT_EQ(edits.size(), kept + needed.size());
 
-  // An entry that no loader knows stands in the place of each.
+  // Each is replaced by an entry that no loader knows.
   std::size_t dropped = 0;
   for (const aoti::ImageEdit& edit : edits) {
     aoti::detail::ElfDynamic before{};
@@ -77,7 +77,7 @@ TEST(Image, DropsNeededLibrariesByName) {
   EXPECT_EQ(dropped, needed.size());
 }
 
-// Of a note without content, which may claim to lie anywhere.
+// For a note without content, whose offset may point anywhere.
 TEST(Image, DemandsNothingInAnEmptyNote) {
   auto bytes = read_file(fake("minimal"));
   aoti::detail::ElfHeader header{};
@@ -99,7 +99,7 @@ TEST(Image, DemandsNothingInAnEmptyNote) {
   EXPECT_TRUE(aoti_test::good(aoti::detail::Demands::check(image.value(), "the image", nullptr)));
 }
 
-// In the place of DT_RELACOUNT, which loaders can do without.
+// In place of DT_RELACOUNT, which loaders do not need.
 TEST(Image, LosesItsNameAndItsRefusalToBeOpened) {
   using namespace aoti::detail;
   const auto bytes = read_file(fake("minimal"));
@@ -162,7 +162,7 @@ TEST(Image, KnowsItsEmbeddedWeightsAndWhatElseIsNeeded) {
   EXPECT_LT(size_of(image.value(), true), 400'000u);
   EXPECT_GT(size_of(image.value(), false), weights.size());
 
-  // What was appended behind the image belongs to it.
+  // Anything appended to the image belongs to it.
   auto longer = bytes;
   longer.resize(bytes.size() + 100'000);
   const auto appended = parse(longer);
@@ -214,8 +214,8 @@ TEST(Image, NamesTheMachinesThatTorchRunsOn) {
   EXPECT_EQ(aoti::machine_name(0), "an unknown machine");
 }
 
-/// An image as it is for another processor, since nothing but this number and the types of
-/// relocations, which are not looked at, differs in what is read.
+/// An image as for another processor: what is read differs only in this number and in the types of
+/// relocations, which are not checked.
 std::vector<std::byte> for_machine(std::vector<std::byte> bytes, std::uint16_t machine) {
   std::memcpy(bytes.data() + offsetof(aoti::detail::ElfHeader, machine), &machine, sizeof machine);
   return bytes;
@@ -287,7 +287,7 @@ bool lies_within(const Image& image, const std::vector<std::byte>& bytes) {
   return good;
 }
 
-/// Where the tables lie that Image reads: [begin, end) in the file.
+/// Where the tables that Image reads lie: [begin, end) in the file.
 std::vector<std::pair<std::size_t, std::size_t>> tables(const std::vector<std::byte>& bytes) {
   const auto number = [&](std::size_t at) {
     std::uint64_t value = 0;

@@ -44,7 +44,7 @@ class LibraryOf : public testing::TestWithParam<Backing> {
 TEST_P(LibraryOf, EachLoadIsALibraryOfItsOwn) {
   std::vector<Library> libraries;
   std::vector<void*> addresses;
-  // The descriptors of those that are closed are used again.
+  // Descriptors of closed images are reused.
   for (const char* name : {"add", "add", "minimal", "add", "unique", "unique"}) {
     auto library = load(fake(name));
     ASSERT_TRUE(aoti_test::good(library)) << name;
@@ -141,7 +141,7 @@ TEST(Library, SaysWhereATemporaryFileCannotBeMade) {
   EXPECT_TRUE(aoti_test::good(library));
 }
 
-/// What `body` tells in a process of its own.
+/// What `body` returns in a child process.
 template <class Body> std::string in_child(Body&& body) {
   int ends[2] = {-1, -1};
   EXPECT_EQ(::pipe(ends), 0);
@@ -165,8 +165,8 @@ template <class Body> std::string in_child(Body&& body) {
   return text;
 }
 
-/// Refuses memfd_create to this process: always, or where it is not called with the flag that
-/// vm.memfd_noexec = 2 insists on.
+/// Forbids memfd_create in this process: always, or only without the flag that vm.memfd_noexec = 2
+/// requires.
 bool refuse_memory_files(bool always) {
   constexpr auto flags = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
   sock_filter filter[] = {
@@ -182,7 +182,7 @@ bool refuse_memory_files(bool always) {
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/// Mounts something empty in a place, for this process.
+/// Mounts an empty file system over a directory, for this process.
 bool cover(const char* place, unsigned long flags) {
   static const bool own =
       (::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
@@ -190,7 +190,7 @@ bool cover(const char* place, unsigned long flags) {
   return own && ::mount("none", place, "tmpfs", flags, nullptr) == 0;
 }
 
-/// Where the image of an `add` that was loaded came from, or why it was not.
+/// Where the image of a loaded `add` came from, or why it was not loaded.
 std::string origin_of_add(Backing backing = aoti::default_backing) {
   auto library = Library::load(read_file(fake("add")), {}, "the name", backing);
   if (!library) return library.error().message();
@@ -201,7 +201,7 @@ std::string origin_of_add(Backing backing = aoti::default_backing) {
   return path;
 }
 
-// What the system does not allow is done in the next best way.
+// If the system forbids one way, the next best is used.
 TEST(Library, IsLoadedFromWhereItMayBe) {
   using testing::StartsWith;
   const aoti_test::TemporaryDirectory directory;
@@ -276,7 +276,7 @@ TEST(Library, OfMoreBytesThanAFileMayHaveIsAnError) {
   EXPECT_THAT(said, testing::HasSubstr("File too large"));
 }
 
-// A stack that may be executed is one for all threads, and for good.
+// An executable stack affects all threads, permanently.
 TEST(Library, LeavesTheStackAsItIs) {
   const auto good = read_file(fake("add"));
   std::uint64_t headers = 0;
@@ -306,7 +306,7 @@ TEST(Library, LeavesTheStackAsItIs) {
               }),
               "rw-p");
 #if !defined(__aarch64__)  // the emulator's stack is its own
-    // Without the edits it becomes one, or the system refuses to.
+    // Without the edits it becomes executable, or the system refuses to load it.
     EXPECT_NE(in_child([&]() -> std::string {
                 auto library = Library::load(bytes, {}, "the name");
                 return library ? aoti_test::stack_permissions() : library.error().message();

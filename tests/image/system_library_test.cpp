@@ -21,7 +21,7 @@ TEST(SystemLibrary, IsFoundLoadedOrNot) {
   EXPECT_TRUE(loaded.has_version("GLIBC_2.17"));
   EXPECT_FALSE(loaded.has_version("GLIBC_9.99"));
   EXPECT_NE(loaded.path().find("/libc.so.6"), std::string::npos);
-  ASSERT_FALSE(aoti::is_loaded("libanl.so.1"));  // a part of the C library that nobody uses
+  ASSERT_FALSE(aoti::is_loaded("libanl.so.1"));  // a part of the C library that nothing uses
   const auto file = find("libanl.so.1");
   EXPECT_TRUE(file.is_here());
   EXPECT_NE(file.path().find("/libanl.so.1"), std::string::npos);

@@ -1,4 +1,4 @@
-// What is asked of a runtime before a model that calls operators is loaded.
+// What a runtime is asked before a model that calls operators is loaded.
 #include <aoti/load/operators.hpp>
 
 #include <cerrno>
@@ -21,11 +21,11 @@ namespace {
 using aoti::Errc;
 using aoti::OperatorCalls;
 
-std::vector<std::string> known;  // what the process is said to have
+std::vector<std::string> known;  // the operators that the process seems to have
 std::vector<std::string> made;   // the device and the operators of each executor
 bool make_fails = false;
 
-/// A runtime whose executors do nothing but exist.
+/// A runtime whose executors do nothing.
 struct Executor : aoti::detail::NoOperators {
   static bool has(const std::string& name) {
     for (const std::string& it : known) {

@@ -87,7 +87,7 @@ TEST(Preflight, TellsWhyAModelCannotRunHere) {
                           {"compiled for cpu", "for other"});
 }
 
-// Only what is missing is named.
+// Only missing functions are named.
 TEST(Preflight, NamesNothingThatIsThere) {
   for (const char* file : {"lacks_required.pt2", "lacks_import.pt2"}) {
     const auto result = check<aoti::Cpu>(file);
@@ -115,7 +115,7 @@ TEST(Preflight, KnowsThisProcessorsInstructionSets) {
 #endif
 }
 
-// What a model needs without libtorch, as inspect tells it.
+// What a model needs without libtorch, as reported by inspect.
 TEST(NativeNeeds, AreOperatorsAndWhereTheyComeFrom) {
   const auto needs = [](const char* name) {
     const auto opened = aoti::Package::open(package(name));

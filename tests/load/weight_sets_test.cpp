@@ -43,11 +43,11 @@ TEST(WeightSets, AreStagedSwappedAndReleased) {
 
   EXPECT_FALSE(sets.swap());
   EXPECT_TRUE(sets.has_second());
-  EXPECT_FALSE(sets.is_staged());  // what was swapped out is no update that waits
+  EXPECT_FALSE(sets.is_staged());  // a set that was swapped out is not a staged update
   EXPECT_FALSE(sets.is_in_block(WeightSet::active, 0));
   EXPECT_TRUE(sets.is_in_block(WeightSet::inactive, 0));
 
-  EXPECT_FALSE(sets.release());  // the second constant of the active set lies in the block
+  EXPECT_FALSE(sets.release());  // the active set's second constant lies in the block
   EXPECT_FALSE(sets.has_second());
   EXPECT_TRUE(sets.has_block());
   sets.begin({0, 0});
@@ -68,7 +68,7 @@ TEST(WeightSets, FreeTheBlockOnceNothingUsesIt) {
   sets.swap();
   sets.lend(true);
   EXPECT_FALSE(sets.release());
-  EXPECT_TRUE(sets.has_remains());  // to be released once more
+  EXPECT_TRUE(sets.has_remains());  // to be released again
   EXPECT_FALSE(sets.has_second());
   sets.lend(false);
   EXPECT_TRUE(sets.release());

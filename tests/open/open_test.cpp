@@ -1,4 +1,4 @@
-// Opening a runner: from everything that there is, and what is said when it cannot be.
+// Opening a runner: from every kind of source, and the errors if that fails.
 #include <unistd.h>
 
 #include <cctype>
@@ -73,7 +73,7 @@ TEST_F(Open, LoadsWeightsThatLieBesideTheImage) {
   EXPECT_EQ(elements<float>(result.value()[0]), (std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}));
 }
 
-// Weights inside the image are used where the package lies, where that stays.
+// Weights inside the image are used in the package, if it stays mapped.
 TEST_F(Open, FindsEmbeddedWeightsWhereverTheImageComesFrom) {
   std::vector<std::int32_t> places{0, 1, 393'214, 393'215};
   for (std::int32_t i = 4096; i < 393'216; i += 4093) places.push_back(i);
@@ -132,7 +132,7 @@ TEST_F(Open, NeedsNoMoreFromTheProcessThanBefore) {
   }
 }
 
-// Two models from one image are as two models: nothing that they write to is shared.
+// Two models from one image behave as two models: nothing that they write to is shared.
 TEST_F(Open, GivesEachRunnerAModelOfItsOwn) {
   const auto count = [](int number) { return tensor<std::int32_t>({1}, {number}); };
   const Runner first = opened(package("unique.pt2")), second = opened(package("unique.pt2"));
@@ -141,8 +141,8 @@ TEST_F(Open, GivesEachRunnerAModelOfItsOwn) {
   expect_error(second.run<1>(count(7)), Errc::model_failed, {"the count differs"});
 }
 
-// Packages closed and opened in turn, so that descriptors are used again for other images.
-// The threads of an OpenMP library outlive the model that brought it.
+// Packages closed and opened in turn, so that descriptors are reused for other images. The threads
+// of an OpenMP library outlive the model that loaded it.
 TEST_F(Open, LeavesWhatTheImageBroughtWhenItIsUnloaded) {
   ASSERT_FALSE(aoti::is_loaded("libgomp.so.1"));
   for (int i = 0; i < 5; ++i) {
@@ -150,7 +150,7 @@ TEST_F(Open, LeavesWhatTheImageBroughtWhenItIsUnloaded) {
     expect_adds(runner);
     std::move(runner).unload();
     EXPECT_TRUE(aoti::is_loaded("libgomp.so.1"));
-    ::usleep(1000);  // in which the threads go to sleep
+    ::usleep(1000);  // so that the threads go to sleep
   }
 }
 
@@ -321,7 +321,7 @@ TEST_F(Open, AModelThatThrowsWhileItIsCreatedIsAnError) {
 }
 #endif
 
-// Models for a GPU load kernels from files, each when they first run it.
+// GPU models load each kernel from a file when they first run it.
 TEST_F(Open, GivesKernelsAFolderAsLongAsTheModelLives) {
   const TemporaryDirectory temporary;
   {

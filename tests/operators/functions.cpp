@@ -1,4 +1,4 @@
-// Operators for the tests, as a library that users write: plain functions, registered with torch.
+// Operators for the tests, in a library like a user's: plain functions, registered with torch.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-/// factor * x, rolled by each of the shifts; plus the bias; negated where the mode is "negative".
+/// factor * x, rolled by each of the shifts; plus the bias; negated if the mode is "negative".
 at::Tensor mix(const at::Tensor& x, double factor, at::IntArrayRef shifts,
                const std::optional<at::Tensor>& bias, c10::string_view mode) {
   at::Tensor y = x * factor;
@@ -33,7 +33,7 @@ at::Tensor sum_of(const std::vector<at::Tensor>& tensors, std::vector<double> we
   return sum.to(dtype);
 }
 
-/// The first of the tensors plus the others; `fill` stands for one that is not there.
+/// The first of the tensors plus the others; `fill` stands for a missing one.
 at::Tensor gather(const c10::List<std::optional<at::Tensor>>& tensors, const at::Scalar& fill) {
   at::Tensor sum = *tensors.get(0);
   for (std::size_t i = 1; i < tensors.size(); ++i) {
@@ -43,7 +43,7 @@ at::Tensor gather(const c10::List<std::optional<at::Tensor>>& tensors, const at:
   return sum;
 }
 
-/// The elements of x, over and over, in another shape.
+/// The elements of x, repeated as needed, in another shape.
 at::Tensor resized(const at::Tensor& x, at::IntArrayRef sizes, at::Device device) {
   at::Tensor y = at::empty(sizes, x.options().device(device));
   float* const to = y.data_ptr<float>();

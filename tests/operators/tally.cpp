@@ -8,7 +8,7 @@ namespace {
 struct Tally : torch::CustomClassHolder {
   explicit Tally(std::int64_t start) : count{start} {}
 
-  /// x plus how often it was called.
+  /// x plus the number of calls so far.
   at::Tensor add_to(const at::Tensor& x) { return x + ++count; }
 
   std::int64_t count;

@@ -61,7 +61,7 @@ TEST(CallSpec, ReadsTheSmallestOnes) {
   EXPECT_EQ(spec.value().result.leaf_count(), 1u);
 }
 
-// Contexts that are no list of names as long as the children give no keys.
+// Contexts that are not a list of names of the right length give no keys.
 TEST(CallSpec, GivesKeysOnlyWhereTheyFit) {
   for (const char* context :
        {R"("[\"a\"]")", R"("not json")", R"("{}")", R"("[1, 2]")", "null", "3"}) {

@@ -12,7 +12,7 @@ using aoti::Guard;
 using aoti::Json;
 using Sizes = std::vector<std::vector<std::int64_t>>;
 
-/// A guard between inputs of four dimensions each; without a program where the text is none.
+/// A guard between inputs of four dimensions each; without a program if the text is not a guard.
 Guard compile(const std::string& text) {
   Guard guard{.text = text};
   auto json = Json::parse(text, "test");
@@ -83,7 +83,7 @@ TEST(Guard, ComparesAsPythonDoes) {
       {R"(["<=",["/",[0,0],2],1.5])", {{{3}}}, {{{4}}}},
       {R"(["<",["/",[0,0],2],1.5])", {{{2}}}, {{{3}}}},
       {R"([">=",["/",[0,0],2],["float",2]])", {{{4}}}, {{{3}}}},
-      // What is too large to be computed, or cannot be
+      // Too large to be computed, or undefined
       {R"([">",["*",[0,0],[0,0],[0,0]],0])", {{{1000}}}, {{{big}}}},
       {R"([">",["+",[0,0],[0,0],[0,0]],0])", {{{1000}}}, {{{big}}}},
       {R"(["<",["-",-9223372036854775807,[0,0]],0])", {{{1}}}, {{{2}}}},
@@ -148,7 +148,7 @@ TEST(Guard, RefusesWhatIsNoRelation) {
   }
 }
 
-// Nested on either side as deeply as JSON may be, and longer than any guard.
+// Nested on either side as deeply as JSON allows, and longer than any guard.
 TEST(Guard, KeepsWithinItsStack) {
   std::string left = "[0,0]", right = "[0,0]", wide = "[0,0]";
   for (int i = 0; i < 61; ++i) {

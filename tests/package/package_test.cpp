@@ -73,7 +73,7 @@ TEST(Package, TakesABareImageAndWhatLiesBesideIt) {
   write(stem + "_weights.blob", "weights");
   write(stem + "_metadata.json", R"({"AOTI_DEVICE_KEY": "cpu"})");
   EXPECT_EQ(model_of(), "nodes|weights|cpu|5");
-  // What has the name by chance does no harm.
+  // A file that has the name by chance does no harm.
   write(stem + "_metadata.json", R"({"author": 3})");
   write(path, text(read_file(aoti_test::fake("add"))));
   EXPECT_EQ(model_of(), "|weights||5");
@@ -241,7 +241,7 @@ TEST(Package, TellsOfADamagedModelWhenThatIsAskedFor) {
   }
 }
 
-// A package that is cut off is an error at every length, whichever way it is opened.
+// A truncated package is an error at every length, however it is opened.
 TEST(Package, CutOffAnywhereIsAnError) {
   const auto bytes = read_file(package("small.pt2"));
   ASSERT_TRUE(good(Package::from_bytes(bytes)));

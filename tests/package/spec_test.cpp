@@ -18,7 +18,7 @@ aoti::Result<ModelSpec> parse(std::string_view text) {
   return ModelSpec::parse(text, "the origin");
 }
 
-/// A spec with one input of that text and no outputs.
+/// A spec with this text as its only input, and no outputs.
 std::string with_input(std::string_view input) {
   return aoti::detail::concat({R"({"version":1,"inputs":[)", input, R"(],"outputs":[]})"});
 }
@@ -78,7 +78,7 @@ TEST(ModelSpec, ReadsWhatTheExporterWrites) {
   EXPECT_TRUE(spec.outputs[1].none);
 }
 
-// A relation belongs to the last of its inputs, whose check comes when the others are known to fit.
+// A relation belongs to the last of its inputs, which is checked when the others are known to fit.
 TEST(ModelSpec, ReadsGuards) {
   const auto parsed = parse(R"_({"version":2,"inputs":[
       {"name":"x","dtype":"int8","device":"cpu","shape":[{"min":0},{"min":0}]},
@@ -176,7 +176,7 @@ TEST(ModelSpec, RefusesLayoutsThatAreNone) {
   }
 }
 
-// Numbers with which the arithmetic of the checks would overflow, and sizes that are none.
+// Numbers with which the arithmetic of the checks would overflow, and invalid sizes.
 TEST(ModelSpec, RefusesDimensionsThatAreNone) {
   const auto input = [](std::string_view dimension) {
     return with_input(aoti::detail::concat(

@@ -1,10 +1,10 @@
-// A plugin that runs a model, and keeps all its symbols but one to itself.
+// A plugin that runs a model and hides all its symbols but one.
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/native.hpp>
 
 #include <cstdio>
 
-// What a plugin that hides nothing has in common with others.
+// Shared with other plugins if its symbols are not hidden.
 extern "C" {
 __attribute__((visibility("default"))) const char* version_of_plugin() { return aoti::version; }
 __attribute__((visibility("default"))) const void* variable_of_plugin() {
@@ -12,7 +12,7 @@ __attribute__((visibility("default"))) const void* variable_of_plugin() {
 }
 }
 
-/// The sum's last element; negative where something failed.
+/// The sum's last element; negative on failure.
 extern "C" __attribute__((visibility("default"))) float sum_in_plugin(const char* package) {
   const auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(package);
   const float numbers[8] = {1, 2, 3, 4, 5, 6, 7, 8};

@@ -39,12 +39,12 @@ FakeTensor floats(Sizes sizes, Sizes strides = {}) {
 }
 
 struct Outcome {
-  Fit fit;           // the worst of all
-  std::string text;  // of the first input that does not fit
+  Fit fit;           // the worst of all inputs
+  std::string text;  // for the first input that does not fit
   Errc code = Errc::none;
 };
 
-/// As a runner does it: each input in turn, up to the first that does not fit.
+/// As in a runner: each input in turn, up to the first that does not fit.
 Outcome check(const ModelSpec& model, const std::vector<FakeTensor>& inputs) {
   Outcome outcome{Fit::yes, {}};
   for (std::size_t i = 0; i < model.inputs.size(); ++i) {
@@ -178,7 +178,7 @@ TEST(Check, ComparesDimensionsThatShareASymbol) {
                   "dimension 1 of input 2 'z' is 2"}});
 }
 
-// A size that no value of the symbol gives, though it is the symbol's first.
+// A size that no value of the symbol gives, although it is the symbol's first occurrence.
 TEST(Check, WantsMultiplesWhereTheSpecSaysSo) {
   const ModelSpec model = spec(input("x", R"({"symbol":"n","scale":4,"offset":-1,"min":3})") + "," +
                                input("y", R"({"symbol":"n"})"));
@@ -241,7 +241,7 @@ TEST(Check, KnowsWhichMemoryMustBeLaidOutAnew) {
       {R"(,"order":[1,0])", {2, 3}, {1, 3}, Fit::reordered},
       {R"(,"order":[1,0])", {1, 3}, {77, 1}, Fit::yes},
       {R"(,"order":[1,0])", {0, 3}, {7, 7}, Fit::yes},
-      // With gaps: such a model must be given what it was compiled for
+      // With gaps: such a model must be given exactly the layout that it was compiled for
       {R"(,"strides":[8,1])", {2, 3}, {8, 1}, Fit::yes},
       {R"(,"strides":[8,1])", {2, 3}, {}, Fit::no},
       {R"(,"strides":[8,1])", {1, 3}, {3, 1}, Fit::yes},
@@ -266,7 +266,7 @@ TEST(Check, WorksOnScalars) {
   expect(spec(input("x", "", R"(,"order":[])")), {{{floats({})}, Fit::yes}});
 }
 
-// What a model writes into a copy would be lost.
+// Anything that a model writes into a copy would be lost.
 TEST(Check, DoesNotReorderWhatTheModelWritesTo) {
   const std::string text =
       "input 0 'x': wrong input layout: found strides 1, 2; the model writes to it, so it "
@@ -280,7 +280,7 @@ TEST(Check, DoesNotReorderWhatTheModelWritesTo) {
          {{{floats({2, 2}, {1, 2})}, Fit::reordered}});
 }
 
-// Sizes and numbers of the spec at the ends of what is read.
+// Sizes, and numbers in the spec, at the limits of their ranges.
 TEST(Check, DoesNotOverflow) {
   const ModelSpec model = spec(input(
       "x",

@@ -1,4 +1,4 @@
-// Every form of run, of runners without an observer, to be looked at by no_observer.py.
+// Every form of run, on runners without an observer, for no_observer.py to inspect.
 #include <aoti/device/cpu.hpp>
 #include <aoti/runner.hpp>
 

@@ -1,4 +1,4 @@
-// What an observer hears of a runner's life, and that there is nothing of it in others.
+// What an observer is told of a runner's life, and that runners without one have no trace of it.
 #include <aoti/run/observer.hpp>
 #include <aoti/weights.hpp>
 
@@ -21,7 +21,7 @@ using aoti::Errc;
 using aoti::Event;
 using testing::ElementsAre;
 
-/// What was heard, as "load{", "fold{", "fold}", "load}", or "run! bad state" for one that failed.
+/// The events, as "load{", "fold{", "fold}", "load}", or "run! bad state" for a failure.
 struct Log {
   std::mutex mutex;
   std::vector<std::string> heard;
@@ -59,7 +59,7 @@ struct Recorder {
   }
 };
 
-/// Without tokens, with a clock of its own, in which each look takes a unit.
+/// Without tokens; its clock advances by one unit each time it is read.
 struct Counter {
   struct Counts {
     std::atomic<int> begun = 0, ended = 0, failed = 0;
@@ -81,7 +81,7 @@ struct Counter {
 template <aoti::ObserverPolicy O, aoti::Options options = aoti::Options{}>
 using With = aoti::Runner<aoti::Cpu, FakeRuntime, options, O>;
 
-// An observer that is not there, or has nothing to hold, takes no room.
+// An observer without members takes no space.
 struct Deaf {
   void begin(Event) const noexcept {}
   void end(Event, const Completion&) const noexcept {}
@@ -227,7 +227,7 @@ TEST_F(Observers, HearWhatAnUpdateDoes) {
                                       "update! the model failed"));
 }
 
-/// Writes down what an completion tells besides.
+/// Records the rest of a completion.
 struct Details {
   std::vector<std::string>* heard;
   void begin(Event) const noexcept {}

@@ -24,7 +24,7 @@ std::byte memory[4096];
 struct Layout {
   std::size_t at;
   std::vector<std::int64_t> sizes, strides;
-  bool wide = false;  // of 8 bytes
+  bool wide = false;  // elements of 8 bytes
 };
 
 TensorView view(const Layout& layout) {

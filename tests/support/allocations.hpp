@@ -1,5 +1,5 @@
 // Counts a thread's heap allocations, without those that the runtime marks as its own (Foreign).
-// Allocations are seen where malloc is: by the sanitizers' hook, or by malloc's replacement here.
+// Allocations are seen at malloc: by the sanitizers' hook, or by the replacement of malloc here.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ template <class Body> std::size_t allocations_in(Body&& body) {
 
 #if defined(AOTI_TEST_SANITIZED)
 #undef AOTI_TEST_SANITIZED
-// As in <sanitizer/allocator_interface.h>, which gcc does not come with.
+// As in <sanitizer/allocator_interface.h>, which gcc does not include.
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*,
                                                                   std::size_t),
                                                          void (*)(const volatile void*));

@@ -1,5 +1,5 @@
 // A tensor runtime without libtorch: tensors that are plain memory, and the functions that the
-// fakes import, exported from the test program. Everything alive is counted.
+// fakes import, exported from the test program. All live objects are counted.
 #pragma once
 
 #include <aoti/abi/imports.hpp>
@@ -28,7 +28,7 @@ using aoti::DeviceType;
 using aoti::DType;
 using Sizes = std::vector<std::int64_t>;
 
-/// Marks what the runtime and the tests do, as opposed to the library: see allocations.hpp.
+/// Marks allocations of the runtime and the tests, as opposed to the library: see allocations.hpp.
 inline thread_local int foreign_depth = 0;
 struct Foreign {
   Foreign() noexcept { ++foreign_depth; }
@@ -40,7 +40,7 @@ struct Foreign {
 inline std::atomic<int> live_storages = 0;
 inline std::atomic<int> live_handles = 0;
 
-/// Copies within a device and the like that are queued; a copy to the CPU waits for them.
+/// Queued work, such as copies within a device; a copy to the CPU waits for it.
 inline std::atomic<int> queued = 0;
 
 /// How many more allocations of the runtime succeed on this thread before one fails; -1 for all.
@@ -63,7 +63,7 @@ struct Storage {
   std::byte* at;
 };
 
-/// Copies share the storage; default-constructed or moved from it is undefined.
+/// Copies share the storage; a default-constructed or moved-from tensor is undefined.
 struct FakeTensor {
   DType dtype = DType::float32;
   DeviceType device = DeviceType::cpu;
@@ -114,8 +114,8 @@ template <class Visit> void for_each_offset(const FakeTensor& tensor, Visit&& vi
   }
 }
 
-/// As torch understands it: a dimension of size 1 may have any stride, and so may all of no
-/// elements.
+/// As in torch: a dimension of size 1 may have any stride, and so may every dimension of a tensor
+/// without elements.
 inline bool is_row_major(const FakeTensor& tensor) noexcept {
   std::int64_t step = 1;
   bool dense = true;
@@ -130,7 +130,7 @@ template <> inline constexpr DType dtype_of<std::int32_t> = DType::int32;
 template <> inline constexpr DType dtype_of<std::int64_t> = DType::int64;
 static_assert(sizeof(float) == 4);
 
-/// A tensor with these elements in row-major order, whatever its strides.
+/// A tensor with these elements in row-major order, for any strides.
 template <class T>
 FakeTensor tensor(Sizes sizes, const std::vector<T>& elements, Sizes strides = {}) {
   FakeTensor result = empty(dtype_of<T>, std::move(sizes), std::move(strides));
@@ -148,7 +148,7 @@ template <class T> std::vector<T> elements(const FakeTensor& tensor) {
   return result;
 }
 
-/// Copies element by element, whatever the strides.
+/// Copies element by element, for any strides.
 inline void copy_elements(const FakeTensor& tensor, FakeTensor& copy) {
   const std::size_t size = aoti::element_size(tensor.dtype);
   std::vector<std::int64_t> from;
@@ -228,7 +228,7 @@ static_assert(aoti::TensorRuntime<FakeRuntime>);
 
 }  // namespace aoti_test
 
-// A test program is one source file, so these are defined here; it exports them to the fakes.
+// A test program has one source file, so these are defined here; it exports them to the fakes.
 extern "C" {
 
 inline __attribute__((used)) AOTITorchError aoti_torch_empty_strided(

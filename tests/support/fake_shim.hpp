@@ -1,5 +1,5 @@
-// A stand-in for what torch has for CUDA, XPU and MPS: two devices of each of the first two, whose
-// memory is the processor's. The test program exports it under torch's names.
+// A stand-in for torch's CUDA, XPU and MPS functions: two devices of each of the first two, whose
+// memory is the CPU's. The test program exports it under torch's names.
 #pragma once
 
 #include <aoti/abi/handles.hpp>
@@ -27,7 +27,7 @@ struct FakeXpu {
   static constexpr bool null_is_default = false;
 };
 
-/// What a function of torch's said when it failed last on this thread.
+/// The message of the torch function that last failed on this thread.
 inline thread_local const char* shim_error = nullptr;
 
 template <class Kind> struct FakeShim {
@@ -36,10 +36,10 @@ template <class Kind> struct FakeShim {
     std::array<void*, 2> streams = Kind::streams();
     bool operator==(const State&) const = default;
   };
-  /// What a thread's current device and current stream on each device are.
+  /// A thread's current device, and its current stream on each device.
   static inline thread_local State state;
   static inline std::atomic<int> devices = 2;
-  static inline std::atomic<int> guards = 0;  ///< That are alive.
+  static inline std::atomic<int> guards = 0;  ///< Live guards.
   static inline std::atomic<int> waits = 0;
   static inline std::string_view refused;  ///< The function that fails.
 

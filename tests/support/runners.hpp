@@ -19,7 +19,7 @@ using UncheckedRunner =
     aoti::Runner<aoti::Cpu, FakeRuntime,
                  aoti::Options{.check_inputs = false, .detect_concurrent_use = false}>;
 
-/// Expects that a test leaves no tensor and no handle behind.
+/// Expects that a test leaves no tensors and no handles behind.
 class Tidy : public testing::Test {
  protected:
   ~Tidy() override {

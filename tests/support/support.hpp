@@ -1,4 +1,4 @@
-// What the tests share: where the packages lie, reading files, what a process holds, and errors.
+// What the tests share: paths of packages, reading files, a process's resources, and errors.
 #pragma once
 
 #include <aoti/file/bytes.hpp>
@@ -49,7 +49,7 @@ inline aoti::Bytes as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-/// The bytes of memory that this process has resident; 0 where a sanitizer keeps what is freed.
+/// This process's resident memory in bytes; 0 if a sanitizer keeps memory that is freed.
 inline std::size_t resident_memory() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return 0;
@@ -63,7 +63,7 @@ inline std::size_t resident_memory() {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-/// The names in a directory, "." and ".." left out.
+/// The names in a directory, except "." and "..".
 inline std::set<std::string> names_in(const std::string& path) {
   std::set<std::string> names;
   DIR* directory = ::opendir(path.c_str());
@@ -77,7 +77,7 @@ inline std::set<std::string> names_in(const std::string& path) {
   return names;
 }
 
-/// What the first thread's stack may be used for: "rw-p".
+/// The access permissions of the first thread's stack: "rw-p".
 inline std::string stack_permissions() {
   std::ifstream maps{"/proc/self/maps"};
   for (std::string line; std::getline(maps, line);) {
@@ -111,7 +111,7 @@ struct Footprint {
   }
 };
 
-/// A directory of this test's own, in which $TMPDIR points as long as it lives.
+/// A temporary directory for this test; $TMPDIR points to it during its lifetime.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() : path_{testing::TempDir() + "aoti_test_XXXXXX"} {
@@ -137,7 +137,7 @@ class TemporaryDirectory {
   std::string old_;
 };
 
-/// Expects an error of that code whose message has all of these parts.
+/// Expects an error with that code whose message has all of these parts.
 template <class T>
 void expect_error(const aoti::Result<T>& result, aoti::Errc code,
                   const std::vector<std::string>& parts = {}) {
@@ -147,7 +147,7 @@ void expect_error(const aoti::Result<T>& result, aoti::Errc code,
   for (const std::string& part : parts) EXPECT_THAT(message, testing::HasSubstr(part));
 }
 
-/// Expects a value; says why there is none.
+/// Expects a value; on failure, reports the error.
 template <class T> testing::AssertionResult good(const aoti::Result<T>& result) {
   if (result.has_value()) return testing::AssertionSuccess();
   return testing::AssertionFailure() << result.error().message();

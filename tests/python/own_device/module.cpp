@@ -1,4 +1,4 @@
-// An extension of a user's own: a device policy that counts the calls, and its class in Python.
+// A user's extension: a device policy that counts its calls, and its Python class.
 #include <aoti/device/cpu.hpp>
 #include <aoti/python/runner.hpp>
 
