@@ -1,6 +1,6 @@
-// Opens one test model, runs it and compares what it computes, with this library or with torch's
-// own loader: probe aoti|torch CASE. Says "works", or why not. compat.py runs it for each model,
-// since a loader may take the process down.
+// Opens one test model, runs it and checks its results, with this library or with torch's own
+// loader: probe aoti|torch CASE. Prints "works", or why not. compat.py runs it once for each model,
+// since a loader may crash.
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <aoti/runtime/libtorch_operators.hpp>

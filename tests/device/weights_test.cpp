@@ -175,8 +175,7 @@ TYPED_TEST(DeviceWeights, OfTheDeviceAreThereWhenTheyAreSet) {
   auto update = TestFixture::begun(runner);
   ASSERT_TRUE(good(update.set("layer.w", TestFixture::there(10))));
   EXPECT_EQ(queued, 0);
-  ASSERT_TRUE(
-      good(update.set("layer.b", TestFixture::there(20))));  // the model keeps it on the CPU
+  ASSERT_TRUE(good(update.set("layer.b", TestFixture::there(20))));  // the model has it on the CPU
   ASSERT_TRUE(good(update.stage()));
   EXPECT_EQ(queued, 0);
   const auto staged = aoti::weights(runner, WeightSet::inactive);
@@ -236,8 +235,7 @@ TYPED_TEST(DeviceWeights, InputsMustLieOnTheRunnersDevice) {
   expect_error(runner.template run<1>(TestFixture::there(0, 5)), Errc::input_device,
                {"input 0", ":5, expected one on ", std::string{TypeParam::key} + ":"});
   EXPECT_TRUE(good(runner.template run<1>(TestFixture::there(0))));
-  EXPECT_TRUE(
-      good(runner.template run<1>(TestFixture::eight(0))));  // models may accept such inputs, too
+  EXPECT_TRUE(good(runner.template run<1>(TestFixture::eight(0))));  // models may accept those, too
 }
 
 }  // namespace

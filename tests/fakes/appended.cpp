@@ -1,5 +1,5 @@
-// Reopens its own file while it is created, as models with appended weights do: the file's last
-// eight bytes must be a magic number.
+// Reopens its own file while it is created, as models with appended weights do: the last eight
+// bytes of the file must be a magic number.
 #include <dlfcn.h>
 
 #include <cstdio>

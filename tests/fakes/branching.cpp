@@ -1,5 +1,5 @@
-// Two inputs a, b and the outputs a + b and a - b. Where the first element of a is negative it
-// makes a tensor that it does not need before them.
+// Two inputs a, b and the outputs a + b and a - b. If the first element of a is negative, it first
+// makes a tensor that it does not need.
 #include "fakes/fake_model.hpp"
 
 namespace {

@@ -1,5 +1,5 @@
-// Adds, and calls an operator by a function in C, from a library that make_packages.py makes
-// needed.
+// Adds, and calls an operator through a C function, from a library that make_packages.py adds to
+// the needed ones.
 #include "fakes/fake_model.hpp"
 
 extern "C" {

@@ -1,5 +1,5 @@
-// Carries 1.5 MB of weights inside the image, as compiled models do: the number i at each place i.
-// It copies them when it is created, and looks the numbers of its input up in the copy.
+// Carries 1.5 MB of weights inside the image, as compiled models do: element i is the number i. It
+// copies them when it is created, and looks up the numbers of its input in the copy.
 #include <algorithm>
 #include <vector>
 

@@ -1,5 +1,5 @@
-// What the hand-made models share: a struct with the model's few peculiarities becomes the
-// functions that a compiled model exports.
+// What the hand-made models share: turns a struct with a model's peculiarities into the functions
+// that a compiled model exports.
 #pragma once
 
 #include <aoti/abi/handles.hpp>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-// Declares every function of the boundary, so that a definition of another type does not compile.
+// Declares every function of the boundary, so that a definition with another type does not compile.
 extern "C" {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) result symbol parameters;
 #include <aoti/abi/exports.inc>
@@ -24,8 +24,8 @@ constexpr std::int32_t float32 = 6;
 constexpr std::int32_t int32 = 3;
 
 thread_local const char* last_error = "";
-thread_local AOTInductorStreamHandle run_stream = nullptr;   // of the run that goes on
-thread_local AOTInductorStreamHandle fold_stream = nullptr;  // and of the fold
+thread_local AOTInductorStreamHandle run_stream = nullptr;   // of the current run
+thread_local AOTInductorStreamHandle fold_stream = nullptr;  // of the current fold
 thread_local AOTIProxyExecutorHandle fold_proxy = nullptr;
 
 inline AOTIRuntimeError fail(const char* text) {
@@ -41,7 +41,7 @@ struct ConstantInfo {
   bool folded;
 };
 
-/// Frees an input, as a compiled model does once it is done with it.
+/// Frees an input, as a compiled model does when it is done with it.
 inline void free_input(AtenTensorHandle& handle) {
   aoti_torch_delete_tensor_object(handle);
   handle = nullptr;
@@ -92,7 +92,7 @@ constexpr const char* add_call_spec_in =
 constexpr const char* add_call_spec_out =
     R"([1, {"type": null, "context": null, "children_spec": []}])";
 
-/// What a fake is unless it says otherwise: adds two float32 tensors, and has no constants.
+/// The defaults of a fake: adds two float32 tensors, and has no constants.
 struct Model {
   static constexpr std::size_t inputs = 2;
   static constexpr std::size_t outputs = 1;
@@ -136,7 +136,7 @@ AOTIRuntimeError run(AOTInductorModelContainerHandle handle, AtenTensorHandle* i
   return model_of<M>(handle)->run(in, out);
 }
 
-/// Where the model has no constants there is none to ask about.
+/// A model without constants has none to be asked about.
 template <class M, class Value>
 AOTIRuntimeError constant(std::size_t i, Value ConstantInfo::*member, Value* out) {
   if (i >= M::constants.size()) return fail("no such constant");
@@ -151,7 +151,7 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
 
 }  // namespace
 
-// What both a complete model and one without the two functions below export.
+// The exports of a complete model, and of one without the two functions below.
 #define FAKE_MODEL_BUT_RUN_AND_OUTPUTS(M)                                                          \
   extern "C" {                                                                                     \
   using C = AOTInductorModelContainerHandle;                                                       \
@@ -229,7 +229,7 @@ template <class Value> AOTIRuntimeError answer(Value* out, Value value) {
   }                                                                                            \
   }
 
-// The optional functions, each where a model wants it.
+// The optional functions, each for models that need it.
 #define FAKE_LAST_ERROR                                                   \
   extern "C" AOTIRuntimeError AOTInductorGetLastError(const char** out) { \
     return answer(out, last_error);                                       \

@@ -1,5 +1,5 @@
-// Stays inside a run until it is let out. Its input is two int32: how many threads came in, which
-// it counts up, and how many may leave, which the test sets.
+// Stays inside a run until it is released. Its input is two int32: how many threads have entered,
+// which it counts, and how many may leave, which the test sets.
 #include <atomic>
 #include <thread>
 

@@ -1,4 +1,5 @@
-// Adds, with what it reads from the file of a kernel, as models for a GPU load theirs: in each run.
+// Adds a value that it reads from a kernel file in each run, in the way that GPU models load
+// kernels.
 #include <cstdio>
 
 #include "fakes/fake_model.hpp"

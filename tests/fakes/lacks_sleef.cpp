@@ -1,4 +1,4 @@
-// A model that imports a function which Sleef does not have.
+// A model that imports a function that Sleef does not have.
 #include "fakes/fake_model.hpp"
 
 extern "C" float Sleef_nothing(float);

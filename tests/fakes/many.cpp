@@ -1,4 +1,4 @@
-// 40 inputs, handed out again as 40 outputs.
+// 40 inputs, returned as 40 outputs.
 #include "fakes/fake_model.hpp"
 
 namespace {

@@ -1,4 +1,4 @@
-// A model as old as can be: the required functions, and no call spec.
+// The oldest possible model: the required functions, and no call spec.
 #include "fakes/fake_model.hpp"
 
 namespace {

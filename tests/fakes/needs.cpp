@@ -1,4 +1,5 @@
-// Adds. It carries two names of libraries that are not there, for make_packages.py to make needed.
+// Adds. Contains the names of two missing libraries, which make_packages.py adds to the needed
+// ones.
 #include "fakes/fake_model.hpp"
 
 extern "C" {

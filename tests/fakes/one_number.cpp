@@ -1,5 +1,5 @@
-// Adds a float64 weight to its input. It lies in the image, in eight bytes, and the model, as one
-// of torch 2.12 and before, does not tell whether it has weights.
+// Adds a float64 weight to its input. The weight lies in the image, in eight bytes, and the model,
+// like those of torch 2.12 and before, does not say whether it has weights.
 #include "fakes/two_sets.hpp"
 
 namespace {

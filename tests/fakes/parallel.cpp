@@ -1,4 +1,4 @@
-// Adds on two threads of GCC's OpenMP library, which stay there and wait for more.
+// Adds on two threads of GCC's OpenMP library, which stay alive and wait for more.
 #include "fakes/fake_model.hpp"
 
 extern "C" void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags);

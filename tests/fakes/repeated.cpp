@@ -1,5 +1,5 @@
-// Returns its input twice, as models do that return one tensor under two names; in between comes a
-// None. A second input that holds 1 makes it fail after that.
+// Returns its input twice, like models that return one tensor under two names, with a None in
+// between. A second input that holds 1 makes it fail after that.
 #include "fakes/fake_model.hpp"
 
 namespace {

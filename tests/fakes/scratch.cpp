@@ -1,4 +1,4 @@
-// Doubles its input by way of scratch memory, as kernels with a matrix template do.
+// Doubles its input through scratch memory, as kernels with a matrix template do.
 #include <memory>
 #include <new>
 
@@ -9,7 +9,7 @@ namespace {
 struct Scratch : Model {
   static constexpr std::size_t inputs = 1;
 
-  // As torch's models do, it lets no exception out.
+  // Like torch's models, it lets no exception escape.
   AOTIRuntimeError run(AtenTensorHandle* in, AtenTensorHandle* out) try {
     std::int64_t count = 0;
     aoti_torch_get_numel(in[0], &count);

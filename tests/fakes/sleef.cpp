@@ -1,4 +1,4 @@
-// Adds, and writes exp(0), by a function of Sleef's, to the first element.
+// Adds, and writes exp(0), computed by a Sleef function, to the first element.
 #include "fakes/fake_model.hpp"
 
 extern "C" float Sleef_expf_u10(float);

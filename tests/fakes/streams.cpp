@@ -1,4 +1,4 @@
-// Does what `trouble` does, and tells the program which device and which stream reached it.
+// Like `trouble`, but also reports to the program which device and which stream reached it.
 #include "fakes/trouble_model.hpp"
 
 extern "C" {

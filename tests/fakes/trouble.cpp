@@ -1,4 +1,4 @@
-// Fails in every way there is, when asked to.
+// Fails in every possible way, on request.
 #include "fakes/trouble_model.hpp"
 
 FAKE_MODEL(TroubleModel)

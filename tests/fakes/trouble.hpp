@@ -1,4 +1,4 @@
-// What the fake `trouble` does, by the first element of its first input.
+// What the fake `trouble` does, selected by the first element of its first input.
 #pragma once
 
 namespace aoti_test {
@@ -15,7 +15,7 @@ enum class Trouble {
   throws,         // throws a std::runtime_error
   throws_late,    // throws, having taken one input and made one output
   throws_memory,  // throws a std::bad_alloc
-  throws_int,     // throws something that is no std::exception
+  throws_int,     // throws something other than a std::exception
 };
 
 }  // namespace aoti_test

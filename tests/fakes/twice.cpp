@@ -1,4 +1,4 @@
-// No model, but a library with the functions in C that c_function calls.
+// Not a model, but a library with the C functions that c_function calls.
 #include <aoti/abi/handles.hpp>
 
 extern "C" {

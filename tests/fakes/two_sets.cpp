@@ -1,5 +1,5 @@
-// Two sets of weights, changed through pairs, with a constant of the kind that folding the
-// inactive set takes from the active one.
+// Two sets of weights, changed through pairs, with a constant of the kind that folding the inactive
+// set takes from the active set.
 #include "fakes/two_sets.hpp"
 
 namespace {

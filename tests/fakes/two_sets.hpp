@@ -1,5 +1,5 @@
-// Models with two sets of weights, which do with them what a compiled model does: y = x + w + f +
-// t, all of eight float32, where f is folded: f = 2 w + b.
+// Models with two sets of weights, which handle them like a compiled model: y = x + w + f + t, all
+// of eight float32, where f is folded: f = 2 w + b.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 
 #include "fakes/fake_model.hpp"
 
-// Functions of the program's, where it has them: told of the device, and of what reaches the model.
+// Functions of the program, if it has them: they are told the device, and what reaches the model.
 extern "C" {
 [[gnu::weak]] AOTIRuntimeError on_created(const char* device);
 [[gnu::weak]] void on_weights(const char* what, AOTInductorStreamHandle, AOTIProxyExecutorHandle);
@@ -32,7 +32,7 @@ using Entry = struct {
   AtenTensorHandle tensor;
 };
 
-// Models before torch 2.15 do not destroy the handles of tensors that they were given to keep.
+// Models before torch 2.15 do not destroy the handles to tensors that they were given to keep.
 template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct TwoSets : Model {
   static constexpr std::size_t inputs = 1;
   static constexpr std::int64_t size = 8;
@@ -44,11 +44,11 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
 
   struct Set {
     std::map<std::string, AtenTensorHandle> tensors;
-    std::set<AtenTensorHandle> kept;  // made of tensors that were given
+    std::set<AtenTensorHandle> kept;  // made for tensors that were given
     bool has_block = false, is_folded = false;
   };
 
-  std::int32_t device = 0, device_index = 0;  // b is on the CPU in any case
+  std::int32_t device = 0, device_index = 0;  // b is always on the CPU
   Set sets[2];
   int active = 0;
   float block[3][size] = {};
@@ -56,7 +56,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   std::vector<Entry> entries;
   bool loaded = has_weights;
   bool pending = false;  // an explicit fold leaves the model where only Run looks for it
-  bool astray = false;   // as a compiled model is after a failure to fold the inactive set
+  bool astray = false;   // like a compiled model after it failed to fold the inactive set
 
   AOTIRuntimeError start(std::size_t, const char* name) {
     const std::string text = name;
@@ -203,7 +203,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
     drop(target.tensors["f_"]);
     target.is_folded = false;
     if (target.has_block)
-      std::memset(block, 0xff, sizeof block);  // whoever uses it still, sees NaN
+      std::memset(block, 0xff, sizeof block);  // anything that still uses it sees NaN
     target.has_block = false;
     return 0;
   }
@@ -244,7 +244,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
 
 }  // namespace
 
-// The functions of torch 2.8, through maps.
+// The functions of torch 2.8, which use maps.
 #define FAKE_TWO_SETS_MAPS(M)                                                                     \
   extern "C" {                                                                                    \
   AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBuffer(                      \
@@ -267,7 +267,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   }                                                                                               \
   }
 
-// Those of torch 2.11, 2.13 and 2.15 besides, through pairs.
+// The additional ones of torch 2.11, 2.13 and 2.15, which use pairs.
 #define FAKE_TWO_SETS_PAIRS(M)                                                                   \
   FAKE_TWO_SETS_MAPS(M)                                                                          \
   extern "C" {                                                                                   \
@@ -285,7 +285,7 @@ template <bool has_weights, std::int32_t kind_of_t, bool forgets = false> struct
   }                                                                                              \
   }
 
-// So many bytes in the place of embedded weights.
+// This many bytes in place of embedded weights.
 #define FAKE_EMBEDDED_BYTES(count)                       \
   asm(".pushsection .rodata.weights, \"a\", @progbits\n" \
       ".balign 64\n"                                     \

@@ -1,4 +1,4 @@
-// Two sets of weights, without any at first; they can be copied from a blob.
+// Two sets of weights, initially without any; they can be copied from a blob.
 #include "fakes/two_sets.hpp"
 
 namespace {

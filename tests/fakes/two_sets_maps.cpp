@@ -1,4 +1,4 @@
-// Two sets of weights, changed through maps, as of torch 2.8, which tells no error.
+// Two sets of weights, changed through maps, as in torch 2.8, which gives no error texts.
 #include "fakes/two_sets.hpp"
 
 namespace {
@@ -9,7 +9,7 @@ FAKE_MODEL(Weights)
 FAKE_CONSTANT_DETAILS(Weights)
 FAKE_TWO_SETS_MAPS(Weights)
 
-// Looks at the first set, whichever is active.
+// Reads the first set, whichever is active.
 extern "C" AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(
     C c, AtenTensorHandle* in, std::size_t inputs, AtenTensorHandle* out, std::size_t outputs,
     AOTInductorStreamHandle stream, AOTIProxyExecutorHandle) {

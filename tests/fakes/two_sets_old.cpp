@@ -1,4 +1,4 @@
-// Two sets of weights, as of torch 2.4: the model copies, and tells nothing of them.
+// Two sets of weights, as in torch 2.4: the model copies them, and does not list them.
 #include "fakes/two_sets.hpp"
 
 namespace {

@@ -1,5 +1,5 @@
-// As two_sets_old, but for what the image has in the place of embedded weights: its weights are in
-// a file beside it.
+// As two_sets_old, but the image has, in place of embedded weights, the size of weights in a file
+// beside it.
 #include "fakes/two_sets.hpp"
 
 namespace {

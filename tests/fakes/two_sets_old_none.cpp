@@ -1,4 +1,4 @@
-// As two_sets_old, but for what the image has in the place of embedded weights: it came without
+// As two_sets_old, but the image has, in place of embedded weights, the mark of an image without
 // weights.
 #include "fakes/two_sets.hpp"
 

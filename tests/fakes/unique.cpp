@@ -1,5 +1,5 @@
-// Counts its runs in a variable that the loader, left to itself, shares between all images of the
-// process and for whose sake it never unloads one. Fails unless its input says how many there were.
+// Counts its runs in a variable that the loader would share between all images of the process, and
+// because of which it would never unload one. Fails unless its input is the number of runs.
 #include "fakes/fake_model.hpp"
 
 inline int runs = 0;

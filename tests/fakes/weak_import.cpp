@@ -1,4 +1,4 @@
-// Adds. Fails where a function that it imports weakly, and that no torch has, is there.
+// Adds. Fails if a function that it imports weakly, and that no torch has, is present.
 #include "fakes/fake_model.hpp"
 
 extern "C" [[gnu::weak]] AOTITorchError aoti_torch_no_such_function();

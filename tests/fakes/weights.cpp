@@ -1,4 +1,4 @@
-// Adds its input and eight float32 weights, which come as a blob beside the image.
+// Adds its input and eight float32 weights from a blob beside the image.
 #include <cstring>
 
 #include "fakes/fake_model.hpp"

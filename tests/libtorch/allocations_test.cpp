@@ -1,4 +1,4 @@
-// What a run on libtorch allocates and leaves, beside the call that it wraps.
+// What a run on libtorch allocates and leaves, compared with the call that it wraps.
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -15,7 +15,7 @@ thread_local std::int64_t allocations = 0;
 thread_local std::int64_t releases = 0;
 }  // namespace
 
-// operator new and libtorch come here too.
+// operator new and libtorch end up here, too.
 extern "C" {
 void* __libc_malloc(std::size_t size);
 void* __libc_calloc(std::size_t count, std::size_t size);
@@ -66,10 +66,10 @@ template <class R> class Run : public testing::Test {};
 using Runners = testing::Types<Runner, SharedRunner, UncheckedRunner>;
 TYPED_TEST_SUITE(Run, Runners);
 
-// The library allocates nothing of its own: as much is allocated as by the call that it wraps.
+// The library allocates nothing itself: exactly as much is allocated as by the call that it wraps.
 TYPED_TEST(Run, AllocatesWhatTheModelAndTheHandlesNeed) {
   const auto counted = [](auto&& body) {
-    for (int i = 0; i < 3; ++i) body();  // what is done once only
+    for (int i = 0; i < 3; ++i) body();  // whatever happens only once
     allocations = 0;
     counts = true;
     body();
@@ -133,7 +133,7 @@ TYPED_TEST(Run, KeepsNothingOfARunWhetherGoodOrNot) {
   std::vector<at::Tensor> hoard;
   hoard.reserve(100);
   EXPECT_GE(kept([&] { hoard.push_back(value_of(mlp.template run<1>(x))[0]); }), 50);
-  testing::internal::CaptureStderr();  // the model reports each failure there
+  testing::internal::CaptureStderr();  // the model prints each failure there
   const std::int64_t good_ones = kept([&] { value_of(mlp.template run<1>(x)); });
   const std::int64_t refused = kept([&] { EXPECT_FALSE((mlp.template run<1>(x, wrong))); });
   const std::int64_t failed = kept([&] { EXPECT_FALSE(plain.template run<1>(wrong)); });

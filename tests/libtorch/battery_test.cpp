@@ -1,5 +1,5 @@
-// Models compiled by torch, on libtorch. What changes their weights is in a program of its own:
-// together they would take long to compile.
+// Models compiled by torch, on libtorch. Tests that change their weights are in a separate program,
+// since both together would take long to compile.
 #include "libtorch/runtime_case.hpp"
 #include "runtime/inputs_battery.hpp"
 #include "runtime/models_battery.hpp"

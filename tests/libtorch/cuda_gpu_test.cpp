@@ -1,5 +1,5 @@
-// The CUDA policy on a real GPU, and a model that runs on it. Skipped, with the reason, where there
-// is none.
+// The CUDA policy on a real GPU, and a model that runs on it. Skipped, with the reason, if there is
+// none.
 #include <aoti/device/cuda.hpp>
 #include <aoti/weights.hpp>
 
@@ -19,7 +19,7 @@ using aoti::Errc;
 using Stream = Cuda::Stream;
 using CudaRunner = aoti::Runner<Cuda>;
 
-// What the tests need of CUDA, found as the policy finds its own functions.
+// The CUDA functions that the tests need, looked up as the policy does.
 struct StreamCreate {
   using type = int(void**);
   static constexpr const char* symbol = "cudaStreamCreate";
@@ -107,7 +107,7 @@ TEST_F(OnGpu, AddsOnEachKindOfStream) {
   }
 }
 
-// A stream that is held up holds the model up, and no other stream does.
+// A blocked stream blocks the model, and no other stream does.
 TEST_F(OnGpu, QueuesItsWorkOnTheStream) {
   void* const native = new_stream();
   ASSERT_TRUE(good(runner().run<1>(Stream{native}, a_, b_)));  // loads the kernels
@@ -139,7 +139,7 @@ TEST_F(OnGpu, RefusesInputsAsOnTheProcessor) {
   EXPECT_TRUE(DeviceCase<Cuda>::state() == before);
 }
 
-// Weights from the CPU and from the GPU, beside the same model on the CPU.
+// Weights from the CPU and from the GPU, compared with the same model on the CPU.
 TEST(OnGpuWeights, ChangeAsOnTheProcessor) {
   if (const std::string reason = why_no_gpu(); !reason.empty()) GTEST_SKIP() << reason;
   auto opened_on_gpu = CudaRunner::open(model_path("linear_cuda"), {.device = {0}});

@@ -1,7 +1,8 @@
-// Torch's classes and aoti::drop_in's under the same names: one battery of tests runs on both.
+// Torch's classes and those of aoti::drop_in under the same names: one battery of tests runs on
+// both.
 #include <torch/version.h>
 
-// Before, torch's own cannot do all of this.
+// Earlier releases of torch cannot do all of this.
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 15
 #include <aoti/drop_in.hpp>
 
@@ -49,7 +50,7 @@ template <class Classes> class DropInBattery : public testing::Test {
     const auto package = value_of(aoti::Package::open(model_path("linear_beside")));
     const aoti::PackagedModel model = value_of(package.model());
     image = written("image.wrapper.so", model.image);
-    for (const auto& file : model.files) {  // which tells the shapes of weights
+    for (const auto& file : model.files) {  // which gives the shapes of weights
       if (file.name.ends_with(".wrapper.cpp")) written("image.wrapper.cpp", file.data);
     }
     blob = written("image.blob", model.weights);
@@ -65,7 +66,7 @@ template <class Classes> class DropInBattery : public testing::Test {
     runner->update_constant_buffer_from_blob(blob);
     return runner;
   }
-  /// Other weights, by the names inside the compiled code, which both take.
+  /// Other weights, under the names inside the compiled code, which both accept.
   static TensorMap others(Cpu& runner) {
     TensorMap weights;
     const TensorMap by_fqn = runner.extract_constants_map(false);
@@ -74,7 +75,7 @@ template <class Classes> class DropInBattery : public testing::Test {
     }
     return weights;
   }
-  /// What the model computes, from the weights by their names in the module.
+  /// The model's expected result, from the weights by their names in the module.
   static at::Tensor expected(Cpu& runner, const TensorMap& by_name, const at::Tensor& x) {
     TensorMap weights;
     for (const auto& [name, fqn] : runner.getConstantNamesToOriginalFQNs()) {
@@ -83,7 +84,7 @@ template <class Classes> class DropInBattery : public testing::Test {
     const auto linear = [&](const std::string& name, const at::Tensor& input) {
       return at::linear(input, weights.at(name + ".weight"), weights.at(name + ".bias"));
     };
-    at::Tensor shift;  // the one that is neither a parameter nor a buffer
+    at::Tensor shift;  // the weight that is neither a parameter nor a buffer
     for (const auto& [fqn, tensor] : weights) {
       if (tensor.sizes() == at::IntArrayRef{12} && fqn.find('.') == fqn.npos) shift = tensor;
     }
@@ -173,7 +174,7 @@ TYPED_TEST(DropInBattery, RunnersTakeWeightsInEachWay) {
   runner->update_constant_buffer(pointers, false, true);
   expect(first);
 
-  runner->update_constant_buffer(second, false, true, true);  // as they are
+  runner->update_constant_buffer(second, false, true, true);  // without a copy
   for (const auto& [name, tensor] : second) tensor.mul_(0.5);
   runner->run_const_fold(false);
   expect(second);
@@ -224,7 +225,7 @@ TEST(DropIn, LeavesWeightsAsTheyAreWhereAnUpdateIsRefused) {
   EXPECT_THROW(loader.get_runner()->update_constant_buffer(pointers, false, false),
                aoti::drop_in::Error);
   EXPECT_TRUE(close(loader.run({input})[0], output));
-  // What waits in the other set is not taken in.
+  // Weights staged in the other set are not included.
   loader.load_constants(zeros, true, true);
   EXPECT_THROW(loader.load_constants(zeros, false, true), aoti::drop_in::Error);
   EXPECT_TRUE(close(loader.run({input})[0], output));

@@ -1,4 +1,5 @@
-// Inputs that only torch has: those that are not plain memory on the CPU, and those with gradients.
+// Inputs that only torch has: tensors that are not plain memory on the CPU, and tensors with
+// gradients.
 #include "libtorch/models.hpp"
 
 namespace aoti_test {

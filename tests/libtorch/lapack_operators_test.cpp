@@ -26,7 +26,7 @@ class Lapack : public testing::TestWithParam<at::ScalarType> {
   void SetUp() override { at::manual_seed(0); }
 
   at::Tensor numbers(const Sizes& sizes) const { return at::randn(sizes, GetParam()); }
-  /// Matrices, batches of them, and none, in some layouts.
+  /// Matrices, batches of them, and empty ones, in several layouts.
   std::vector<at::Tensor> matrices(std::int64_t rows, std::int64_t columns) const {
     return {numbers({rows, columns}),
             numbers({columns, rows}).mT(),
@@ -44,7 +44,8 @@ class Lapack : public testing::TestWithParam<at::ScalarType> {
   }
 };
 
-/// Expects torch's results, of which `free` are only of torch's layout: they may have other signs.
+/// Expects torch's results. Of those in `free` only the layout is compared: they may have other
+/// signs.
 std::vector<at::Tensor> expect_results(const std::string& target,
                                        const std::vector<Given>& arguments,
                                        const std::vector<at::Tensor>& expected,
@@ -224,7 +225,7 @@ TEST_P(Lapack, FindsEigenvalues) {
       ASSERT_EQ(found.size(), 2u);
       at::Tensor symmetric =
           *triangle == 'L' ? a.tril() + a.tril(-1).mH() : a.triu() + a.triu(1).mH();
-      if (at::isComplexType(GetParam())) {  // whose diagonal counts as real
+      if (at::isComplexType(GetParam())) {  // the diagonal counts as real
         symmetric = symmetric - at::diag_embed(at::diagonal(symmetric, 0, -2, -1)) +
                     at::diag_embed(at::real(at::diagonal(symmetric, 0, -2, -1)));
       }
@@ -251,7 +252,7 @@ AOTITorchError call(Function* function, AtenTensorHandle* out, std::index_sequen
   return function(arguments..., (out + i)...);
 }
 
-/// Expects what torch's function in C gives.
+/// Expects the results of torch's C function.
 template <class Import, std::size_t results, class... Arguments>
 void compare(Arguments... arguments) {
   SCOPED_TRACE(Import::symbol);

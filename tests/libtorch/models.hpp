@@ -1,5 +1,4 @@
-// What the tests on libtorch share: the models that torch compiled, opened, and tensors to give
-// them.
+// What the tests on libtorch share: models compiled by torch, opened, and input tensors.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -33,7 +32,7 @@ using UncheckedRunner =
 using Tensors = std::vector<at::Tensor>;
 using Sizes = std::vector<std::int64_t>;
 
-/// Torch's loader hands an image to the system as it is, which asks for libtorch.so.
+/// Torch's loader loads an image as it is, which then needs libtorch.so.
 inline void load_libtorch_so() {
   Dl_info inside{};
   ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&aoti_torch_delete_tensor_object), &inside), 0);
@@ -49,7 +48,7 @@ std::vector<const char*> available(std::initializer_list<const char*> names);
 template <class R = Runner> void needs(std::string_view name);
 template <class R = Runner> R opened(std::string_view model, const aoti::OpenOptions& options);
 
-/// What eager PyTorch computed: the two tensors of NAME.bin.
+/// The results of eager PyTorch: the two tensors of NAME.bin.
 struct Recorded {
   at::Tensor input;
   at::Tensor output;

@@ -10,7 +10,7 @@
 
 namespace aoti_test {
 
-/// An argument as torch writes it into packages, and what a run brings for it.
+/// An argument as torch writes it into packages, and what a run passes for it.
 struct Given {
   std::string name, json;
   std::vector<at::Tensor> tensors{};
@@ -41,7 +41,7 @@ inline Given given(const char* name, const char* text) {
 }
 inline Given none(const char* name) { return {name, R"({"as_none": true})"}; }
 
-/// The package's words for one call.
+/// The package's description of one call.
 inline aoti::BasicJson<> node_of(const std::string& target, const std::vector<Given>& arguments,
                                  std::size_t results) {
   std::string inputs, outputs;
@@ -57,7 +57,7 @@ inline aoti::BasicJson<> node_of(const std::string& target, const std::vector<Gi
                                            target));
 }
 
-/// Calls an operator of a runtime; empty where it fails.
+/// Calls an operator of a runtime; empty if it fails.
 template <class Runtime>
 std::vector<aoti::Tensor> call_native(const std::string& target,
                                       const std::vector<Given>& arguments, std::size_t results) {
@@ -93,7 +93,7 @@ std::vector<aoti::Tensor> call_native(const std::string& target,
   return found;
 }
 
-/// Expects what torch's operator gave: elements, sizes and strides.
+/// Expects the result of torch's operator: elements, sizes and strides.
 template <class Runtime>
 void expect_torchs(const std::string& target, const std::vector<Given>& arguments,
                    const std::vector<at::Tensor>& expected, double widened = 1) {

@@ -11,7 +11,7 @@ namespace {
 using Native = aoti::NativeWith<aoti::PlainOperators>;
 namespace imported = aoti::abi::imported;
 
-/// Tensors of some layouts.
+/// Tensors with several layouts.
 std::vector<at::Tensor> laid(const at::Tensor& tensor) {
   return {tensor,
           tensor.transpose(0, -1).contiguous().transpose(0, -1),

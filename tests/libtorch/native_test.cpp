@@ -1,4 +1,4 @@
-// The functions without libtorch beside torch's own, on the same data; and both runtimes in one
+// The functions without libtorch compared with torch's, on the same data; and both runtimes in one
 // process.
 #include <aoti/runtime/dlpack.hpp>
 #include <aoti/runtime/native.hpp>
@@ -23,7 +23,7 @@ constexpr at::ScalarType dtypes[] = {
     at::kShort,  at::kInt,    at::kLong, at::kByte,         at::kUInt16,
     at::kUInt32, at::kUInt64, at::kBool, at::kComplexFloat, at::kComplexDouble};
 
-/// The same memory for both runtimes, as handles that are destroyed.
+/// The same memory for both runtimes, as handles that this destroys.
 struct Both {
   at::Tensor tensor;
   AtenTensorHandle torch;
@@ -44,7 +44,7 @@ struct Both {
   }
 };
 
-/// What a native handle holds, as torch sees it; the handle must outlive it.
+/// A native handle's contents as a torch tensor; the handle must outlive it.
 at::Tensor seen(AtenTensorHandle handle) {
   const aoti::Tensor& tensor = Native::peek(handle);
   return at::from_blob(tensor.data(), {tensor.sizes().data(), tensor.sizes().size()},
@@ -52,7 +52,7 @@ at::Tensor seen(AtenTensorHandle handle) {
                        static_cast<at::ScalarType>(tensor.dtype()));
 }
 
-/// Expects that both handles, which are used up, hold the same.
+/// Expects that both handles, which are consumed, hold the same.
 void expect_same(AtenTensorHandle torch, AtenTensorHandle native) {
   ASSERT_NE(native, nullptr);
   const at::Tensor expected = aoti::Libtorch::take(torch), found = seen(native);
@@ -102,7 +102,7 @@ TEST(NativeFunctions, CloneAsTorchDoes) {
 TEST(NativeFunctions, TellWhatTorchTells) {
   for (const at::Tensor& layout : layouts()) {
     SCOPED_TRACE(testing::Message() << layout.sizes() << layout.strides());
-    const at::Tensor own = layout.clone();  // so that the storage begins with it
+    const at::Tensor own = layout.clone();  // so that the storage begins at its first element
     const Both both{own};
     const auto expect_equal = [&](auto torch, auto native) {
       std::int64_t a = -7, b = -7;
@@ -155,7 +155,7 @@ TEST(NativeFunctions, CopyAndConvertAsTorchDoes) {
   for (const at::ScalarType from : dtypes) {
     for (const at::ScalarType to : dtypes) {
       SCOPED_TRACE(testing::Message() << from << " to " << to);
-      // What conversions make of numbers that do not fit is not defined.
+      // Conversions of numbers out of range are undefined.
       const bool below_zero = has_sign(from) && has_sign(to);
       const at::Tensor numbers =
           at::tensor(values, at::kDouble).clamp(below_zero ? -3.0 : 0.0, 127.0);
@@ -181,7 +181,7 @@ TEST(NativeFunctions, ConvertEveryHalf) {
     ASSERT_EQ(NativeFunctions::copy_(end.native, middle.native, 0), 0);
     EXPECT_TRUE(at::equal(at::nan_to_num(back.to(at::kFloat), 7),
                           at::nan_to_num(source.to(at::kFloat), 7)));
-    // What lies between two of them, and what is too large or too small for any.
+    // Numbers between two representable ones, and too large or too small ones.
     const at::Tensor floats =
         (at::randn({1 << 16}) * at::pow(2.0, at::randint(-30, 20, {1 << 16}).to(at::kFloat)))
             .contiguous();
@@ -281,14 +281,15 @@ TEST(Dlpack, GoesToTorchAndBack) {
     const at::Tensor tensor = at::arange(12).to(dtype).reshape({3, 4}).t();
     const aoti::Tensor here = value_of(aoti::from_dlpack(at::toDLPack(tensor)));
     EXPECT_EQ(here.data(), tensor.data_ptr());
-    EXPECT_GT(tensor.use_count() + tensor.storage().use_count(), 2u);  // it shares one or the other
+    EXPECT_GT(tensor.use_count() + tensor.storage().use_count(),
+              2u);  // the tensor or the storage is shared
     const at::Tensor back = at::fromDLPack(value_of(aoti::to_dlpack<DLManagedTensor>(here)));
     EXPECT_TRUE(back.strides() == tensor.strides() && back.dtype() == tensor.dtype());
     EXPECT_EQ(back.data_ptr(), tensor.data_ptr());
   }
 }
 
-// Both runtimes in one process, on one package: each model has its own runtime's functions.
+// Both runtimes in one process, on one package: each model gets its own runtime's functions.
 TEST(BothRuntimes, RunOneModelSideBySide) {
   using Bare = aoti::Runner<aoti::Cpu, Native>;
   const auto torch = aoti_test::opened("add");

@@ -44,7 +44,7 @@ void expect_alike(const Inputs& inputs, double widened = 1) {
   }
 }
 
-/// [batch, heads, rows, size], lying as [batch, rows, heads, size].
+/// [batch, heads, rows, size], stored as [batch, rows, heads, size].
 at::Tensor interleaved(std::int64_t batch, std::int64_t heads, std::int64_t rows,
                        std::int64_t size) {
   return at::randn({batch, rows, heads, size}).transpose(1, 2);
@@ -83,8 +83,8 @@ TEST_F(Attentions, AreThoseOfTorch) {
   }
 }
 
-/// Where torch's own function, asked directly, is wrong: it did not look for heads that share keys,
-/// and took the elements of a row to lie next to one another.
+/// Torch's own function, called directly, was wrong in earlier releases: it ignored heads that
+/// share keys, and assumed that the elements of a row are contiguous.
 constexpr bool torch_is_before(int minor) {
   return TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < minor;
 }
@@ -144,7 +144,7 @@ TEST_F(Attentions, OfOtherLayouts) {
   expect_alike({at::randn({1, 1, 3, 8}).transpose(1, 2), k.slice(0, 0, 1), v.slice(0, 0, 1)});
 }
 
-// Of narrow ones, which torch rounds between the two products, it is that of float32, rounded.
+// For narrow types, which torch rounds between the two products, the float32 result, rounded.
 TEST_F(Attentions, OfOtherTypes) {
   for (const at::ScalarType dtype : {at::kDouble, at::kHalf, at::kBFloat16}) {
     const at::Tensor q = interleaved(2, 4, 5, 8).to(dtype), k = at::randn({2, 4, 7, 8}).to(dtype),

@@ -1,4 +1,4 @@
-// Convolutions on oneDNN, compared with torch's: the numbers, and where they lie.
+// Convolutions on oneDNN, compared with torch's: the values and their memory layout.
 #include <ATen/Parallel.h>
 
 #include "libtorch/onednn.hpp"
@@ -92,7 +92,7 @@ class Convolutions : public testing::Test {
  protected:
   void SetUp() override {
     at::manual_seed(0);
-    at::set_num_threads(2);  // as torch decides by it what the result's strides are
+    at::set_num_threads(2);  // torch chooses the result's strides by it
   }
 };
 
@@ -161,7 +161,7 @@ TEST_F(Convolutions, OfOtherTypes) {
   }
 }
 
-// Of these torch does some.
+// Torch supports some of these.
 TEST_F(Convolutions, OfNarrowIntegers) {
   for (const at::ScalarType dtype : {at::kInt, at::kShort, at::kChar, at::kByte}) {
     for (const Lie lie : all_lies) {
@@ -187,7 +187,7 @@ TEST_F(Convolutions, RefuseWhatDoesNotFit) {
             name + "the result has a negative size");
   EXPECT_EQ(refusal(at::rand({1, 3, 5, 5}), at::rand({4, 2, 3, 3}), 1),
             name + "the sizes do not match");
-  // Nor by torch.
+  // Not supported by torch either.
   EXPECT_EQ(refusal(at::ones({1, 3, 5, 5}, at::kBool), at::ones({4, 3, 3, 3}, at::kBool), 1),
             name + "not for this dtype");
 }

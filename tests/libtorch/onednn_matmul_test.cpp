@@ -13,7 +13,7 @@ using aoti::detail::onednn::Plans;
 enum class Lie { rows, columns, gaps, holes, repeated };
 constexpr Lie all_lies[] = {Lie::rows, Lie::columns, Lie::gaps, Lie::holes, Lie::repeated};
 
-/// Random numbers whose matrices lie in memory in one way or another.
+/// Random matrices in one memory layout or another.
 at::Tensor laid(Lie lie, Sizes sizes, at::ScalarType dtype) {
   const std::size_t last = sizes.size() - 1;
   const auto random = [&](const Sizes& wanted) {
@@ -218,7 +218,7 @@ TEST(Product, OfTwoPairsIsAdded) {
   EXPECT_TRUE(assert_close(out.torch, a.torch.mm(b.torch) + c.torch.mm(d.torch)));
 }
 
-// Matrices of a batch that lie over one another, as at::Tensor::unfold makes them.
+// Overlapping matrices of a batch, as made by at::Tensor::unfold.
 TEST(Product, OfWindows) {
   const at::Tensor line = at::rand({24});
   Twin a = twin(line.as_strided({4, 3, 4}, {3, 4, 1})), b = twin(at::rand({4, 4, 5}));
@@ -228,7 +228,7 @@ TEST(Product, OfWindows) {
   EXPECT_TRUE(assert_close(out.torch, a.torch.bmm(b.torch)));
 }
 
-// Without anything to multiply there is still something to scale.
+// With nothing to multiply, there is still something to scale.
 TEST(Product, OfNothing) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
     Twin a = twin(at::rand({3, 0}).to(dtype)), b = twin(at::rand({0, 4}).to(dtype));

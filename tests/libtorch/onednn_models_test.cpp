@@ -1,4 +1,4 @@
-// The same packages on libtorch and without it, one beside the other.
+// The same packages on libtorch and without it, compared.
 #include <filesystem>
 
 #include "libtorch/onednn.hpp"
@@ -50,8 +50,8 @@ TEST_F(Models, Image) {
   }
 }
 
-// Compiled only when asked for by name. A network of many layers adds up what each rounds: torch's
-// own accuracy tests allow 1e-4 for whole models.
+// Compiled only when asked for by name. A network of many layers adds up the rounding of each:
+// torch's own accuracy tests allow 1e-4 for whole models.
 TEST_F(Models, Vit) { expect_alike("vit", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, VitBeside) { expect_alike("vit_beside", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, Resnet18) { expect_alike("resnet18", {at::randn({1, 3, 224, 224})}, 10); }

@@ -25,19 +25,19 @@ template <class Import> auto function_of(bool torch) {
                      aoti::PlainOperators::import(Import::symbol));
 }
 
-/// On one thread: the machine's others have other tests.
+/// On one thread: other tests use the machine's other cores.
 struct Plain : testing::Test {
   Plain() { at::set_num_threads(1); }
 };
 
-/// What both runtimes' functions return for the same arguments.
+/// The results of both runtimes' functions for the same arguments.
 struct Compared {
   AOTITorchError torch = 0, native = 0;
   std::vector<at::Tensor> expected;
   std::vector<aoti::Tensor> found;
 };
 
-/// The tensors of a call, for as long as it takes.
+/// The tensors of a call, for its duration.
 struct Arguments {
   bool torch;
   std::deque<Twin> twins{};
@@ -83,7 +83,7 @@ Compared call_both(const Given&... given) {
   return both;
 }
 
-/// Whether they are the same, in sizes, layout and elements; and where torch refuses, so does ours.
+/// Whether they are equal in sizes, layout and elements; if torch refuses, ours must, too.
 /// @param compared how many of the results; the others' elements are not compared
 testing::AssertionResult same(const Compared& both, std::size_t compared = 9) {
   if ((both.torch != 0) != (both.native != 0)) {
@@ -130,8 +130,7 @@ const Dtypes floats{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16};
 const Dtypes numbers{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong,
                      at::kInt,   at::kShort,  at::kChar, at::kByte,     at::kBool};
 
-/// Tensors of many layouts, with equal elements and, where there are any, those that are not
-/// numbers.
+/// Tensors of many layouts, with equal elements and, for floating-point types, NaN.
 std::vector<at::Tensor> samples(at::ScalarType dtype) {
   at::manual_seed(0);
   const at::Tensor many = (at::randn({300}) * 3).round();
@@ -159,7 +158,7 @@ std::vector<at::Tensor> samples(at::ScalarType dtype) {
   }
   return all;
 }
-/// Calls `each(tensor, dimension)`, also with a dimension that there is not.
+/// Calls `each(tensor, dimension)`, also with a dimension that does not exist.
 template <class Each> void for_dimensions(const Dtypes& dtypes, Each each) {
   for (const at::ScalarType dtype : dtypes) {
     for (const at::Tensor& tensor : samples(dtype)) {
@@ -204,10 +203,10 @@ TEST_F(Plain, Order) {
           EXPECT_TRUE((same_results<imported::cpu_topk, 2>(x, k, d, flag, true))) << k;
         }
         if (count == 0 || x.numel() == 0) continue;
-        // Which of equal elements it is, is not defined.
+        // Which of several equal elements is returned is undefined.
         EXPECT_TRUE(same(call_both<imported::cpu_kthvalue, 2>(x, (count + 1) / 2, d, flag), 1));
       }
-      // Where there are any, torch does not order what is not a number.
+      // torch does not order NaN.
       if (count == 0 || x.to(at::kFloat).isnan().any().item<bool>()) continue;
       EXPECT_TRUE((same_results<imported::cpu_mode, 2>(x, d, flag)));
     }
@@ -229,7 +228,7 @@ TEST_F(Plain, Medians) {
   }
 }
 
-/// An index of the sizes but in that dimension, with a place of it each.
+/// An index with these sizes except in one dimension; it holds places in that dimension.
 at::Tensor index_along(const at::Tensor& x, std::int64_t d, std::int64_t count) {
   Sizes sizes = x.sizes().vec();
   if (!sizes.empty()) sizes[static_cast<std::size_t>(d)] = count;
@@ -261,7 +260,7 @@ TEST_F(Plain, Scatter) {
     EXPECT_TRUE((same_out<imported::cpu_scatter_src_out>(x, x, d, places, given)));
     EXPECT_TRUE((same_out<imported::scatter_out>(x, x, d, places.to(at::kInt), given)));
   });
-  // Sums over edges; and what is not within.
+  // Sums over edges; and indices out of range.
   const at::Tensor nodes = at::zeros({7, 8}), edges = at::randn({40, 8});
   const at::Tensor to = at::randint(7, {40}, at::kLong).unsqueeze(1).expand({40, 8});
   EXPECT_TRUE(
@@ -284,7 +283,7 @@ TEST_F(Plain, Scatter) {
 }
 
 TEST_F(Plain, IndexReduce) {
-  // torch rounds products of narrow types each time.
+  // torch rounds products of narrow types at each step.
   for_dimensions({at::kFloat, at::kDouble, at::kLong, at::kInt, at::kChar},
                  [&](const at::Tensor& given, std::int64_t d) {
                    if (d < 0 || given.numel() == 0) return;
@@ -487,7 +486,7 @@ TEST_F(Plain, EmbeddingBags) {
               SCOPED_TRACE(testing::Message() << at::toString(dtype) << mode << last << padding);
               for (const auto& scales : {weights, none}) {
                 if (scales.has_value() && mode != 0) continue;
-                // What only gradients use, torch does not always set.
+                // Torch does not always set results that only gradients use.
                 EXPECT_TRUE(same(call_both<imported::cpu__embedding_bag, 4>(
                                      table, indices, offsets, no, mode, no, scales, last, padding),
                                  1));
@@ -544,7 +543,7 @@ TEST_F(Plain, Pools) {
       EXPECT_TRUE((same_results<imported::cpu_max_pool3d_with_indices, 2>(
           x, kernel.data(), three, stride.data(), three, padding.data(), three, dilation.data(),
           three, no)));
-      // Those of narrow types torch adds up in these, or refuses.
+      // For narrow types, torch sums in the narrow type, or refuses.
       if (dtype != at::kFloat && dtype != at::kDouble) continue;
       EXPECT_TRUE((same_results<imported::cpu__adaptive_avg_pool3d, 1>(x, out.data(), three)));
       EXPECT_TRUE((same_results<imported::cpu_avg_pool3d, 1>(
@@ -571,7 +570,7 @@ TEST_F(Plain, GridSampler) {
         for (std::int64_t padding = 0; padding < 3; ++padding) {
           for (const bool aligned : {false, true}) {
             SCOPED_TRACE(testing::Message() << at::toString(dtype) << mode << padding << aligned);
-            // What is not finite only where a place outside is 0: else torch's conversion to an
+            // Non-finite places only if outside counts as 0: otherwise torch's conversion to an
             // integer is undefined.
             const at::Tensor places = padding == 0 ? grid : grid.nan_to_num(0, 5, -5);
             if (mode == 2) continue;
@@ -796,7 +795,7 @@ TEST_F(Plain, RandomNumbersAreTorchs) {
        {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 40 | 7}) {
     at::manual_seed(seed);
     aoti::Native::manual_seed(seed);
-    // More than the twister makes at once.
+    // More numbers than the twister makes at once.
     for (const auto& [sizes, dtype, low, high] :
          {std::tuple{std::vector<std::int64_t>{1}, at::kLong, least, most},
           std::tuple{std::vector<std::int64_t>{700}, at::kLong, least, most},
@@ -811,7 +810,7 @@ TEST_F(Plain, RandomNumbersAreTorchs) {
           std::tuple{std::vector<std::int64_t>{40}, at::kBool, std::int64_t{0}, std::int64_t{2}},
           std::tuple{std::vector<std::int64_t>{}, at::kByte, std::int64_t{0}, std::int64_t{256}}}) {
       Twin of_torch = twin(at::zeros(sizes, dtype)), own = twin(at::zeros(sizes, dtype));
-      if (of_torch.torch.dim() == 2) {  // in the order in which they lie in memory
+      if (of_torch.torch.dim() == 2) {  // in memory order
         of_torch = twin(of_torch.torch.t().contiguous().t());
         own = twin(own.torch.t().contiguous().t());
       }

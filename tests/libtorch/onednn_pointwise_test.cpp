@@ -1,5 +1,5 @@
-// Linear layers and convolutions with fused functions on oneDNN, compared with torch's, of weights
-// that are not packed; and the refusal of packed ones.
+// Linear layers and convolutions with fused functions on oneDNN, compared with torch's, with
+// weights that are not packed; and the refusal of packed ones.
 #include "libtorch/onednn.hpp"
 
 namespace aoti_test {
@@ -130,7 +130,7 @@ TEST(Pointwise, Convolutions) {
   }
 }
 
-// What is added zero times is not what a plain convolution starts from.
+// Adding a tensor times zero needs another plan than a plain convolution.
 TEST(Pointwise, ConvolutionsWithAndWithoutAnotherAreNotMixedUp) {
   const std::int64_t one[] = {1, 1};
   const double no_scalar = 0;

@@ -38,7 +38,7 @@ TEST(Rnn, IsThatOfTorch) {
         Lstm lstm{steps, batch, channels, size, transposed};
         AtenTensorHandle expected[4] = {}, found[4] = {};
         ASSERT_EQ(lstm.call(false, reverse, found), 0) << aoti::NativeOnednn::last_error();
-        // Torch's takes the input's memory for row-major.
+        // Torch's function assumes that the input is row-major.
         lstm.input.torch = lstm.input.torch.contiguous();
         ASSERT_EQ(lstm.call(true, reverse, expected), 0);
         for (int i = 0; i < 3; ++i) {

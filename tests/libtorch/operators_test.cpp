@@ -37,8 +37,8 @@ const std::string functions = AOTI_TEST_OPERATORS_DIR "/liboperators_functions.s
 const std::string tally = AOTI_TEST_OPERATORS_DIR "/liboperators_tally.so";
 const aoti::OpenOptions libraries{.operator_libraries = {functions, tally}};
 
-// First, since the libraries stay loaded once they are. A program that runs all of the tests has
-// them loaded in these two only by what went before.
+// First, since libraries stay loaded. In a program that runs all of the tests, only earlier tests
+// have loaded these two.
 TEST(Missing, OperatorsAreAllListed) {
   needs("operators");
   const Footprint before;
@@ -50,7 +50,7 @@ TEST(Missing, OperatorsAreAllListed) {
                {"libraries: aoti_tests::resized", "operator_libraries"});
   expect_error(Operated::open(model_path("tally")), Errc::missing_import,
                {"__torch__.torch.classes.aoti_classes.Tally, aoti_classes::minus_tally"});
-  // Torch has noted since a later release that an operator was written in Python.
+  // Only later torch releases record that an operator was written in Python.
   expect_error(Operated::open(model_path("custom")), Errc::missing_import,
                {compiled_before(2, 12) ? "aoti_tests::twice_plus"
                                        : "aoti_tests::twice_plus (written in Python)"});
@@ -64,7 +64,7 @@ TEST(Missing, OperatorsAreThereOnceALibraryIsGiven) {
   const auto runner = opened<Operated>("throwing", {.operator_libraries = {functions}});
   const at::Tensor x = at::rand({8});
   EXPECT_TRUE(same(value_of(runner.run<1>(x))[0], x + 1));
-  const auto again = opened<Operated>("throwing");  // it stays
+  const auto again = opened<Operated>("throwing");  // it stays loaded
   EXPECT_TRUE(same(value_of(again.run<1>(x))[0], x + 1));
   expect_error(Operated::open(model_path("custom"), libraries), Errc::missing_import);
 }
@@ -252,7 +252,7 @@ class Altered {
 };
 
 struct Alteration {
-  std::string from;  // where it is empty, all of the file is replaced
+  std::string from;  // if empty, the whole file is replaced
   std::string to;
   Errc code;
   std::vector<std::string> parts;
@@ -269,7 +269,7 @@ void expect_refused(std::string_view model, std::string_view ending,
   }
 }
 
-/// The first result of "operators" and those of its `pieces`, which torch numbers as it likes.
+/// The first result of "operators" and those of its `pieces`, which torch numbers arbitrarily.
 std::string first_result() {
   return compiled_before(2, 12) ? R"([{"as_tensor": {"name": "buf1"}}])"
                                 : R"([{"as_tensor": {"name": "buf0"}}])";
@@ -350,7 +350,7 @@ TEST_F(Operators, OfDamagedObjectsAreRefused) {
                    {"aten::relu", "takes no argument"}}});
 }
 
-// What does not fit the model's code is found when it calls.
+// Nodes that do not match the model's code are detected when it calls them.
 TEST_F(Operators, OfNodesThatDoNotFitTheModelFail) {
   needs("operators");
   const at::Tensor x = at::randn({8});
@@ -371,7 +371,8 @@ TEST_F(Operators, OfNodesThatDoNotFitTheModelFail) {
   }
 }
 
-/// What a thread, or the program, sets for torch; until what is returned is gone.
+/// A setting of torch's for the thread or the program; in effect until the returned object is
+/// destroyed.
 struct Setting {
   const char* name;
   std::function<std::shared_ptr<void>()> set;
@@ -410,7 +411,7 @@ const std::vector<Setting> settings{
 
 class Settings : public Operators {
  protected:
-  /// That a run gives what one without a setting does, and the buffer `runs` times the input.
+  /// Expects the same results as without a setting, and a buffer of `runs` times the input.
   void expect_right(const Tensors& found, int runs) const {
     ASSERT_EQ(found.size(), 4u);
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -478,7 +479,7 @@ TEST_F(Settings, OfTheThreadDoNotReachUpdates) {
   }
 }
 
-// Such tensors can be written to in that mode only.
+// Such tensors may be written to only in that mode.
 TEST_F(Settings, OfInferenceModeDoNotStayWithTensors) {
   auto runner = opened("modes");
   at::Tensor total, input;
@@ -513,7 +514,7 @@ TEST_F(Settings, OfProfilersStay) {
   expect_right(found, 1);
 }
 
-/// What a model's code calls the first result of an operator, as aoti.export notes it.
+/// The name of an operator's first result in the model's code, as recorded by aoti.export.
 std::string noted_result(std::string_view model, std::string_view name_of_operator) {
   const auto package = value_of(aoti::Package::open(model_path(model)));
   const std::string_view before = R"(\"outputs\":[{\"name\":\")";
@@ -575,7 +576,7 @@ TEST(ExpectedResults, LeaveNothingToBeDoneLazily) {
   EXPECT_NE(y.data_ptr(), x.data_ptr());
 }
 
-/// What a call makes of an argument of that type; its error where it is refused.
+/// How an argument of that type is read; an error if it is refused.
 aoti::Result<std::string> read_argument(const std::string& type, const std::string& argument) {
   const auto schema = torch::jit::parseSchema("tests::op(" + type + " a) -> ()");
   const aoti::detail::ArgumentReader reader{"tests::op", schema, {}, c10::Device{"cpu"}};
@@ -592,7 +593,7 @@ aoti::Result<std::string> read_argument(const std::string& type, const std::stri
          (read.value().element != nullptr ? "]" : "");
 }
 
-// Every kind of argument that torch writes, against every type that schemas have.
+// Every kind of argument that torch writes, with every type that schemas have.
 TEST(Serialized, ArgumentsAreTakenAsTheirSchemaSays) {
   const std::map<std::string, std::string> arguments{
       {"as_none", "true"},

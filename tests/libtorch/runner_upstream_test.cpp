@@ -1,5 +1,5 @@
 // Torch's AOTIModelContainerRunnerCpu and this library's runner, on the same images in one process:
-// each of its members gives what takes its place here.
+// each of its members gives the same results as its replacement here.
 #include <torch/version.h>
 
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 15
@@ -27,7 +27,7 @@ using aoti::WeightSet;
 using torch::inductor::AOTIModelContainerRunnerCpu;
 using Named = std::unordered_map<std::string, at::Tensor>;
 
-/// The image of a package and the blob beside it, as files: torch's runner takes no packages.
+/// The image of a package and the blob beside it, as files: torch's runner accepts no packages.
 class RunnerUpstream : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -57,7 +57,8 @@ class RunnerUpstream : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(good(found));
     EXPECT_TRUE(same(found.value()[0], theirs->run({x})[0]));
   }
-  /// Others than the model has, by the names that torch's runner wants, inside the compiled code.
+  /// Weights that differ from the model's, under the names inside the compiled code, as torch's
+  /// runner requires.
   Named other_weights() {
     Named weights;
     const Named by_fqn = theirs->extract_constants_map(false);
@@ -125,8 +126,8 @@ TEST_P(RunnerUpstream, TakesInactiveWeightsAndSwaps) {
     ASSERT_TRUE(good(update.expect_all()));
     ASSERT_TRUE(good(update.stage()));
     expect_same();
-    // By this torch's takes constants that are plain tensors back from the active set, also where
-    // there is nothing to fold.
+    // At this point torch's runner replaces constants that are plain tensors by those of the active
+    // set, even if there is nothing to fold.
     if (std::string_view{GetParam()} == "folding") theirs->run_const_fold(true);
     ASSERT_TRUE(good(aoti::fold_weights(*ours, WeightSet::inactive)));
     theirs->swap_constant_buffer();
@@ -136,7 +137,7 @@ TEST_P(RunnerUpstream, TakesInactiveWeightsAndSwaps) {
 }
 
 TEST_P(RunnerUpstream, TakesInactiveWeightsInSteps) {
-  // At first its inactive set is empty, and it keeps parameters only.
+  // At first its inactive set is empty, and it keeps only parameters.
   Named weights = other_weights();
   theirs->update_constant_buffer(weights, true, true);
   auto all = begun();
@@ -146,8 +147,7 @@ TEST_P(RunnerUpstream, TakesInactiveWeightsInSteps) {
     if (constant.kind != aoti::ConstantKind::parameter) continue;
     const auto kept = weights;
     Named one{{constant.name, at::randn_like(weights.at(constant.name))}};
-    for (const auto& other :
-         ours->constants()) {  // what is none, it would take from the active set
+    for (const auto& other : ours->constants()) {  // for others it would use the active set's
       if (other.kind != aoti::ConstantKind::parameter && weights.contains(other.name)) {
         one[other.name] = weights.at(other.name);
       }
@@ -195,14 +195,14 @@ TEST_P(RunnerUpstream, FreesWhatIsInactive) {
 
 TEST_P(RunnerUpstream, TakesABlob) {
   if (blob.empty()) GTEST_SKIP() << "the weights are embedded; torch's runner takes no blob for it";
-  if (!compiled_before(2, 13)) {  // older ones do not tell
+  if (!compiled_before(2, 13)) {  // older ones do not report it
     EXPECT_TRUE(theirs->did_call_load_constants());
   }
   auto bytes = read_file(blob);
   auto* const numbers = reinterpret_cast<float*>(bytes.data());
   for (std::size_t i = 0; i < bytes.size() / sizeof(float); ++i) numbers[i] *= 0.5f;
   const std::string path = written("other.blob", bytes);
-  // Torch's runner takes one once only.
+  // Torch's runner accepts a blob only once.
   AOTIModelContainerRunnerCpu other{folder.path() + "/image.so", 1};
   other.update_constant_buffer_from_blob(path);
   auto update = begun();

@@ -1,4 +1,4 @@
-// How the batteries make tensors on libtorch and look into them.
+// How the batteries make tensors on libtorch and read them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,7 +16,7 @@
 
 namespace aoti_test {
 
-/// Also for what is made of it.
+/// For derived runtimes, too.
 template <std::derived_from<aoti::Libtorch> Runtime> struct RuntimeCase<Runtime> {
   using Sizes = std::vector<std::int64_t>;
 
@@ -46,7 +46,7 @@ template <std::derived_from<aoti::Libtorch> Runtime> struct RuntimeCase<Runtime>
   }
   static std::size_t owners(const at::Tensor& tensor) { return tensor.use_count(); }
 
-  /// For functions that only a later libtorch than this one has.
+  /// For functions that only a later libtorch has.
   static bool needs_later_torch(const aoti::Error& error) {
     return error.code() == aoti::Errc::missing_import &&
            error.text().find("does not provide aoti_torch_") != std::string_view::npos &&

@@ -38,7 +38,7 @@ TEST(Libtorch, SharesTensorsByCount) {
   EXPECT_EQ(tensor.use_count(), 2u);
   aoti::Libtorch::destroy(handle);
   EXPECT_EQ(tensor.use_count(), 1u);
-  // A handle is torch's, too.
+  // A handle is also valid for torch.
   EXPECT_EQ(aoti_torch_delete_tensor_object(aoti::Libtorch::share(tensor)), 0);
   EXPECT_EQ(tensor.use_count(), 1u);
 }
@@ -86,7 +86,7 @@ TEST(DType, IsWhatTorchCallsIt) {
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 12
     AOTI_CASE(float8_e8m0fnu),
     AOTI_CASE(float4_e2m1fn_x2),
-#else  // numbered, but without a function in C
+#else  // numbered, but without a C function
     {aoti::DType::float8_e8m0fnu, static_cast<int>(c10::ScalarType::Float8_e8m0fnu)},
     {aoti::DType::float4_e2m1fn_x2, static_cast<int>(c10::ScalarType::Float4_e2m1fn_x2)},
 #endif

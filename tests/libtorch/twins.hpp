@@ -26,7 +26,7 @@ struct Twin {
   }
 };
 
-/// In torch's memory.
+/// A native tensor on torch's memory.
 inline aoti::Tensor native_of(const at::Tensor& tensor) {
   return value_of(aoti::Tensor::borrow(static_cast<aoti::DType>(tensor.scalar_type()),
                                        tensor.numel() != 0 ? tensor.data_ptr() : nullptr,

@@ -1,4 +1,4 @@
-// Torch's own loader of packages gives, to the bit, the same results.
+// Torch's own package loader gives bit-identical results.
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <string>
@@ -14,7 +14,7 @@ using aoti_test::recorded;
 using aoti_test::Tensors;
 using aoti_test::value_of;
 
-/// Skips the test where torch's own loader cannot be held against this one.
+/// Skips the test if torch's own loader cannot serve for comparison.
 void needs_upstream(std::string_view name) {
   aoti_test::needs(name);
   const auto package = value_of(aoti::Package::open(model_path(name)));
@@ -29,7 +29,7 @@ class Upstream : public testing::Test {
  protected:
   static void SetUpTestSuite() { aoti_test::load_libtorch_so(); }
 
-  /// Both give what is expected of the first output, and equal results.
+  /// Both return the expected first output, and equal results.
   static void compare(const std::string& model, const Tensors& inputs, const at::Tensor& first) {
     SCOPED_TRACE(model);
     needs_upstream(model);

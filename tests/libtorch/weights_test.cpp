@@ -1,4 +1,4 @@
-// Weights that change beside upstream, and those that only torch has.
+// Changes of weights compared with upstream's, and weights that only torch has.
 #include <aoti/weights.hpp>
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
@@ -21,7 +21,7 @@ template <class R> Named named_weights(R& runner) {
   return result;
 }
 
-// Each way of packaging, and upstream's loader after the same change.
+// Each way of packaging, compared with upstream's loader after the same change.
 TEST(LibtorchWeights, ChangeAsUpstreamsDo) {
   load_libtorch_so();
   const at::Tensor x = recorded_mlp().input;
@@ -42,7 +42,7 @@ TEST(LibtorchWeights, ChangeAsUpstreamsDo) {
       loader.load_constants(changed, false, true);
       EXPECT_TRUE(same(value_of(runner.run<1>(x))[0], loader.run({x})[0])) << round;
     }
-    // One of them, from a view of larger storage, transposed and on its way.
+    // One of them, from a transposed view of a larger storage.
     const at::Tensor large = at::randn({100, 64, 32});
     const at::Tensor view = large[3].t();
     auto update = value_of(aoti::update_weights(runner));

@@ -1,4 +1,4 @@
-// What every tensor runtime must do. A file for one runtime specialises RuntimeCase and says
+// What every tensor runtime must do. A file for one runtime specialises RuntimeCase and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, RuntimeBattery, Runtime);
 #pragma once
 

@@ -1,4 +1,4 @@
-// Models bound to the functions of one runtime, whatever else of their names is in the process;
+// Models bound to the functions of one runtime, even if the process has others with these names;
 // and what happens when one of these functions fails.
 #include <aoti/aoti.hpp>
 #include <aoti/bound_run.hpp>
@@ -12,7 +12,7 @@
 #include "runtime/native_case.hpp"
 #include "support/allocations.hpp"
 
-// As if there were another runtime in the process.
+// Simulates another runtime in the process.
 extern "C" __attribute__((used, visibility("default"))) AOTITorchError
 aoti_torch_no_such_function() {
   return 0;
@@ -91,7 +91,7 @@ AOTITorchError no_addmm(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle, At
 TEST(Binding, NamesAllThatIsMissing) {
   expect_error(aoti::Runner<aoti::Cpu, Native>::open(fake("lacks_import")), Errc::missing_import,
                {"aoti_torch_cpu_addmm_out (torch 2.3)"});
-  // Here it is not asked for by name, but given.
+  // Here it is given, not asked for by name.
   using All = aoti::NativeWith<Provide<imported::cpu_addmm_out, no_addmm>>;
   expect_error(aoti::Runner<aoti::Cpu, All>::open(fake("lacks_import")), Errc::missing_import,
                {"does not provide aoti_torch_no_such_function"});
@@ -125,7 +125,7 @@ TEST(Binding, KnowsTorchsFunctionsInCpp) {
   EXPECT_FALSE(is_runtime_symbol("malloc"));
 }
 
-// Inputs come back as outputs: tensors that were lent for the call stay.
+// Inputs come back as outputs: tensors that were lent for the call remain valid.
 TEST(Binding, GivesInputsBackThatWereLent) {
   const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("many"));
   ASSERT_TRUE(good(runner));
@@ -169,7 +169,7 @@ TEST(Binding, MakesTensorsWithoutAskingTheSystemForMemory) {
   EXPECT_EQ(Pool::reserved(), reserved);
 }
 
-// Neither for tensors nor for what the model's own code makes, once it ran.
+// Neither for tensors nor for objects of the model's own code, after the first run.
 TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
   if (!Pool::keeps_objects) GTEST_SKIP() << "the sanitizer looks after each object";
   const auto runner = aoti::Runner<aoti::Cpu, Native>::open(model_path("add"));
@@ -183,7 +183,7 @@ TEST(Binding, RunsWithoutAskingTheSystemForMemory) {
             0u);
   EXPECT_EQ(Pool::reserved(), reserved);
 
-  // Nor does one whose results have their place, on a thread that made no tensor.
+  // Nor does a run whose results are bound, on a thread that has made no tensor.
   const std::vector<Tensor> two{x, x}, sum{Case::make<float>({8}, std::vector<float>(8, 0))};
   auto bound = aoti::BoundRun<aoti::Runner<aoti::Cpu, Native>>::make(runner.value(), two, sum);
   ASSERT_TRUE(good(bound));
@@ -198,7 +198,7 @@ TEST(Binding, MakesAndDeletesObjectsOfModels) {
   for (const std::size_t size : {1, 8, 12, 24, 512, 520, 100000}) {
     SCOPED_TRACE(size);
     Pool::trim();
-    // The C++ library may delete what a model made, and the other way round.
+    // The C++ library may delete objects that a model made, and the other way round.
     ::operator delete(NativeFunctions::new_object(size));
     void* first = ::operator new(size);
     void* second = ::operator new(size);
@@ -207,7 +207,7 @@ TEST(Binding, MakesAndDeletesObjectsOfModels) {
     void* again = NativeFunctions::new_object(size);
     EXPECT_TRUE(again == first || !Pool::keeps_objects || size % 8 != 0 || size > 512);
     NativeFunctions::delete_sized_object(again, size);
-    std::thread{[&] {  // ends with one kept
+    std::thread{[&] {  // ends while one is kept
       void* other = NativeFunctions::new_object(size);
       NativeFunctions::delete_sized_object(other, size);
     }}
@@ -217,7 +217,7 @@ TEST(Binding, MakesAndDeletesObjectsOfModels) {
   Pool::trim();
 }
 
-// A function may keep a copy of an input that it is called with; the handle is gone with the run.
+// A function may keep a copy of an input that it is called with; the handle dies with the run.
 Tensor kept;
 AOTITorchError keeping_data_ptr(AtenTensorHandle handle, void** data) {
   const bool input = aoti::detail::TensorBody::of(handle)->hold != aoti::detail::Hold::counted;
@@ -249,7 +249,7 @@ TEST(Binding, LetsFunctionsKeepTensors) {
   kept = Tensor{};
 }
 
-// What a model takes by `new T[n]` comes from the pool, too.
+// Memory that a model allocates by `new T[n]` comes from the pool, too.
 TEST(Binding, TakesScratchMemoryFromThePool) {
   const auto runner = aoti::Runner<aoti::Cpu, Native>::open(fake("scratch"));
   ASSERT_TRUE(good(runner));
@@ -277,7 +277,7 @@ AOTITorchError silent_empty(std::int64_t rank, const std::int64_t* sizes,
   return NativeFunctions::empty_strided(rank, sizes, strides, dtype, device, index, out);
 }
 
-// What a model did without does not explain the failure of a later run.
+// A failure that a model survived does not explain the failure of a later run.
 TEST(Binding, ExplainsAFailureByItsOwnRun) {
   using Silent = aoti::NativeWith<Provide<imported::empty_strided, silent_empty>>;
   const auto runner = aoti::Runner<aoti::Cpu, Silent>::open(model_path("add"));
@@ -291,7 +291,7 @@ TEST(Binding, ExplainsAFailureByItsOwnRun) {
   EXPECT_THAT(failed.error().message(), testing::Not(testing::HasSubstr("an earlier function")));
 }
 
-/// Fails in the n-th call of a function that makes something; -1: never.
+/// Fails in the n-th call of a function that makes something; -1 for never.
 int until_failure = -1;
 
 template <auto function, class Type> struct Fails;
@@ -316,7 +316,7 @@ using FailingNative = aoti::NativeWith<
     Failing<imported::scalar_to_tensor_int64,
             &F::scalar<imported::scalar_to_tensor_int64, DType::int64, std::int64_t>>>;
 
-/// What a model is run on.
+/// The inputs that a model is run on.
 std::vector<Tensor> inputs_of(const std::string& model) {
   const auto ones = [](std::vector<std::int64_t> sizes) {
     std::int64_t count = 1;
@@ -332,8 +332,8 @@ std::vector<Tensor> inputs_of(const std::string& model) {
   return {Case::make<std::int64_t>({2}, {1, 2}), Case::make<bool>({2}, {true, false})};
 }
 
-/// A model keeps the text of a thread's last error in a string of that thread, which stays behind
-/// when the model is unloaded: LeakSanitizer, where it is there, is not to look at that.
+/// A model keeps the text of a thread's last error in a thread-local string, which remains when the
+/// model is unloaded: LeakSanitizer, if present, must ignore it.
 struct Unwatched {
   Unwatched() {
     if (__lsan_disable != nullptr) __lsan_disable();

@@ -1,5 +1,5 @@
-// What a runner says to inputs that a model cannot take, and that it works afterwards, on every
-// tensor runtime. A file for one runtime includes how it makes tensors, and says
+// How a runner answers inputs that a model cannot take, and that it works afterwards, on every
+// tensor runtime. A file for one runtime includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, InputsBattery, Runtime);
 #pragma once
 
@@ -21,7 +21,7 @@ template <class Runtime> struct Doubling {
   using Tensor = typename B::Tensor;
   using Tensors = typename B::Tensors;
 
-  /// Refused in every form, with nothing taken over and nothing written.
+  /// Refused in every form; nothing is taken over, and nothing is written.
   void expect_refused(const Tensor& input, aoti::Errc code,
                       const std::vector<std::string>& parts) const {
     const bool defined = Runtime::is_defined(input);
@@ -185,7 +185,7 @@ TYPED_TEST_P(InputsBattery, AreNamedByTheirOwnIndex) {
   expect_error(add.template run<1>(a, nine), Errc::input_shape,
                {"input 1 'b'", "dimension 0:", "found 9", "expected 8"});
   EXPECT_TRUE(B::works(add, "add"));
-  // One tensor may be several inputs.
+  // One tensor may be passed as several inputs.
   EXPECT_EQ(B::floats_in(value_of(add.template run<1>(a, a))[0]), B::times(2, B::count_from(1, 8)));
 
   const auto nested = B::opened("nested");

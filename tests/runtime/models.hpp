@@ -1,5 +1,5 @@
-// What the batteries on models that torch compiled share: the models, opened on a tensor runtime,
-// and what they are run on.
+// What the batteries on models compiled by torch share: the models, opened on a tensor runtime, and
+// their inputs.
 #pragma once
 
 #include <aoti/aoti.hpp>
@@ -23,8 +23,8 @@
 
 namespace aoti_test {
 
-/// Where the models lie: those of the build, unless AOTI_TEST_MODELS_DIR in the environment names
-/// others, which another torch may have compiled.
+/// Where the models lie: those of the build, unless the environment variable AOTI_TEST_MODELS_DIR
+/// names others, possibly compiled by another torch.
 inline std::string models_file(std::string_view name) {
   const char* other = std::getenv("AOTI_TEST_MODELS_DIR");
   return std::string{other != nullptr ? other : AOTI_TEST_MODELS_DIR}.append("/").append(name);
@@ -55,7 +55,7 @@ inline std::string model_path(std::string_view name) {
 #endif
 }
 
-/// Whether torch before `major`.`minor` compiled the models.
+/// Whether a torch before `major`.`minor` compiled the models.
 inline bool compiled_before(int major, int minor) {
   static const std::pair<int, int> version = [] {
     std::ifstream file{models_file("stamps.json")};
@@ -70,14 +70,14 @@ inline bool compiled_before(int major, int minor) {
   return version < std::pair{major, minor};
 }
 
-/// The value; without one the test fails and ends.
+/// The value; if there is none, the test fails and ends.
 template <class T> T value_of(aoti::Result<T> result) {
   if (!result) give_up(result.error().message());
   return std::move(result).value();
 }
 
-/// Why a model cannot be used; empty where it can. The torch that compiled the others may lack what
-/// it needs, or this runtime.
+/// Why a model cannot be used; empty if it can. The torch that compiled the others, or this
+/// runtime, may lack something that it needs.
 template <class Runner> std::string unavailable(std::string_view name) {
   std::ifstream file{models_file(std::string{name}.append(".unavailable"))};
   if (file) return {std::istreambuf_iterator<char>{file}, {}};
@@ -90,7 +90,7 @@ template <class Runner> std::string unavailable(std::string_view name) {
   return {};
 }
 
-/// Those of the models that can be used.
+/// The models that can be used.
 template <class Runner>
 std::vector<const char*> available(std::initializer_list<const char*> names) {
   std::vector<const char*> result;
@@ -100,7 +100,7 @@ std::vector<const char*> available(std::initializer_list<const char*> names) {
   return result;
 }
 
-/// Skips the test where a model cannot be used.
+/// Skips the test if a model cannot be used.
 template <class Runner> void needs(std::string_view name) {
   if (const std::string reason = unavailable<Runner>(name); !reason.empty()) {
     skip(std::string{name}.append(".pt2: ").append(reason));
@@ -142,7 +142,7 @@ template <class Runtime> struct OnRuntime {
     if (!Case::has_operators) return {"mlp_tuned"};
     return available({"mlp", "mlp_plain", "mlp_appended", "mlp_beside"});
   }
-  /// One whose weights lie in a file of their own.
+  /// A network whose weights lie in a separate file.
   static const char* network_beside() { return Case::has_operators ? "mlp_beside" : "mlp_tuned"; }
 
   static Tensor floats(const Numbers& sizes, const Floats& elements, const Numbers& strides = {}) {
@@ -177,7 +177,7 @@ template <class Runtime> struct OnRuntime {
     for (float& number : numbers) number *= factor;
     return numbers;
   }
-  /// As many as the sizes tell, the same in each run.
+  /// A tensor with these sizes, the same in each run.
   static Tensor random(const Numbers& sizes, unsigned seed) {
     std::mt19937 generator{seed};
     std::size_t count = 1;
@@ -198,14 +198,14 @@ template <class Runtime> struct OnRuntime {
                                        << testing::PrintToString(expected);
   }
 
-  /// What eager PyTorch computed: the input and the output in NAME.bin, the input of these sizes.
+  /// The results of eager PyTorch: the input, with these sizes, and the output in NAME.bin.
   struct Recorded {
     Numbers sizes;
     Floats in;
     Floats output;
 
     Tensor input() const { return floats(sizes, in); }
-    /// That of one row alone, and what comes of it.
+    /// A single row of the input, and its result.
     Tensor input_row(std::size_t row) const {
       return floats({1, sizes[1]}, part(in, row % rows(), rows()));
     }
@@ -229,14 +229,14 @@ template <class Runtime> struct OnRuntime {
     const auto middle = all.begin() + static_cast<std::ptrdiff_t>(count);
     return {sizes, {all.begin(), middle}, {middle, all.end()}};
   }
-  /// That of a network.
+  /// The results for a network.
   static Recorded recorded_of(std::string_view model) {
     if (model == "wide") return recorded("wide", {1, 1024});
     if (model == "mlp_tuned") return recorded("mlp_small", {1, 16});
     return recorded("mlp", {4, 64});
   }
 
-  /// Whether a runner computes what a network, or "add", must.
+  /// Whether a runner computes the right results of a network, or of "add".
   static testing::AssertionResult works(const Runner& runner, std::string_view model) {
     if (model == "add") {
       const Tensor a = floats({8}, count_from(1, 8)), b = floats({8}, count_from(2, 8));

@@ -1,5 +1,5 @@
-// What models that torch compiled compute and say of themselves: those that import no operator. A
-// file for one runtime includes how it makes tensors, and says
+// What models compiled by torch compute and report: those that import no operator. A file for one
+// runtime includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, ModelsBattery, Runtime);
 #pragma once
 
@@ -22,7 +22,7 @@ TYPED_TEST_P(ModelsBattery, RunWithoutTheLibraryThatTheyAskFor) {
   const auto package = value_of(aoti::Package::open(model_path("add")));
   const auto packaged = value_of(package.model());
   const auto image = value_of(aoti::Image::parse(packaged.image, packaged.origin));
-#if defined(__x86_64__)  // those that were compiled elsewhere cannot name a libtorch
+#if defined(__x86_64__)  // models compiled elsewhere cannot name a libtorch
   EXPECT_THAT(image.needed(), testing::Contains("libtorch.so"));
 #endif
 
@@ -128,12 +128,12 @@ TYPED_TEST_P(ModelsBattery, ReturnOneTensorTwiceAndNone) {
     EXPECT_EQ(B::Case::data(outputs[0]), B::Case::data(outputs[2]));
     EXPECT_EQ(B::longs_in(outputs[3]), Numbers{4});
     EXPECT_EQ(B::sizes_of(outputs[3]), Numbers{});
-    outputs[0] = typename B::Tensor{};  // the other one keeps the memory
+    outputs[0] = typename B::Tensor{};  // the other output keeps the memory
     EXPECT_EQ(B::Case::owners(outputs[2]), 1u);
     EXPECT_EQ(B::floats_in(outputs[2]), twice);
   }
 
-  // Without a spec, the call spec tells of None.
+  // Without a spec, the call spec reveals None.
   const auto package = value_of(aoti::Package::open(model_path("repeated")));
   const auto plain = value_of(B::Runner::open(value_of(package.model()).image));
   ASSERT_EQ(plain.spec(), nullptr);

@@ -1,4 +1,4 @@
-// How the batteries make tensors without libtorch and look into them.
+// How the batteries make tensors without libtorch and read them.
 #pragma once
 
 #include <aoti/runtime/native.hpp>

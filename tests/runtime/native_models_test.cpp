@@ -1,4 +1,4 @@
-// Models compiled by torch on the runtime without libtorch, which is not in this program.
+// Models compiled by torch on the runtime without libtorch, in a program without libtorch.
 #include "runtime/inputs_battery.hpp"
 #include "runtime/models_battery.hpp"
 #include "runtime/native_case.hpp"
@@ -14,7 +14,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Native, RunsBattery, aoti::Native);
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, InputsBattery, aoti::Native);
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, WeightsBattery, aoti::Native);
 
-// What a run needs, scratch memory of its kernels included, was there after the first.
+// After the first run, memory for everything, including kernels' scratch memory, is kept.
 TEST(NativeModels, TakeNoMemoryOnceTheyAreWarm) {
   using Case = RuntimeCase<aoti::Native>;
   const struct {

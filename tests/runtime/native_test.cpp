@@ -1,4 +1,4 @@
-// The runtime without libtorch: what every runtime does, and which imports it has.
+// The runtime without libtorch: what every runtime does, and which imports it provides.
 #include <limits>
 #include <set>
 #include <string>
@@ -15,7 +15,7 @@ namespace imported = aoti::abi::imported;
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Native, RuntimeBattery, Native);
 
-/// What is not here, and so makes a model that imports it be refused by name.
+/// Missing functions: a model that imports one is refused by name.
 const std::set<std::string_view> absent{
     // operators, which come from providers, besides those that are named after the CPU
     "aoti_torch__mm_plus_mm_out", "aoti_torch_index_put_out", "aoti_torch_scatter_out",
@@ -76,7 +76,7 @@ TEST(Native, LendsAHandleInRoomOfTheCallers) {
   Native::destroy(handle);
   EXPECT_EQ(RuntimeCase<Native>::elements<float>(Native::peek(handle)), six);
 
-  // What is taken from it stays, and so does what models make of it.
+  // A tensor taken from a handle stays valid, and so do results that models make of it.
   Tensor kept = Native::take(handle);
   AtenTensorHandle view = nullptr, same = nullptr;
   const std::int64_t sizes[] = {3}, strides[] = {2};
@@ -124,7 +124,7 @@ TEST(Native, AssignsTensorsWhereThereIsRoom) {
   ASSERT_EQ(NativeFunctions::assign_tensors(from, undefined), 0);
   EXPECT_EQ(Native::peek(undefined).data(), tensor.data());
 
-  // Into one that lies in a block with memory of its own, which stays with it.
+  // Into a tensor that lies in one block with its memory, and keeps it.
   const AtenTensorHandle own = Native::give(RuntimeCase<Native>::make<float>({1}, {9}, {}));
   ASSERT_EQ(NativeFunctions::assign_tensors(from, own), 0);
   EXPECT_EQ(Native::peek(own).data(), tensor.data());
@@ -203,7 +203,7 @@ AtenTensorHandle handle_of(double value, aoti::DType dtype) {
   return out;
 }
 
-/// What item_… makes of a number; -99 where it fails.
+/// The result of item_… for a number; -99 if it fails.
 template <class Import, class T>
 double item(double value, aoti::DType dtype = aoti::DType::float64) {
   const AtenTensorHandle handle = handle_of(value, dtype);
@@ -253,7 +253,7 @@ TEST(Native, ChecksWhatItemsFitInto) {
 TEST(Native, HasScalarsOfTwoBytesAndComplexOnes) {
   using aoti::DType;
   using aoti::detail::Complex;
-  // torch's types for these numbers are not known here, but what they consist of is.
+  // torch's types for these numbers are not known here, but their components are.
   const auto function = [](const char* name, auto type) {
     return reinterpret_cast<decltype(type)>(Native::import(name));
   };
@@ -288,7 +288,7 @@ TEST(Native, HasScalarsOfTwoBytesAndComplexOnes) {
   Native::destroy(handle);
 }
 
-/// A tensor on numbers, of which a complex one is two.
+/// A tensor made from numbers; a complex number is two of them.
 template <class T>
 AtenTensorHandle on(std::vector<T>& numbers, aoti::DType dtype,
                     const std::vector<std::int64_t>& sizes,
@@ -364,7 +364,7 @@ TEST(Native, ZeroesWhateverTheLayout) {
   Native::destroy(handle);
 }
 
-// A view without elements may begin behind the memory, as torch has it, but not in front of it.
+// As in torch, a view without elements may begin after the memory, but not before it.
 TEST(Native, ChecksViewsWithoutElements) {
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   const std::int64_t none[] = {0}, two[] = {2}, one[] = {1};
@@ -379,7 +379,7 @@ TEST(Native, ChecksViewsWithoutElements) {
     std::int64_t offset = 0;
     EXPECT_EQ(NativeFunctions::get_storage_offset(out, &offset), 0);
     EXPECT_EQ(offset, from == nothing ? 103 : 100);
-    // From there offsets count on.
+    // Offsets are counted from there.
     AtenTensorHandle beyond = nullptr;
     EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, none, one, most, &beyond), 0);
     EXPECT_NE(NativeFunctions::_reinterpret_tensor(out, 1, two, one, most, &beyond), 0);

@@ -1,5 +1,5 @@
 // Models that import operators, on the tensor runtimes that have some. A file for one runtime
-// includes how it makes tensors, and says
+// includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, NetworksBattery, Runtime);
 #pragma once
 
@@ -83,7 +83,7 @@ TYPED_TEST_P(NetworksBattery, TellOfThemselves) {
   const auto mlp = B::opened("mlp"), plain = B::opened("mlp_plain");
   EXPECT_EQ(value_of(mlp.input_name(0)), "input");
   EXPECT_EQ(value_of(mlp.output_name(0)), "linear_1");
-  // Without a spec they are those of the compiled code.
+  // Without a spec, they are those of the compiled code.
   EXPECT_EQ(plain.spec(), nullptr);
   EXPECT_EQ(value_of(plain.input_name(0)), value_of(plain.container().input_name(0)));
   EXPECT_EQ(value_of(plain.output_name(0)), "output0");
@@ -106,7 +106,7 @@ TYPED_TEST_P(NetworksBattery, TellTheirConstants) {
     const bool image = std::string_view{model} == "image";
     const auto runner = B::opened(model);
     const auto& constants = runner.constants();
-    // The compiler may write small ones into the code: then they are not listed.
+    // The compiler may write small weights into the code: then they are not listed.
     for (const auto& [fqn, bytes] : image ? Expected{{"0.weight", 4 * 3 * 3 * 3 * 4}} : of_mlp) {
       SCOPED_TRACE(fqn);
       const auto found = std::find_if(constants.begin(), constants.end(),
@@ -134,7 +134,7 @@ TYPED_TEST_P(NetworksBattery, WithoutASpecCountTheirInputsOnly) {
   EXPECT_TRUE(good(plain.template run<1>(B::random({1025, 64}, 1))));
 }
 
-/// On an input that only the operator refuses.
+/// With an input that only the operator refuses.
 template <class Runner> void expect_the_operators_reason(const char* model) {
   using Runtime = typename Runner::TensorRuntime;
   using B = OnRuntime<Runtime>;
@@ -156,7 +156,7 @@ template <class Runner> void expect_the_operators_reason(const char* model) {
   EXPECT_EQ(out[0], nullptr);
   EXPECT_EQ(B::Case::owners(wrong), 1u);
 
-  // Once the model has been called, what was moved is gone.
+  // After the model has been called, moved inputs are gone.
   const auto memory = wrong;
   expect_error(runner.template run<1>(std::move(wrong)), Errc::model_failed, {reason});
   EXPECT_EQ(B::Case::owners(memory), 1u);
@@ -177,7 +177,7 @@ TYPED_TEST_P(NetworksBattery, PassOnWhyAnOperatorFailed) {
   }
 }
 
-/// The weights in NAME_weights.bin, one after the other.
+/// The weights in NAME_weights.bin, in order.
 template <class Runtime>
 typename Weights<Runtime>::Named other_weights(
     const std::string& name,
@@ -214,7 +214,7 @@ testing::AssertionResult gives(const Runner& runner, const Recorded& recorded) {
   return B::close(value_of(runner.template run<1>(recorded.input()))[0], recorded.output);
 }
 
-// What the tensors of eager PyTorch give, the model gives with them, however it was packaged.
+// With the weights of eager PyTorch, the model computes the same, however it was packaged.
 TYPED_TEST_P(NetworksBattery, TakeTheWeightsOfTheModule) {
   using B = Weights<TypeParam>;
   const auto first = B::recorded("linear", {4, 16});
@@ -231,7 +231,8 @@ TYPED_TEST_P(NetworksBattery, TakeTheWeightsOfTheModule) {
     for (const auto& [name, tensor] : before) {
       EXPECT_EQ(file_at(B::Case::data(tensor)) == file, beside) << name;
     }
-    // Models before torch 2.12 run once on a second set and then refuse, but by one function.
+    // Models before torch 2.12 run once on a second set and then refuse, except through one
+    // function.
     for (int change = 0; change < 2; ++change) {
       ASSERT_TRUE(good(B::replaced(runner, linear_weights<TypeParam>())));
       for (int i = 0; i < 3; ++i) EXPECT_TRUE(gives(runner, second));

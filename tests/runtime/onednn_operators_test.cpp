@@ -1,5 +1,5 @@
-// Operators on oneDNN, and plain ones, against loops over their definitions; what they do where
-// memory runs out, and on several threads at once.
+// Operators on oneDNN, and plain ones, compared with loops over their definitions; their behaviour
+// when memory runs out, and on several threads at once.
 #include <aoti/runtime/onednn.hpp>
 
 #include <algorithm>
@@ -16,12 +16,12 @@
 #include "support/support.hpp"
 
 namespace {
-/// How many more times the pool gets memory on this thread.
+/// How many more of the pool's allocations succeed on this thread.
 constexpr std::int64_t always = std::numeric_limits<std::int64_t>::max();
 thread_local std::int64_t allocations_left = always;
 }  // namespace
 
-// All of the pool's memory comes from here, and none of oneDNN's.
+// All of the pool's memory comes from here, but none of oneDNN's.
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
   if (allocations_left == 0) return nullptr;
   if (allocations_left != always) --allocations_left;
@@ -30,7 +30,7 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept
 }
 
 #if defined(__SANITIZE_THREAD__)
-// ThreadSanitizer does not see how oneDNN, which is not built with it, orders what its threads do.
+// ThreadSanitizer does not see oneDNN's synchronisation, since oneDNN is not built with it.
 extern "C" const char* __tsan_default_suppressions() { return "called_from_lib:libdnnl.so"; }
 #endif
 
@@ -63,7 +63,7 @@ struct Elements {
                                [](std::size_t product, std::int64_t size) {
                                  return product * static_cast<std::size_t>(size);
                                })) {}
-  /// Of a tensor that can be broadcast to the sizes.
+  /// From a tensor that is broadcast to the sizes.
   Elements(const Tensor& tensor, Numbers of_sizes) : Elements{std::move(of_sizes)} {
     if (values.empty()) return;
     const Tensor mine = Tensor::borrow(DType::float64, values.data(), sizes).value();
@@ -81,7 +81,7 @@ struct Elements {
   }
 };
 
-/// A tensor of these elements, in memory of these strides; row-major for none.
+/// A tensor with these elements, in memory with these strides; row-major if none are given.
 Tensor tensor_of(DType dtype, Elements elements, const Numbers& strides = {}) {
   Tensor tensor = Tensor::empty(dtype, elements.sizes, strides).value();
   if (elements.values.empty()) return tensor;
@@ -96,7 +96,7 @@ bool is_floating(DType dtype) {
   return dtype == DType::float32 || dtype == DType::float64 || dtype == DType::bfloat16 ||
          dtype == DType::float16;
 }
-/// Small numbers, which bfloat16 has.
+/// Small numbers that bfloat16 can represent.
 Tensor some(DType dtype, const Numbers& sizes, const Numbers& strides = {}, int seed = 1) {
   Elements elements{sizes};
   int i = seed;
@@ -133,7 +133,7 @@ void expect_near(const Tensor& found, const Elements& expected, const std::strin
         << what << ": element " << i << " is " << a << ", expected " << b;
   }
 }
-/// Expects success, and gives the tensor that was handed out.
+/// Expects success, and returns the tensor that was made.
 Tensor made(AOTITorchError code, AtenTensorHandle* out) {
   EXPECT_EQ(code, 0) << NativeOnednn::last_error();
   return code == 0 ? NativeOnednn::take(*out) : Tensor{};
@@ -143,7 +143,7 @@ void expect_failure(AOTITorchError code, const std::string& reason) {
   EXPECT_THAT(NativeOnednn::last_error(), testing::HasSubstr(reason));
 }
 
-/// Ways in which matrices, or batches of them, lie in memory.
+/// Memory layouts of matrices, or batches of them.
 std::vector<Numbers> layouts(const Numbers& sizes, bool overlapping) {
   const std::int64_t b = sizes.size() == 3 ? sizes[0] : 1, m = sizes[sizes.size() - 2],
                      n = sizes.back();
@@ -350,7 +350,7 @@ void linear_layers() {
   }
 }
 
-/// Without channels there is the bias, and a function of it.
+/// Without channels, only the bias is left, and a function of it.
 void linear_layers_without_channels() {
   const Tensor x = some({2, 3, 0}), weight = some({4, 0}), bias = some({4});
   AtenTensorHandle b = of(bias), out = nullptr;
@@ -372,7 +372,7 @@ struct Convolved {
   std::int64_t groups = 1;
   bool transposed = false;
 
-  /// Of the spatial dimension d, of three.
+  /// For the spatial dimension d of three.
   std::int64_t at(const Numbers& numbers, int d, std::int64_t otherwise) const {
     const int added = 5 - static_cast<int>(input.size());
     if (d < added) return otherwise;
@@ -406,7 +406,7 @@ Elements convolution(const Convolved& c, const Tensor& input, const Tensor& weig
       }
     }
   };
-  // Each of the fewer ones, the input's where it is transposed, meets a window of the others.
+  // Each element of the smaller tensor (the input if transposed) meets a window of the larger one.
   for_each(c.transposed ? x.sizes : out.sizes, [&](const Numbers& few) {
     for_each(w.sizes, [&](const Numbers& k) {
       Numbers many(3);
@@ -500,7 +500,7 @@ void convolutions() {
   }
 }
 
-// Rows of which each begins within the one before.
+// Rows that each begin inside the previous one.
 void convolutions_of_windows() {
   const Convolved c{{1, 2, 4, 6}, {3, 2, 3, 3}};
   const Tensor input = some(c.input, {20, 10, 2, 1}), weight = some(c.weight, {9, 4, 2, 1}, 3);
@@ -621,7 +621,7 @@ void attention() {
       for (const Tensor& mask : masks) {
         for (const bool causal : {false, true}) {
           Attention{q, k, v, mask, causal}.expect(0.3);
-          // The heads of one row next to each other, and one row for all.
+          // The heads of one row next to each other; and one row for all.
           Attention{some(dtype, of_query, {s[2] * s[1] * s[3], s[3], s[1] * s[3], 1}),
                     some(dtype, of_key, {0, 0, s[3], 1}), v, mask, causal}
               .expect(-1);
@@ -717,7 +717,7 @@ void sums() {
   }
 }
 
-// Sums of narrow types are not themselves narrow.
+// Sums of narrow types are accumulated in a wider type.
 void narrow_sums() {
   Elements ones{{5000}};
   std::fill(ones.values.begin(), ones.values.end(), 1);
@@ -813,7 +813,7 @@ void puts_of_other_indices() {
     }
     expect_near(put({nullptr, of(column)}, values), expected, "after a dimension");
   }
-  {  // self[rows, :, :, column] = values, which has the indices' sizes first
+  {  // self[rows, :, :, column] = values; values has the indices' sizes first
     const Tensor values = some({2, 2, 4, 2}, {}, 5);
     Elements expected{self}, given{values};
     for (std::int64_t i = 0; i < 2; ++i) {
@@ -891,7 +891,7 @@ TEST(Onednn, RefusesUndefinedTensors) {
   NativeOnednn::destroy(undefined);
 }
 
-/// The same memory in the order of the columns.
+/// The same memory with rows and columns swapped.
 Tensor columns_of(const Tensor& tensor) {
   return Tensor::borrow(tensor.dtype(), tensor.data(), Numbers{3, 3}, Numbers{1, 3}).value();
 }
@@ -934,7 +934,7 @@ TEST(Onednn, RefusesHiddenSizesThatCannotBe) {
   expect_failure(lstm.call_it(false, outs, 5), "the sizes do not match");
 }
 
-// Each call fails, and leaks nothing, with every allocation of the pool that fails.
+// Each call fails, and leaks nothing, whichever allocation of the pool fails.
 TEST(Onednn, SaysThatMemoryHasRunOut) {
   const Tensor a = some({3, 4, 5}, {60, 10, 2}), b = some({3, 5, 6}, {60, 12, 2}),
                out = some({3, 4, 6}, {48, 12, 2}), x = some({4, 5}, {10, 2}),

@@ -1,5 +1,5 @@
-// Every way to open a model, and what is left behind: no file, no descriptor, no mapping, no word.
-// On every tensor runtime; a file for one includes how it makes tensors, and says
+// Every way to open a model, and that nothing is left behind: no file, descriptor, mapping or
+// output. On every tensor runtime; a file for one includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, OpeningBattery, Runtime);
 #pragma once
 
@@ -35,7 +35,7 @@ inline void write_file(const std::string& path, aoti::Bytes bytes) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-/// A directory into which a package was unpacked, gone with this object.
+/// A directory into which a package was unpacked; removed with this object.
 class Unpacked {
  public:
   explicit Unpacked(std::string_view model)
@@ -64,7 +64,7 @@ inline std::vector<std::byte> image_of(std::string_view name) {
 template <class Runtime> struct Opening : OnRuntime<Runtime> {
   using B = OnRuntime<Runtime>;
 
-  /// Those of "wide" are large enough to be used in place.
+  /// The weights of "wide" are large enough to be used in place.
   static const std::vector<const char*>& models() {
     static const std::vector<const char*> names = [] {
       auto result = B::networks();
@@ -73,12 +73,12 @@ template <class Runtime> struct Opening : OnRuntime<Runtime> {
     }();
     return names;
   }
-  /// Those whose weights, if any, are in the image.
+  /// Models whose weights, if any, are in the image.
   static std::vector<const char*> whole_images() {
     if (!B::Case::has_operators) return {"add"};
     return B::available({"add", "mlp", "mlp_plain", "mlp_appended", "wide"});
   }
-  /// One whose weights are not.
+  /// A model whose weights are not in the image.
   static const char* image_without_weights() {
     if (!B::Case::has_operators) return "mlp_tuned";
     return aoti_test::unavailable<typename B::Runner>("mlp_beside").empty() ? "mlp_beside"
@@ -194,7 +194,7 @@ TYPED_TEST_P(OpeningBattery, CarriesMetadata) {
   for (const char* name : B::models()) {
     const auto runner = B::opened(name);
     EXPECT_EQ(runner.metadata()["AOTI_DEVICE_KEY"], "cpu");
-    const bool old = compiled_before(2, 9);  // which do not tell the system
+    const bool old = compiled_before(2, 9);  // which do not record the system
     EXPECT_EQ(runner.metadata()["AOTI_PLATFORM"], old ? "" : "linux");
     EXPECT_EQ(runner.metadata()["AOTI_MACHINE"],
               old ? "" : aoti::machine_name(aoti::detail::host_machine));
@@ -239,8 +239,8 @@ TYPED_TEST_P(OpeningBattery, GivesRunnersThatMayMove) {
   }
 }
 
-// On one thread that lives on: a model keeps the text of its last error in a thread-local string,
-// which would keep its image loaded if it registered the string's destructor.
+// On one long-lived thread: a model keeps the text of its last error in a thread-local string, and
+// would keep its image loaded if it registered the string's destructor.
 TYPED_TEST_P(OpeningBattery, LeavesNothingOnceUnloaded) {
   using B = Opening<TypeParam>;
   const bool leaves = B::Case::has_operators && compiled_before(2, 12);
@@ -336,7 +336,7 @@ TYPED_TEST_P(OpeningBattery, WritesNoFile) {
   }
   EXPECT_EQ(names_in(directory.path()), std::set<std::string>{});
 
-  // In memory it does not even look for the directory.
+  // If loaded from memory, it does not even look for the directory.
   const std::string nowhere = directory.path() + "/nowhere";
   ::setenv("TMPDIR", nowhere.c_str(), 1);
   for (const char* name : B::models()) {

@@ -1,4 +1,4 @@
-// Every allocation of the library on the native runtime, and of the models, fails in turn.
+// Each allocation of the library on the native runtime, and of the models, fails in turn.
 #include <aoti/aoti.hpp>
 #include <aoti/array_ref.hpp>
 #include <aoti/bound_run.hpp>
@@ -17,7 +17,7 @@
 
 namespace {
 
-int until_failure = -1;  // the number of allocations before the one that fails; -1: none does
+int until_failure = -1;  // how many allocations succeed before one fails; -1: all
 int still_fail = 0;
 
 /// @param times how often the library tries
@@ -34,7 +34,7 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept
   void* memory = nullptr;
   return fails(2) || ::posix_memalign(&memory, alignment, size) != 0 ? nullptr : memory;
 }
-// Not inlined: gcc would complain that free() is not delete.
+// Not inlined: gcc would warn about free() not matching new.
 [[gnu::noinline]] void* operator new(std::size_t size) {
 #if defined(__cpp_exceptions)
   if (fails(1)) throw std::bad_alloc{};
@@ -70,7 +70,7 @@ std::string path(const char* model) {
   return std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append(".pt2");
 }
 
-// Opening is slow in the emulator of ./dev aarch64 and under this sanitizer: a seventh does.
+// Opening is slow in the emulator of ./dev aarch64 and under this sanitizer: a seventh is enough.
 #if defined(__SANITIZE_THREAD__) || defined(__aarch64__)
 constexpr int step = 7;
 #else
@@ -78,7 +78,7 @@ constexpr int step = 1;
 #endif
 
 /// Calls the body, which returns a Result<void>, until no allocation in it fails.
-/// @param given whether handles are given to models that are made in it
+/// @param given whether handles are given to models created in it
 template <class Body> void fail_each(const Body& body, bool given = false) {
   ASSERT_TRUE(good(body()));
   bool failed = true;
@@ -91,7 +91,7 @@ template <class Body> void fail_each(const Body& body, bool given = false) {
     const Result<void> done = body();
     failed = until_failure < 0;
     until_failure = -1;
-    // What a model was given that failed while it was made, it may have taken over or not.
+    // A model that failed while it was created may or may not have taken over what it was given.
     const bool in_model = !done && done.error().native_code() != 0;
     if (!done) {
       ++failures;
@@ -119,8 +119,8 @@ Result<std::array<Tensor, 2>> inputs() {
   return made;
 }
 
-/// A model keeps the text of a thread's last error in a string of that thread, which stays behind
-/// when the model is unloaded: LeakSanitizer, where it is there, is not to look at that.
+/// A model keeps the text of a thread's last error in a thread-local string, which remains when the
+/// model is unloaded: LeakSanitizer, if present, must ignore it.
 struct OutOfMemory : testing::Test {
   OutOfMemory() {
     if (__lsan_disable != nullptr) __lsan_disable();
@@ -166,7 +166,7 @@ TEST_F(OutOfMemory, WhileAModelIsOpened) {
       auto runner = Runner::open(from);
       if (!runner) return std::move(runner).error();
       std::move(runner.value()).unload();
-      // Whether one can be opened does not always depend on memory of the runtime's.
+      // Whether a model can be opened does not always depend on the runtime's memory.
       auto tensor = Tensor::empty(aoti::DType::float32, {1});
       if (!tensor) return std::move(tensor).error();
       return aoti::success();
@@ -198,7 +198,7 @@ TEST_F(OutOfMemory, WhileAModelRuns) {
     if (!outputs) return std::move(outputs).error();
     return aoti::success();
   });
-  // Scratch memory of the model's, and one that gives its inputs back.
+  // A model with scratch memory, and one that returns its inputs.
   const auto scratch = Runner::open(fake("scratch")), many = Runner::open(fake("many"));
   ASSERT_TRUE(good(scratch));
   ASSERT_TRUE(good(many));
@@ -206,7 +206,7 @@ TEST_F(OutOfMemory, WhileAModelRuns) {
     auto in = inputs();
     if (!in) return std::move(in).error();
     auto outputs = scratch.value().run<1>(in.value()[0]);
-    if (!outputs) {  // which has its own words for it
+    if (!outputs) {  // has its own error text
       EXPECT_TRUE(outputs.error().code() == Errc::out_of_memory ||
                   outputs.error().code() == Errc::model_failed)
           << outputs.error().message();

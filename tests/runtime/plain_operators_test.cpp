@@ -1,5 +1,5 @@
-// Plain operators without libtorch: known results of strided tensors, of none and of one number,
-// what they refuse, and what they do where memory runs out.
+// Plain operators without libtorch: known results for strided tensors, tensors without elements and
+// single numbers; what they refuse; and their behaviour when memory runs out.
 #include <aoti/runtime/plain_operators.hpp>
 
 #include <cmath>
@@ -92,7 +92,7 @@ TEST(PlainOperators, SortPutsWhatIsNoNumberLastAndKeepsTheOrderOfEqualOnes) {
   EXPECT_THAT(numbers(up[0]), testing::Pointwise(testing::NanSensitiveFloatEq(),
                                                  Floats{-0.0f, 0, 2, nan, 1, 1, 2, 2}));
   EXPECT_EQ(places(up[1]), (Numbers{2, 3, 0, 1, 0, 2, 1, 3}));
-  EXPECT_EQ(up[0].strides()[0], 1);  // as the tensor
+  EXPECT_EQ(up[0].strides()[0], 1);  // like the tensor's
   const auto down = made<imported::cpu_sort_stable, 2>(of(x), nullptr, 1, 1);
   EXPECT_EQ(places(down[1]), (Numbers{1, 0, 2, 3, 1, 3, 0, 2}));
 }
@@ -150,7 +150,7 @@ TEST(PlainOperators, ScatteredSums) {
   EXPECT_EQ(Runtime::last_error(),
             "aoti_torch_cpu_scatter_reduce_two_out: there is no such reduction");
   EXPECT_EQ(numbers(nodes)[1], 4);
-  // Whole numbers are rounded down; nothing is scattered.
+  // Integers are rounded down; nothing is scattered.
   const Tensor whole = longs({2}, {-3, 5}), by = longs({2}, {0, 1}), values = longs({2}, {-4, 2});
   ASSERT_EQ(call<imported::cpu_scatter_reduce_two_out>(of(whole), of(whole), 0, of(by), of(values),
                                                        "mean", 1),
@@ -165,7 +165,7 @@ TEST(PlainOperators, SelectionsAndSearches) {
   const Tensor x = floats({2, 3}, {0, 2, 0, 3, 0, nan}, {1, 2});
   const Tensor found = made<imported::cpu_nonzero>(of(x))[0];
   EXPECT_EQ(places(found), (Numbers{0, 1, 1, 0, 1, 2}));
-  EXPECT_EQ(found.strides()[0], 1);  // torch's lie column by column
+  EXPECT_EQ(found.strides()[0], 1);  // torch's is column-major
   EXPECT_EQ(places(made<imported::cpu_nonzero_static>(of(x), 4, -1)[0]),
             (Numbers{0, 1, 1, 0, 1, 2, -1, -1}));
   const Tensor one = floats({}, {1});
@@ -224,7 +224,7 @@ TEST(PlainOperators, SumsInWholeNumbersWrap) {
             static_cast<std::int64_t>(std::uint64_t{4} * static_cast<std::uint64_t>(most) + 1));
 }
 
-// Each call fails, and leaks nothing, with every allocation of the pool that fails.
+// Each call fails, and leaks nothing, whichever allocation of the pool fails.
 TEST(PlainOperators, SaysThatMemoryHasRunOut) {
   const Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6}, {1, 2});
   const Tensor y = floats({3, 2}, {1, 2, 3, 4, 5, 6}, {4, 2});

@@ -1,4 +1,4 @@
-// A model in a plugin whose symbols nobody else sees, beside one in the program.
+// A model in a plugin with hidden symbols, beside one in the program.
 #include <aoti/aoti.hpp>
 
 #include <dlfcn.h>
@@ -27,8 +27,8 @@ TEST(Plugin, RunsAModelOfItsOwn) {
   }
 }
 
-// What the linker makes one of in a process, as it may with plugins that hide nothing, is of one
-// version of the library.
+// Symbols that the linker merges within a process, as it may for plugins that hide nothing, belong
+// to one version of the library.
 TEST(Plugin, OfAnotherVersionSharesNothing) {
   const aoti::Tensor kept = RuntimeCase<aoti::Native>::make<float>({1}, {1});
   for (const std::string name : {"same", "other"}) {

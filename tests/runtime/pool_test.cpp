@@ -81,7 +81,7 @@ TEST(Pool, OutlivesItsThreadAndServesTheNext) {
     Pool::free(Pool::allocate(6000));
   }}.join();
   const std::size_t reserved = Pool::reserved();
-  Pool::free(kept);  // the thread that it came from is gone
+  Pool::free(kept);  // its thread has ended
   for (int i = 0; i < 20; ++i) {
     std::thread{[&] {
       Block* one = Pool::allocate(5000);
@@ -95,7 +95,7 @@ TEST(Pool, OutlivesItsThreadAndServesTheNext) {
   EXPECT_LT(Pool::reserved(), reserved);
 }
 
-// A thread's own destructors may still make and destroy tensors when its pool is given back.
+// A thread's destructors may still make and destroy tensors while its pool is released.
 TEST(Pool, ServesAThreadThatIsEnding) {
   struct Late {
     Block* block = nullptr;

@@ -1,5 +1,5 @@
 // Every way to run a model, from one thread and from several, on every tensor runtime. A file for
-// one runtime includes how it makes tensors, and says
+// one runtime includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, RunsBattery, Runtime);
 #pragma once
 
@@ -138,7 +138,7 @@ template <class Body> void on_four_threads(Body body) {
   for (std::thread& thread : threads) thread.join();
 }
 
-/// How many of 1000 runs, each on inputs of its own, do not give what they should.
+/// How many of 1000 runs, each on its own inputs, give wrong results.
 template <class Runner>
 int wrong_runs(const Runner& add, const Runner& network, std::string_view name, int thread) {
   using B = OnRuntime<typename Runner::TensorRuntime>;
@@ -195,7 +195,7 @@ TYPED_TEST_P(RunsBattery, MayTakeTurnsOnThreads) {
   }
 }
 
-// Whether two threads meet is chance; each call must either be refused as such or be right.
+// Whether two threads meet is chance; each call must either be refused for that, or be right.
 TYPED_TEST_P(RunsBattery, ThatMeetInsideAnExclusiveRunnerAreToldSo) {
   using B = OnRuntime<TypeParam>;
   using Floats = typename B::Floats;

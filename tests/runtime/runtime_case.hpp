@@ -1,4 +1,4 @@
-// How tests that serve every tensor runtime make tensors and look into them.
+// How tests for every tensor runtime make tensors and read them.
 #pragma once
 
 #include <aoti/runtime/runtime.hpp>

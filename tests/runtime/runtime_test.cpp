@@ -44,7 +44,7 @@ TEST(FakeRuntime, FailsTheAllocationThatItIsToldTo) {
   FakeRuntime::destroy(third);
 }
 
-// A runtime that lacks a member is none; an incomplete one is not looked at.
+// A type that lacks a member is not a runtime; an incomplete one is not examined.
 struct LacksPeek : FakeRuntime {
   static void peek();
 };

@@ -113,7 +113,7 @@ TEST(Tensor, BorrowsByPointerSpanAndShape) {
   EXPECT_THAT(value_of(value_of(strided.clone()).elements<float>()), ElementsAre(2, 3, 5, 6));
 }
 
-// What std::mdspan looks like, which this compiler's library does not have.
+// A type like std::mdspan, which this compiler's library lacks.
 struct Matrix {
   using element_type = double;
   using rank_type = std::size_t;
@@ -148,7 +148,7 @@ TEST(Tensor, AdoptsMemoryUntilTheLastTensorIsGone) {
   std::thread{[moved = std::move(other)] {}}.join();
   EXPECT_EQ(released, 1);
 
-  // Refused memory stays the caller's.
+  // Refused memory still belongs to the caller.
   const std::array<std::int64_t, 1> negative{-1};
   expect_error(Tensor::adopt(DType::float32, &released, negative, {}, release, nullptr),
                Errc::invalid_argument);

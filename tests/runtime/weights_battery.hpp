@@ -1,5 +1,5 @@
-// Weights of models that torch compiled: where they lie, and how they change, on every tensor
-// runtime. A file for one runtime includes how it makes tensors, and says
+// Weights of models compiled by torch: where they lie, and how they change, on every tensor
+// runtime. A file for one runtime includes how it makes tensors, and has
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Name, WeightsBattery, Runtime);
 #pragma once
 
@@ -26,7 +26,7 @@ namespace aoti_test {
 template <class Runtime> class WeightsBattery : public testing::Test {};
 TYPED_TEST_SUITE_P(WeightsBattery);
 
-/// The file that the mapping at an address belongs to; empty where there is none.
+/// The file that is mapped at an address; empty if there is none.
 inline std::string file_at(const void* address) {
   std::ifstream maps{"/proc/self/maps"};
   for (std::string text; std::getline(maps, text);) {
@@ -56,7 +56,7 @@ template <class Runtime> struct Weights : OnRuntime<Runtime> {
     for (auto& [name, tensor] : value_of(aoti::weights(runner))) result[name] = tensor;
     return result;
   }
-  /// Numbers in place of weights: of their names and shapes.
+  /// Random values for weights with these names and shapes.
   static Named random_for(const Named& weights, unsigned seed) {
     Named result;
     for (const auto& [name, tensor] : weights) {
@@ -122,7 +122,7 @@ TYPED_TEST_P(WeightsBattery, BesideTheImageAreUsedFromTheFile) {
         << name;
   }
   EXPECT_TRUE(B::works(runner, model));
-  // What is written stays in this runner.
+  // Writes are private to this runner.
   for (const auto& [name, tensor] : weights) {
     *static_cast<float*>(const_cast<void*>(B::Case::data(tensor))) += 7;
   }
@@ -157,7 +157,7 @@ TYPED_TEST_P(WeightsBattery, ChangeOneByOneAndTogether) {
       for (const auto& [name, tensor] : B::named(runner)) {
         EXPECT_EQ(B::floats_in(tensor), B::floats_in(changed.at(name))) << name;
       }
-      // Set one by one, they come to the same.
+      // Setting them one by one gives the same result.
       auto other = B::opened(model);
       for (const auto& weight : changed) {
         ASSERT_TRUE(good(B::replaced(other, {weight})));
@@ -231,7 +231,7 @@ TYPED_TEST_P(WeightsBattery, AreRefusedWhereTheyDoNotFit) {
   expect_error(update.set("table", B::Case::empty({10, 4}, aoti::DType::float64)),
                Errc::constant_dtype, {"float64", "float32"});
   expect_error(update.set("table", {}), Errc::undefined_tensor);
-  // Copied from any layout, shared as the code wants it.
+  // Copied from any layout; shared in the layout that the code requires.
   const auto numbers = B::count_from(100, 40);
   const auto transposed = B::floats({10, 4}, numbers, {1, 10});
   expect_error(update.share("table", transposed), Errc::constant_layout, {"1, 10", "4, 1"});
@@ -242,7 +242,7 @@ TYPED_TEST_P(WeightsBattery, AreRefusedWhereTheyDoNotFit) {
             (typename B::Floats{100, 101, 102, 103, 112, 113, 114, 115, 136, 137, 138, 139}));
 }
 
-// Models before torch 2.15 keep for ever what they were given.
+// Models before torch 2.15 keep handles forever.
 TYPED_TEST_P(WeightsBattery, AreGivenUpOnceReplaced) {
   using B = Weights<TypeParam>;
   for (const char* model : B::models()) {
@@ -263,7 +263,7 @@ TYPED_TEST_P(WeightsBattery, AreGivenUpOnceReplaced) {
   }
 }
 
-// A model that writes to a buffer of its own writes to pages of its own.
+// A model that writes to its buffer writes to private pages.
 TYPED_TEST_P(WeightsBattery, ThatAModelChangesStayItsOwn) {
   using B = Weights<TypeParam>;
   const auto x = B::floats({12}, typename B::Floats(12, 1));
@@ -277,7 +277,7 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesStayItsOwn) {
   }
 }
 
-// The n-th run of this model gives x * weight + n, and writes n into a buffer of its own.
+// The n-th run of this model returns x * weight + n, and writes n into a buffer.
 TYPED_TEST_P(WeightsBattery, ThatAModelChangesMayBeReplaced) {
   using B = Weights<TypeParam>;
   using Floats = typename B::Floats;
@@ -306,7 +306,7 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesMayBeReplaced) {
   EXPECT_EQ(B::floats_in(B::named(runner)["weight"]), Floats(12, 5));
 }
 
-// Compiled code reads inputs and weights in an order of its own, also after it has written.
+// Compiled code reads inputs and weights in its own order, possibly after it has written.
 TYPED_TEST_P(WeightsBattery, ThatAModelChangesMeetNothingElse) {
   using B = Weights<TypeParam>;
   using Floats = typename B::Floats;
@@ -323,7 +323,7 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesMeetNothingElse) {
                  {"input 0 'x'", "also that of weight 'counter'", "writes to that weight"});
     EXPECT_EQ(B::floats_in(counter), Floats(12, 0));
   }
-  ASSERT_TRUE(good(runner.template run<2>(own)));  // another set's by now
+  ASSERT_TRUE(good(runner.template run<2>(own)));  // now belongs to the previous set
   ASSERT_TRUE(good(runner.template run<2>(x)));
   ASSERT_TRUE(good(runner.template run<2>(B::named(runner)["weight"])));  // only read
   EXPECT_EQ(B::floats_in(shared), Floats(12, 3));
@@ -339,7 +339,7 @@ TYPED_TEST_P(WeightsBattery, ThatAModelChangesMeetNothingElse) {
   EXPECT_EQ(B::floats_in(shared), Floats(12, 4));
 }
 
-// This model returns a buffer of its own, and its transpose.
+// This model returns its buffer, and the transpose of it.
 TYPED_TEST_P(WeightsBattery, OutliveTheModelInItsOutputs) {
   using B = Weights<TypeParam>;
   using Floats = typename B::Floats;
@@ -359,7 +359,7 @@ TYPED_TEST_P(WeightsBattery, OutliveTheModelInItsOutputs) {
         }
         if (way == 3) runner = B::opened("add");
       }
-      const auto other = B::opened(model);  // where the memory may be used again
+      const auto other = B::opened(model);  // where the memory may be reused
       value_of(other.template run<2>(x));
       Floats expected(24), transposed(24);
       for (std::size_t i = 0; i < 24; ++i) {
@@ -437,7 +437,7 @@ TYPED_TEST_P(WeightsBattery, ChangeUnderLoad) {
     stop = true;
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(mixed, 0);
-    // The 800 sets that came after that would be twice as much in the networks.
+    // Leaks in the 800 sets after that would be twice as much in the networks.
     EXPECT_LT(static_cast<std::ptrdiff_t>(grown), 4 << 20);
   }
 }
