@@ -1,9 +1,9 @@
 """Runs models that several torch releases compiled on the libtorch of each: compat.py FOLDER OUT.md VERSION ...
 
-FOLDER has for each version models-VERSION, what tests/models/compile_models.py wrote with that torch; build-VERSION, the
-tests built with its libtorch; and python-VERSION.xml, the report on the Python package's tests. `./dev compat` makes them.
-Writes what was found to OUT.md. Exits with 1 if a test failed or a model of this library's did not work without a
-reason that is a skip's.
+FOLDER has, for each version: models-VERSION, written by tests/models/compile_models.py with that torch; build-VERSION,
+the tests built with its libtorch; and python-VERSION.xml, the report on the Python package's tests. `./dev compat`
+makes them. Writes the findings to OUT.md. Exits with 1 if a test failed, or if a model of this library's did not work
+for a reason other than those of skipped tests.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def skip_reason(case: ElementTree.Element) -> str:
 
 
 def tidy(text: str) -> str:
-    """One line that fits into a table, without what differs from run to run and from model to model."""
+    """One line that fits into a table, without parts that differ from run to run or from model to model."""
     text = text.strip().split("\n")[0]
     text = re.sub(r"(?:/[\w.+-]+)+/([\w.+-]+)", r"\1", text)
     text = re.sub(r"^\w+\.pt2 \(\w+\): |\w+\.wrapper\.so: |, line \d+$", "", text)
@@ -90,7 +90,7 @@ def run_tests(folder: Path, models: str, libtorch: str, jobs: int) -> Counts:
 
 
 def probe(folder: Path, models: str, libtorch: str, loader: str, case: str, model: str) -> str:
-    """What became of one model: "works", or why not."""
+    """The outcome for one model: "works", or why not."""
     reason = folder / f"models-{models}" / f"{model}.unavailable"
     if reason.exists():
         return "—"
@@ -134,7 +134,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 class Notes:
-    """Numbers for reasons that would not fit into a cell."""
+    """Footnote numbers for reasons too long for a cell."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
@@ -151,7 +151,7 @@ class Notes:
 
 
 def skips(tests: dict[tuple[str, str], Counts]) -> str:
-    """Each reason, with the pairs and tests that it holds for."""
+    """Each reason, with the pairs and tests that it applies to."""
     where: dict[str, dict[tuple[str, ...], list[str]]] = {}
     for pair, counts in tests.items():
         for reason, names in counts.skipped.items():
@@ -254,7 +254,7 @@ def main() -> int:
 
 
 def exact_version(folder: Path, version: str) -> str:
-    """With the build's suffix, as the models' stamps tell it."""
+    """With the build's suffix, as in the models' stamps."""
     stamps = (folder / f"models-{version}" / "stamps.json").read_text()
     return re.search(r'": "(\S+)', stamps)[1]
 

@@ -1,7 +1,7 @@
 """Compiles the test models that run without libtorch as models/compile_models.py does, but for 64-bit ARM:
 compile_models.py OUT_DIR
 
-Inductor is told that it is on such a machine, which has no more than every one of them has, and uses Debian's cross
+Inductor is told that it is on such a machine, with only the features that all of them have, and uses Debian's cross
 compiler. The libtorch here is for another machine, so the models do not name it.
 """
 
@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-import torch  # noqa: F401, before the machine is changed, since it looks for libraries of its own
+import torch  # noqa: F401, before the machine is changed, since it looks for its libraries
 from torch._inductor import config, cpu_vec_isa
 
 NAMES = (
@@ -39,13 +39,13 @@ NAMES = (
 platform.machine = lambda: "aarch64"
 config.cpp.cxx = ("aarch64-linux-gnu-g++",)
 config.cpp.march = "armv8-a"
-config.cpp.vec_isa_ok = True  # without asking a library that it would compile and load
+config.cpp.vec_isa_ok = True  # instead of compiling and loading a library to find out
 cpu_vec_isa.VecNEON._macro = ["CPU_CAPABILITY_NEON"]  # without Sleef, whose header is for another machine, too
 config.aot_inductor.link_libtorch = False
 
 stamps = Path(sys.argv[1]) / "stamps.json"
 if stamps.exists() and stamps.stat().st_mtime < Path(__file__).stat().st_mtime:
-    stamps.unlink()  # which know nothing of this script
+    stamps.unlink()  # which do not depend on this script
 
 sys.argv += ["--only", *NAMES]
 runpy.run_path(str(Path(__file__).parents[1] / "models" / "compile_models.py"), run_name="__main__")

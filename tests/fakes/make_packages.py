@@ -1,4 +1,4 @@
-"""Packs the fakes as torch packs models, well and in every wrong way: make_packages.py FAKES_DIR OUT_DIR MACHINE
+"""Packs the fakes as torch packs models, correctly and in every wrong way: make_packages.py FAKES_DIR OUT_DIR MACHINE
 
 The tests name the packages; what is peculiar about each stands here, at its entry in `packages`.
 """
@@ -74,7 +74,7 @@ def model(
 
 
 def top(files: Files) -> Files:
-    """With the files that stand at the top of every package."""
+    """With the files at the top of every package."""
     return {**files, "archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
 
 
@@ -85,13 +85,13 @@ def rooted(files: Files, root: str) -> Files:
 def packed(
     files: Files | list[tuple[str, bytes]],
     *,
-    descriptors: bool = True,  # sizes behind the data instead of before it, as torch writes them
+    descriptors: bool = True,  # sizes after the data instead of before it, as torch writes them
     zip64: bool = False,  # sizes and offsets in zip64 fields, though they would fit
     align: int = 64,
     flags: int = 0,
     comment: bytes = b"",
 ) -> bytes:
-    """A zip of stored entries, as torch's writer (miniz) makes it."""
+    """A zip of stored entries, in the form of torch's writer (miniz)."""
     flags |= 0x808 if descriptors else 0x800
     out, directory = bytearray(), bytearray()
     items = list(files.items()) if isinstance(files, dict) else files
@@ -125,7 +125,7 @@ def packed(
 
 
 def by_zipfile(files: Files, method: int = zipfile.ZIP_STORED) -> bytes:
-    """As an implementation of zip that is not ours writes it."""
+    """Written by another implementation of zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
@@ -151,20 +151,20 @@ def patched(so: bytes, offset: int, value: bytes) -> bytes:
 def needing(so: bytes, library: str) -> bytes:
     """The image with one more needed library, whose name is a symbol of the image.
 
-    The entry takes the place of DT_RELACOUNT, which loaders can do without.
+    The entry replaces DT_RELACOUNT, which loaders do not need.
     """
     segments, count = struct.unpack_from("<Q", so, 32)[0], struct.unpack_from("<H", so, 56)[0]
     headers = [struct.unpack_from("<IIQQQQQQ", so, segments + i * 56) for i in range(count)]
     offset, size = next((h[2], h[5]) for h in headers if h[0] == 2)
     entries = [(at, *struct.unpack_from("<qQ", so, at)) for at in range(offset, offset + size, 16)]
     tags = {tag: (at, value) for at, tag, value in entries if tag != 0}
-    strings, strings_size = tags[5][1], tags[10][1]  # the first segment maps addresses as offsets
+    strings, strings_size = tags[5][1], tags[10][1]  # in the first segment, addresses equal offsets
     name = so.index(b"\0" + library.encode() + b"\0", strings, strings + strings_size) + 1 - strings
     return patched(so, tags[0x6FFFFFF9][0], struct.pack("<qQ", 1, name))
 
 
 def with_newer_libc(so: bytes) -> bytes:
-    """The image with a version of the C library's symbols that none has."""
+    """The image that needs a version of the C library's symbols that does not exist."""
     old = re.search(rb"\0(GLIBC_2[0-9.]+)\0", so)[1]
     new = re.sub(rb"[0-9]", b"9", old)
 
@@ -179,7 +179,7 @@ def with_newer_libc(so: bytes) -> bytes:
 
 
 def with_note(so: bytes, kind: int, content: bytes, align: int) -> bytes:
-    """The image with another note in the place of its first one."""
+    """The image with its first note replaced by another."""
     segments, count = struct.unpack_from("<Q", so, 32)[0], struct.unpack_from("<H", so, 56)[0]
     at = next(at for at in range(segments, segments + count * 56, 56) if struct.unpack_from("<I", so, at)[0] == 4)
     offset, size = struct.unpack_from("<Q", so, at + 8)[0], struct.unpack_from("<Q", so, at + 32)[0]
@@ -189,7 +189,7 @@ def with_note(so: bytes, kind: int, content: bytes, align: int) -> bytes:
 
 
 def source(shapes: list[int]) -> bytes:
-    """What Inductor writes of the constants of `two_sets`, of these sizes."""
+    """Inductor's source for the constants of `two_sets`, with these sizes."""
     lines = [
         line
         for i, (name, size) in enumerate(zip(("w_", "b_", "t_"), shapes, strict=True))
@@ -359,7 +359,7 @@ def packages() -> dict[str, bytes]:
         "spec_later.pt2": with_spec(spec(version=3)),
         "spec_dtype.pt2": with_spec(second_input(dtype="float99")),
     }
-    # Each fake as it is.
+    # Each fake without changes.
     for so in FAKES.glob("libfake_*.so"):
         name = so.stem.removeprefix("libfake_")
         result.setdefault(f"{name}.pt2", package(name))

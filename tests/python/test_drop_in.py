@@ -1,4 +1,4 @@
-"""aoti.drop_in beside torch._C._aoti: the same scripts on either, with the same results and kinds of errors."""
+"""aoti.drop_in compared with torch._C._aoti: the same scripts on both, with the same results and kinds of errors."""
 
 import _datetime as datetime
 import ast
@@ -33,7 +33,7 @@ def package(name):
 
 
 def weights_of(runner, factor=1):
-    """By the names inside the compiled code, which torch's runner wants where its loader wants FQNs."""
+    """By the names inside the compiled code, which torch's runner takes, while its loader takes FQNs."""
     names = {fqn: name for name, fqn in runner.get_constant_names_to_original_fqns().items()}
     return {names[fqn]: factor * tensor for fqn, tensor in runner.extract_constants_map(False).items()}
 
@@ -50,7 +50,7 @@ def test_every_name_is_there():
 
 
 def overloads(function):
-    """The signatures that a function tells, pybind11's in their docstrings: lists of (name, type, has a default)."""
+    """A function's signatures, which pybind11 puts into docstrings: lists of (name, type, has a default)."""
     texts = re.findall(r"^(?:\d+\. )?\w+(\(.*\)) ?(?:-> .*)?$", function.__doc__, re.MULTILINE)
     if function.__text_signature__:
         texts = [function.__text_signature__.replace("$", "")]
@@ -67,7 +67,7 @@ def overloads(function):
 
 
 def accepts(ours, theirs):
-    """Whether a signature takes all calls that another does. Theirs may have no names, as in arg0."""
+    """Whether a signature accepts all calls that another does. The other's arguments may be unnamed, as in arg0."""
     if len(ours) < len(theirs) or any(not has_default for _, _, has_default in ours[len(theirs) :]):
         return False
     return all(
@@ -269,7 +269,7 @@ def test_pointers_of_either_module_are_one_kind():
     assert theirs.data_ptr() == ours.data_ptr() == a.data_ptr()
 
 
-# What torch's module crashes over, or takes silently.
+# What crashes torch's module, or what it silently accepts.
 
 
 def test_a_pointer_is_taken_once():
@@ -323,7 +323,7 @@ def test_weights_outlive_what_they_were_taken_from(unpacked):
 
 
 def test_weights_outlive_their_place_in_the_model(unpacked):
-    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("wide"), 1)  # a megabyte, which goes when it is freed
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("wide"), 1)  # a megabyte, which is seen to be freed
     x = torch.randn(1, 1024)
     before = runner.run([x])[0]
     first = runner.extract_constants_map(False)

@@ -1,4 +1,4 @@
-"""The exporter: what the spec says, that upstream's loader runs what it writes, and what bad arguments get."""
+"""The exporter: what the spec says, that upstream's loader runs its packages, and errors for bad arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import aoti
 from aoti import SPEC_KEY, Model, spec
 from aoti._export import _constant
 
-logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns that there is no GPU
 
 TORCH = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
 PUTS_WEIGHTS_BESIDE = hasattr(torch._inductor.config.aot_inductor, "package_constants_on_disk_format")
@@ -312,7 +312,7 @@ def test_names_as_long_as_they_may_be(tmp_path, monkeypatch):
     monkeypatch.setattr(aoti._export, "_compile", lambda *_, **__: [])
     name = "n" * 251 + ".pt2"
     assert zipfile.is_zipfile(aoti.export(tmp_path / name, Model(Twice(), (torch.ones(1),))))
-    monkeypatch.delattr(aoti._export, "_compile")  # longer ones are refused before anything is compiled
+    monkeypatch.delattr(aoti._export, "_compile")  # longer paths are refused before anything is compiled
     for path in (tmp_path / f"n{name}", tmp_path.joinpath(*["n" * 250] * 20, name)):
         with pytest.raises(ValueError, match="path: "):
             aoti.export(path, Model(Twice(), (torch.ones(1),)))
@@ -342,7 +342,7 @@ def test_gaps_of_dynamic_size_are_refused() -> None:
 
 
 class Constants(nn.Module):
-    """Constants of many sorts, long enough not to be compiled in."""
+    """Constants of many kinds, long enough not to be compiled in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -388,7 +388,7 @@ def entries(path: Path, ending: str) -> list[bytes]:
 
 
 def constants_of(path: Path) -> dict[str, dict] | None:
-    """By FQN, after a look whether the metadata files agree."""
+    """By FQN, after checking that the metadata files agree."""
     specs = {json.loads(text)[SPEC_KEY] for text in entries(path, "_metadata.json")}
     assert len(specs) == 1
     listed = json.loads(specs.pop()).get("constants")
@@ -531,7 +531,7 @@ def test_code_that_is_not_understood_is_packaged_as_torch_does(tmp_path, monkeyp
 @needs_weights_beside
 def test_weights_of_another_size_than_the_code_says_are_not_packaged_beside(tmp_path, monkeypatch):
     class Nothing(nn.Module):
-        """Torch writes no bytes for an empty view, and says that there are those of its whole storage."""
+        """Torch writes no bytes for an empty view, but declares those of its whole storage."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -542,7 +542,7 @@ def test_weights_of_another_size_than_the_code_says_are_not_packaged_beside(tmp_
             return x + self.weight, self.none * 2
 
     path = tmp_path / "model.pt2"
-    monkeypatch.setattr("aoti._export._own_memory", lambda *_, **__: None)  # which does away with such views
+    monkeypatch.setattr("aoti._export._own_memory", lambda *_, **__: None)  # which would remove such views
     aoti.export(path, Model(Nothing(), (torch.randn(12),)))
     assert entries(path, "_weights.blob") == []
     assert not any("offset" in constant for constant in constants_of(path).values())

@@ -1,4 +1,4 @@
-"""What an exported program demands of its inputs' sizes, and example inputs that torch.export takes for one."""
+"""What an exported program requires of its inputs' sizes, and example inputs that torch.export treats as one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Calls(nn.Module):
 
 
 def accepts(described: dict, sizes: list[list[int]]) -> bool:
-    """What a loader does with a spec, after the texts of its guards."""
+    """What a loader does with a spec, according to the texts of its guards."""
     symbols: dict[str, int] = {}
     for tensor, found in zip(described["inputs"], sizes):
         for dimension, size in zip(tensor["shape"], found):
@@ -93,7 +93,7 @@ PROGRAMS = {
     "linear": (nn.Linear(4, 3), [[5, 4]]),
     "squeezed": (lambda x: x.squeeze(0), [[3, 4]]),
 }
-# Sizes that the program of torch takes, but with another result than it promises.
+# Sizes that torch's program accepts, but with a result that differs from what it promises.
 OTHERWISE = {"squeezed": (0, 1)}
 
 
@@ -143,7 +143,7 @@ def test_guards_are_data_and_follow_from_nothing_else():
 
     named = Dim("n", max=9)
     derived = export(Calls(lambda x, y: x[: y.shape[0]] + y), (torch.randn(4), torch.randn(3)), dynamic_shapes=(({0: named + 1}, {0: named}),))
-    assert spec(derived)["version"] == 1  # its linear dimensions tell all
+    assert spec(derived)["version"] == 1  # its linear dimensions say everything
 
 
 def test_what_cannot_be_written_is_told():
@@ -250,7 +250,7 @@ def test_a_compiled_model_checks_its_guards(tmp_path):
     model = aoti.load(path)
     for sizes in ([3, 5], [15], [6]), ([1, 4], [4], [3]), ([0, 4], [0], [0]), ([7, 2], [14], [9]):
         inputs = [torch.randn(size) for size in sizes]
-        if math.prod(sizes[0]) >= 4:  # so it is with torch, which notes that both are at least 2
+        if math.prod(sizes[0]) >= 4:  # as in torch, which records that both are at least 2
             for found, expected in zip(model(*inputs), run(*inputs)):
                 torch.testing.assert_close(found, expected)
     with pytest.raises(
@@ -266,7 +266,7 @@ def test_a_compiled_model_checks_its_guards(tmp_path):
 
 
 def test_sizes_that_inductor_writes_into_the_code_are_guarded(tmp_path):
-    """It takes the windows of a pool from the example's size, where the exported program has none."""
+    """It takes a pool's windows from the example's size, although the exported program has none."""
 
     def pooled(x, y):
         return nn.functional.adaptive_avg_pool1d(x, 2) + y.sum()
@@ -322,7 +322,7 @@ class AllIndexed(nn.Module):
 
 @pytest.mark.parametrize("tried", [True, False])
 def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
-    """Inductor takes each dynamic size for 2 or more, and so leaves out checks of indices that are always less."""
+    """Inductor assumes that each dynamic size is at least 2, and so omits checks of indices that are always less."""
     if not tried:
         monkeypatch.setattr("aoti._guards._computes", lambda *_: True)
     examples = tuple(torch.randn(5 + i, 3) for i in range(len(INDEXED)))
@@ -342,7 +342,7 @@ def test_indices_are_checked_against_small_sizes(tmp_path, monkeypatch, tried):
 
 
 def test_sizes_that_only_fake_kernels_take_are_refused(tmp_path):
-    """Of an interpolated tensor without elements there is nothing to read; a maximum along another dimension is none."""
+    """An empty interpolated tensor has nothing to read; a maximum along another dimension is empty."""
 
     def larger(x, y, z):
         attended = nn.functional.scaled_dot_product_attention(z, z, z)
@@ -405,7 +405,7 @@ class Keys(nn.Module):
 
 
 def test_arguments_whose_names_torch_cannot_check_are_taken(tmp_path):
-    """Torch's own function that checks the guards of these does not run, or is not Python."""
+    """For these, torch's own function that checks guards does not run, or is not Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         program = export(Keywords(), (torch.ones(2),), {"it": torch.ones(4)}, dynamic_shapes={"p": {0: D}, "kw": {"it": {0: D}}})

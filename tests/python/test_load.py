@@ -250,7 +250,7 @@ def test_the_code_lies_where_it_is_asked_to():
 
 
 def test_stacks_stay_as_they_are():
-    """Torch's own packages ask for executable ones."""
+    """Torch's own packages ask for executable stacks."""
     script = (
         "import sys, aoti\n"
         "for path in sys.argv[1:]: aoti.load(path)\n"
@@ -427,7 +427,7 @@ def test_what_an_operator_raises_is_the_cause():
 
 
 def test_a_process_ends_while_a_thread_is_in_a_call():
-    # The results are kept: torch itself does not survive that a thread frees a tensor at that time.
+    # The results are kept: torch itself crashes if a thread frees a tensor at that time.
     script = (
         "import aoti, threading, time, torch\n"
         f"model, a, kept = aoti.load({str(package('add'))!r}), torch.ones(8), []\n"
@@ -469,7 +469,7 @@ def test_what_was_compiled_in_is_compared(tmp_path):
     with pytest.raises(aoti.InputError, match="argument 'k': found True, but the model was compiled with 3"):
         model(x, np.bool_(True), None, mode="a")
 
-    # It writes to x, which must be where that can be seen.
+    # It writes to x, so x must be memory where this shows.
     array = np.zeros((2, 3), dtype=np.float32)
     model(array, 3, None, mode="a")
     assert array[0, 0] == 1
@@ -592,7 +592,7 @@ def test_the_gil_is_released_during_a_run(tmp_path):
     thread = threading.Thread(target=run)
     thread.start()
     entered.wait()
-    while thread.is_alive():  # with the GIL held it would be one turn or two of 5 ms each
+    while thread.is_alive():  # with the GIL held, there would be only one or two turns of 5 ms each
         seen += 1
         time.sleep(0)
     assert seen > 100
@@ -602,7 +602,7 @@ def test_control_c_works(tmp_path):
     script = tmp_path / "loop.py"
     script.write_text(
         "import signal, aoti, torch\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it\n"
         f"model, a = aoti.load({str(package('add'))!r}), torch.ones(8)\n"
         "print('ready', flush=True)\n"
         "while True: model(a, a)\n"
@@ -701,7 +701,7 @@ def test_outputs_outlive_the_weights_that_they_are_views_of(name, way):
     else:
         del model
         gc.collect()
-    other = aoti.load(package(name))  # where the memory may be used again
+    other = aoti.load(package(name))  # where the memory may be reused
     other(x)
     torch.testing.assert_close(outputs[0], torch.arange(1.0, 25).view(6, 4).t())
     torch.testing.assert_close(outputs[1], torch.arange(1.0, 25).view(6, 4))

@@ -1,4 +1,4 @@
-"""What a caller has set for torch does not reach a model, its operators, its opening and its updates."""
+"""A caller's settings for torch do not affect a model, its operators, its opening and its updates."""
 
 import dataclasses
 import subprocess
@@ -79,7 +79,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def operators():
-    """Those of the model `modes`, in Python, where modes of functions reach, too."""
+    """The operators of the model `modes`, in Python, where modes for functions apply, too."""
     library = torch.library.Library("aoti_tests", "FRAGMENT")
     library.define("accumulate(Tensor(a!) total, Tensor x) -> ()")
     library.define("scaled(Tensor x, Scalar factor, Scalar? shift) -> Tensor")
@@ -146,7 +146,7 @@ def test_a_result_that_was_not_promised_is_an_error(operators):
 
 @pytest.mark.skipif(TORCH < (2, 15), reason="the list is of torch 2.15")
 def test_every_kind_of_argument_is_tried():
-    """Operators.ArgumentsAreTakenAsTheirSchemaSays goes through all that torch can write."""
+    """Operators.ArgumentsAreTakenAsTheirSchemaSays covers everything that torch can write."""
     tried = (Path(__file__).parents[1] / "libtorch" / "operators_test.cpp").read_text()
     assert [field.name for field in dataclasses.fields(schema.Argument) if f'{{"{field.name}", ' not in tried] == []
 

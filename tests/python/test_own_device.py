@@ -1,4 +1,4 @@
-"""A C++ extension with a device policy of its own, beside this package."""
+"""A C++ extension with its own device policy, beside this package."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The code in the README and in the guide is code that is run, and the links between the documents lead somewhere.
+"""The code in the README and in the guide is run somewhere, and links between the documents are not broken.
 
 Each block of C++ or Python is marked with the file that it is a part of.
 """
@@ -31,12 +31,12 @@ BLOCKS = [(name(page), path, code) for page in (README, *GUIDE) for path, code i
 
 
 def prose(document: Path) -> str:
-    """What a document says outside of its blocks of code."""
+    """A document's text outside its code blocks."""
     return FENCED.sub("", document.read_text())
 
 
 def links(document: Path) -> list[str]:
-    """The targets of its links to files and headings of this project; what only looks like a link in `code` is none."""
+    """The targets of its links to files and headings of this project, except in `code`."""
     targets = LINK.findall(re.sub(r"`[^`\n]*`", "", prose(document)))
     return [target for target in targets if not re.match(r"[a-z][a-z0-9+.-]*:", target)]
 
@@ -54,7 +54,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def broken(document: Path) -> list[str]:
-    """The links of a document that lead nowhere."""
+    """A document's broken links."""
     wrong = []
     for target in links(document):
         path, _, anchor = target.partition("#")

@@ -1,4 +1,4 @@
-"""The page that bench/report.py makes of a benchmark run, but for the drawing of its plots, which needs matplotlib."""
+"""The page that bench/report.py makes from a benchmark run, except for its plots, which need matplotlib."""
 
 import json
 import re
@@ -25,7 +25,7 @@ CONTEXT = {
 
 @pytest.fixture
 def results_of(tmp_path):
-    """What is read of the processor's times of benchmarks, in nanoseconds; the wall clock's are ten times as long."""
+    """The CPU times read from benchmarks, in nanoseconds; wall-clock times are ten times as long."""
 
     def read(benchmarks: dict[str, list[float]]) -> ratios.Results:
         entries = [
@@ -72,7 +72,7 @@ def test_machine_and_failures(results_of) -> None:
         assert value in page
     assert "- `bad`: wrong result" in page
     assert "`mean`" not in page
-    assert "| 15.0\N{NO-BREAK SPACE}ns |" in page  # by the clock on the wall
+    assert "| 15.0\N{NO-BREAK SPACE}ns |" in page  # wall-clock time
 
 
 def test_only_what_was_measured_is_plotted(results_of) -> None:
@@ -102,7 +102,7 @@ def test_each_subject_has_a_label() -> None:
 
 
 def test_references_share_a_folder() -> None:
-    """The page gives no more than the last part of their names."""
+    """The page shows only the last part of their names."""
     pairs = [(name, reference) for name, found in ratios.LIMITS.items() for reference, _ in found]
     pairs += [(name, reference) for name, (reference, _) in ratios.DIFFERENCES.items()]
     assert all(name.rpartition("/")[0] == reference.rpartition("/")[0] for name, reference in pairs)

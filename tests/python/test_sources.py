@@ -1,4 +1,4 @@
-"""Packages of sources: compiled when they are opened, or by the command."""
+"""Packages of sources: compiled when opened, or by the command."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_the_command_compiles(compiled, tmp_path):
     with model.update() as weights:
         weights["scale"] = 2 * EXPECTED
     torch.testing.assert_close(model(X), 2 * EXPECTED)
-    before = compiled.read_bytes()  # it has its image
+    before = compiled.read_bytes()  # which has its image
     assert compile_(compiled).returncode == 0 and compiled.read_bytes() == before
     failed = compile_(tmp_path / "absent.pt2")
     assert failed.returncode == 1 and "absent.pt2" in failed.stderr and "Traceback" not in failed.stderr
@@ -76,7 +76,7 @@ def test_the_command_compiles(compiled, tmp_path):
 
 @pytest.fixture
 def quick(sources, compiled, tmp_path):
-    """The package with another compiler: a script that writes what the true one made, and a list of its calls."""
+    """The package with another compiler: a script that writes what the real one made, and a list of its calls."""
     (image,) = images(compiled).values()
     (tmp_path / "image").write_bytes(image)
     (tmp_path / "stub").write_text(

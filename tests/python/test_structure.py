@@ -1,4 +1,4 @@
-"""Where what lives in include/aoti: what may include what, how long a header may be, and which test belongs to it; and form.
+"""The structure of include/aoti: what a header may include, its length and form, and which test covers it.
 
 docs/architecture.md says the same in words.
 """
@@ -16,15 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = ROOT / "include" / "aoti"
 HEADERS = sorted(path.relative_to(INCLUDE).as_posix() for path in INCLUDE.rglob("*.hpp"))
 
-# From the bottom to the top: a header includes what stands with it or before it.
+# From the bottom up: a header may include headers of its own row and of rows before it.
 FOUNDATION = ("error.hpp", "result.hpp", "atomic.hpp", "version.hpp")
 LAYERS = ("foundation", "abi", "device", "file", "image", "package", "runtime", "load", "run", "weights", "open", "front", "python")
-# Folders of runtime/ that others in it may include; the headers right in runtime/ may include all of them.
+# Folders of runtime/ that its other folders may include; headers directly in runtime/ may include all of them.
 SHARED_RUNTIMES = ("", "native")
-# What torch's headers begin with.
+# The start of includes of torch's headers.
 TORCH = re.compile(r"<(torch|ATen|c10|caffe2)/")
 
-# Headers without a test of their name, and what tests them.
+# Headers without a test of their name, and the tests that cover them.
 TESTED_BY = {
     "aoti.hpp": "every program of examples/",
     "version.hpp": "tests/consumers: numbers only",
@@ -129,7 +129,7 @@ def test_each_folder_is_in_the_architecture() -> None:
 
 @pytest.mark.parametrize(("section", "most"), [("Opening", 12), ("A run", 7)])
 def test_the_way_to_read_is_short_and_leads_on(section: str, most: int) -> None:
-    """Each file on it is one that those before it include, in the end."""
+    """Each of its files is included, directly or not, by those before it."""
     text = (ROOT / "docs" / "architecture.md").read_text().split(f"## {section}")[1].split("\n## ")[0]
     way = re.findall(r"\(\.\./include/aoti/([\w/]+\.hpp)\)", text[text.index("To follow it, read") :].split("\n\n")[0])
     assert 1 < len(way) == len(set(way)) <= most
@@ -139,7 +139,7 @@ def test_the_way_to_read_is_short_and_leads_on(section: str, most: int) -> None:
             if header not in reached:
                 reached.add(header)
                 known.append(header)
-    assert set(way) - reached <= {"device/cpu.hpp", "runtime/libtorch.hpp"}  # those that a program chooses
+    assert set(way) - reached <= {"device/cpu.hpp", "runtime/libtorch.hpp"}  # which a program chooses
 
 
 def test_each_header_has_its_test() -> None:

@@ -79,7 +79,7 @@ def test_state_and_arguments_stay_as_they_were(tmp_path, monkeypatch):
 
 
 class Counting(torch.nn.Module):
-    """What it writes tells from its second call on."""
+    """Its writes show from its second call on."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Weights of every kind, changed by a state_dict: the model's results are then the module's."""
+"""Weights of every kind, changed by a state_dict: the model's results then equal the module's."""
 
 import copy
 import gc
@@ -25,7 +25,7 @@ def compiled(path, module, args, *, options=None, **how):
 
 
 def changed(module):
-    """A copy with other weights, in memory of their own; what was tied or expanded stays so."""
+    """A copy with other weights, in new memory; tied and expanded weights stay so."""
     module, seen = copy.deepcopy(module), {}
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):
@@ -45,7 +45,7 @@ def expect_same(model, module, args):
 
 
 def expect_follows(model, module, args):
-    """Also where each tensor of the state_dict is a copy of its own."""
+    """Even if each tensor of the state_dict is a separate copy."""
     expect_same(model, module, args)
     for copied in (False, True):
         module = changed(module)
@@ -56,7 +56,7 @@ def expect_follows(model, module, args):
 
 
 class Kinds(nn.Module):
-    """What Inductor compiles in, leaves out, or has trouble with."""
+    """Weights that Inductor compiles in, leaves out, or has trouble with."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Kinds(nn.Module):
         self.expanded = Parameter(torch.randn(1, 8).expand(8, 8))
         self.bias, self.one, self.scalar = Parameter(torch.randn(8)), Parameter(torch.randn(1)), Parameter(torch.tensor(2.5))
         self.complex, self.conjugated = (Parameter(t) for t in (torch.randn(8) + 1j, (torch.randn(8) + 1j).conj()))
-        z = torch.randn(24) + 1j * torch.randn(24)  # of what follows the values are of use, lazily computed or not
+        z = torch.randn(24) + 1j * torch.randn(24)  # the values below are used, lazily computed or not
         self.lazy = nn.ParameterList([z[::3].conj(), z[1:9].conj(), z[9:10].conj().expand(8)])
         self.negated = nn.ParameterList([z.conj().imag[4:12], torch._neg_view(torch.randn(16))[::2]])
         self.empty, self.none = Parameter(torch.zeros(0, 8)), Parameter(torch.randn(9, 8)[:0])

@@ -99,7 +99,7 @@ def test_outputs_lie_as_without(tmp_path, monkeypatch, form):
 
 
 class Block(torch.nn.Module):
-    """Of the kind in ResNet."""
+    """As in ResNet."""
 
     def __init__(self):
         super().__init__()

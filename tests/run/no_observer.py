@@ -1,7 +1,7 @@
-"""A runner without an observer has not one instruction and not one byte for it.
+"""A runner without an observer has no instruction and no byte for it.
 
-Compiles no_observer.cpp twice, as it is and against a copy of the headers from which the calls of the observer and its
-place in the runner are taken out, and compares the instructions of all functions. Only their order and the names of
+Compiles no_observer.cpp twice, with the headers and with a copy of them without the calls of the observer and its place
+in the runner, and compares the instructions of all functions. Only their order and the names of
 instances may differ.
 
 usage: no_observer.py INCLUDE_DIR COMPILER [FLAG...]
@@ -45,7 +45,7 @@ WITHOUT_OBSERVER = {"runner.hpp": runner_without_observer, "run/loaded_model.hpp
 
 
 def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
-    """The text of each function, in which other functions of runners are named by what is in them."""
+    """The text of each function, in which other functions of runners are named by their contents."""
     result = folder / "no_observer.o"
     flags = ["-std=c++20", "-O2", f"-I{include}", f"-I{SOURCE.parents[1]}"]
     subprocess.run([*compiler, *flags, "-c", str(SOURCE), "-o", str(result)], check=True)
@@ -55,7 +55,7 @@ def functions(compiler: list[str], include: Path, folder: Path) -> Counter[str]:
     parts = re.split(r"^<(\S+)>:$", re.sub(r"\n*Disassembly of section.*\n*", "\n", text), flags=re.MULTILINE)
     bodies = dict(zip(parts[1::2], parts[2::2]))
 
-    # Where a lambda stands is in its name, and in the names of all that is made with it.
+    # A lambda's position is part of its name, and of the names of everything made from it.
     def renamed(body: str, name_of: Callable[[str, dict[str, str]], str]) -> str:
         seen: dict[str, str] = {}
         return re.sub(r"_Z\w*Runner[\w.]*", lambda name: name_of(name[0], seen), body)
