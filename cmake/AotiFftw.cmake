@@ -1,4 +1,4 @@
-# Defines aoti::fftw, which is aoti::aoti with FFTW 3 in single and double precision, where that is found.
+# Defines aoti::fftw, which is aoti::aoti with FFTW 3 in single and double precision, if that is found.
 set(aoti_fftw_FOUND FALSE)
 if(NOT TARGET aoti::fftw)
   find_path(AOTI_FFTW_INCLUDE_DIR fftw3.h)

@@ -1,4 +1,4 @@
-# Defines aoti::lapack, which is aoti::aoti with LAPACK by its interface in C, LAPACKE, where that is found.
+# Defines aoti::lapack, which is aoti::aoti with LAPACK through its C interface LAPACKE, if that is found.
 set(aoti_lapack_FOUND FALSE)
 if(NOT TARGET aoti::lapack)
   find_path(AOTI_LAPACK_INCLUDE_DIR lapacke.h PATH_SUFFIXES openblas)

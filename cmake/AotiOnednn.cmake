@@ -1,5 +1,5 @@
-# Defines aoti::onednn, which is aoti::aoti with oneDNN, where oneDNN 2.6 or later is found. oneDNN's own CMake files are
-# not used, since Debian's ask for OpenCL.
+# Defines aoti::onednn, which is aoti::aoti with oneDNN, if oneDNN 2.6 or later is found. oneDNN's own CMake files are
+# not used, since Debian's require OpenCL.
 set(aoti_onednn_FOUND FALSE)
 if(NOT TARGET aoti::onednn)
   find_path(AOTI_ONEDNN_INCLUDE_DIR oneapi/dnnl/dnnl_version.h)
@@ -13,8 +13,8 @@ if(NOT TARGET aoti::onednn)
     if(onednn_version VERSION_GREATER_EQUAL 2.6)
       add_library(aoti::onednn INTERFACE IMPORTED GLOBAL)
       target_link_libraries(aoti::onednn INTERFACE aoti::aoti "${AOTI_ONEDNN_LIBRARY}")
-      # Torch has headers of another oneDNN among its own. These come before them, by a path of their own, as compilers
-      # do not move /usr/include forward.
+      # Torch includes headers of another oneDNN. These come before them, under their own path, since compilers do not
+      # move /usr/include forward.
       set(onednn_include "${CMAKE_BINARY_DIR}/aoti_onednn")
       file(MAKE_DIRECTORY "${onednn_include}")
       file(CREATE_LINK "${AOTI_ONEDNN_INCLUDE_DIR}/oneapi" "${onednn_include}/oneapi" SYMBOLIC)

@@ -1,5 +1,5 @@
-# Defines aoti_onednn_beside_libtorch, for programs that have both: libtorch exports functions of the oneDNN that is
-# part of it, and the two would call each other's. This one links a copy of oneDNN that prefers its own.
+# Defines aoti_onednn_beside_libtorch, for programs that use both: libtorch exports functions of the oneDNN inside it,
+# and the two would call each other's. This links a copy of oneDNN that prefers its own functions.
 if(TARGET aoti::onednn AND TARGET aoti::libtorch AND NOT TARGET aoti_onednn_beside_libtorch)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
   file(REAL_PATH "${AOTI_ONEDNN_LIBRARY}" onednn_real)

@@ -1,7 +1,7 @@
-# Finds libtorch and defines aoti::libtorch: torch's headers, libtorch_cpu and libc10. Where torch was built for CUDA it
-# defines aoti::libtorch_cuda too, which loads libtorch_cuda besides: programs for CUDA link that one.
+# Finds libtorch and defines aoti::libtorch: torch's headers, libtorch_cpu and libc10. If torch was built for CUDA, it
+# also defines aoti::libtorch_cuda, which loads libtorch_cuda, too: programs for CUDA link that one.
 #
-# Torch's own CMake config insists on a CUDA toolkit when torch was built for CUDA, so it is not used. Searched, in
+# Torch's own CMake config requires a CUDA toolkit if torch was built for CUDA, so it is not used. Searches, in
 # this order: AOTI_LIBTORCH (a CMake or an environment variable; a libtorch or torch directory), CMAKE_PREFIX_PATH,
 # the torch of the active Python, and the .venv that ./dev makes.
 #
@@ -33,7 +33,7 @@ function(_aoti_torch_candidates out)
   set(${out} ${directories} ${from_dev} PARENT_SCOPE)
 endfunction()
 
-# Defines the targets from the first of the directories that holds a libtorch with AOTInductor.
+# Defines the targets from the first directory that holds a libtorch with AOTInductor.
 function(_aoti_torch_define)
   foreach(directory IN LISTS ARGN)
     if(NOT EXISTS "${directory}/include/torch/csrc/inductor/aoti_torch/c/shim.h")
@@ -63,7 +63,7 @@ function(_aoti_torch_define)
       set_target_properties(aoti::${library} PROPERTIES IMPORTED_LOCATION "${${library}}")
       target_include_directories(aoti::${library} INTERFACE "${include}" "${include}/torch/csrc/api/include")
     endforeach()
-    # A libtorch from before 2.6 may use the old std::string, and says so only by its symbols.
+    # A libtorch from before 2.6 may use the old std::string, which only its symbols reveal.
     file(STRINGS "${c10}" new_abi REGEX "__cxx1112basic_string" LIMIT_COUNT 1)
     if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT new_abi)
       target_compile_definitions(aoti::c10 INTERFACE _GLIBCXX_USE_CXX11_ABI=0)
@@ -75,7 +75,7 @@ function(_aoti_torch_define)
     find_library(torch_cuda torch_cuda ${where})
     if(torch_cuda)
       add_library(aoti::libtorch_cuda INTERFACE IMPORTED GLOBAL)
-      # Nothing in a program names it.
+      # Nothing in a program refers to it by name.
       target_link_libraries(aoti::libtorch_cuda INTERFACE aoti::libtorch -Wl,--push-state,--no-as-needed
                                                           "${torch_cuda}" -Wl,--pop-state)
     endif()
@@ -85,7 +85,7 @@ function(_aoti_torch_define)
 endfunction()
 
 if(NOT TARGET aoti::libtorch)
-  if(DEFINED ENV{AOTI_LIBTORCH}) # kept, for builds that configure again without it
+  if(DEFINED ENV{AOTI_LIBTORCH}) # cached, for builds that reconfigure without it
     set(aoti_libtorch_environment "$ENV{AOTI_LIBTORCH}" CACHE INTERNAL "")
   endif()
   if(NOT AOTI_LIBTORCH)

@@ -1,4 +1,4 @@
-# Debian's cross compiler for 64-bit ARM, whose programs run under qemu's user mode.
+# Debian's cross compiler for 64-bit ARM, whose programs run under qemu in user mode.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc) # for GoogleTest

@@ -1,6 +1,6 @@
-# find_package(aoti) gives aoti::aoti, aoti::libtorch where libtorch is found, and aoti::onednn, aoti::fftw and
-# aoti::lapack where oneDNN, FFTW and LAPACK are found. find_package(aoti COMPONENTS libtorch onednn fftw lapack) fails
-# where they are not.
+# find_package(aoti) gives aoti::aoti; aoti::libtorch if libtorch is found; and aoti::onednn, aoti::fftw and
+# aoti::lapack if oneDNN, FFTW and LAPACK are found. find_package(aoti COMPONENTS libtorch onednn fftw lapack) fails
+# if they are not.
 cmake_policy(VERSION 3.25...3.31)
 include(CMakeFindDependencyMacro)
 include("${CMAKE_CURRENT_LIST_DIR}/AotiDependencies.cmake")

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Builds and runs, on a machine without libtorch, what needs none: without_libtorch.sh MODELS_DIR DEMO_DIR RESULTS.xml JOBS
-# The machine is a root of its own, with the system's /usr and /etc, read-only, and no Python but the system's. Where
-# making one is not permitted, it is a clean copy with a clean environment.
+# Builds and runs what needs no libtorch, on a machine without it: without_libtorch.sh MODELS_DIR DEMO_DIR RESULTS.xml JOBS
+# The machine is a new root with the system's /usr and /etc, read-only, and only the system's Python. If a new root is
+# not permitted, it is a clean copy with a clean environment.
 set -euo pipefail
 
 targets=(runtime_{binding,dlpack,native_models,native,plain_operators,plugin,pool,runtime,tensor}_test 12_native inspect digits_native)
 [ ! -e /usr/include/oneapi/dnnl/dnnl.h ] || targets+=(runtime_onednn_operators_test)
 
-# What runs there: inside FOLDER JOBS PLACE…, the places being all that can be reached.
+# What runs there: inside FOLDER JOBS PLACE…; only the places can be reached.
 inside() {
   local folder=$1 jobs=$2 found digits
   found=$(find "${@:3}" \( ! -readable -o -path /proc -o -path /dev \) -prune -o \
@@ -25,7 +25,7 @@ inside() {
     -R '^(runtime/|example_(12_native|inspect|digits_))' | tail -n 20
 }
 
-# Puts the system into a folder and runs there: in_root FOLDER JOBS.
+# Copies the system into a folder and runs there: in_root FOLDER JOBS.
 in_root() {
   local root=$1 name
   for name in bin sbin lib lib32 lib64 libx32 usr etc proc dev; do

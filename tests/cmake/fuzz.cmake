@@ -1,6 +1,6 @@
-# Each fuzz/<name>_fuzz.cpp is a fuzzer of what files hold, with clang's libFuzzer; the test runs it for seconds only,
-# `./dev fuzz` for longer. It starts from fuzz/corpus/<name>, the few inputs that together reach the most of what earlier
-# runs reached, and from the packages and images that are made for the tests.
+# Each fuzz/<name>_fuzz.cpp is a libFuzzer fuzzer of file contents; the test runs it only for seconds, `./dev fuzz`
+# for longer. It starts from fuzz/corpus/<name>, the few inputs that together cover the most code of earlier runs, and
+# from the packages and images made for the tests.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
   file(GLOB fuzzers CONFIGURE_DEPENDS fuzz/*_fuzz.cpp)
   foreach(source IN LISTS fuzzers)

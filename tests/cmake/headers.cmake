@@ -1,5 +1,5 @@
-# Each header compiles alone and twice, all of them link when two files include them, and none leaks a macro. What
-# including all of the core costs stays within bounds.
+# Each header compiles alone and twice, all of them link when two files include them, and none leaks a macro. The cost
+# of including all of the core stays within bounds.
 
 # The macros that are part of the interface.
 set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|EXCEPTIONS|STRINGS)|TRYV?|TRY_(AT|AS))")
@@ -18,7 +18,7 @@ endforeach()
 
 set(generated_dir "${CMAKE_CURRENT_BINARY_DIR}/headers")
 
-# Adds an object library in which each header is the only one of its file.
+# Adds an object library with one source file for each header, which includes only that header.
 function(add_header_tests target library)
   set(sources)
   foreach(header IN LISTS ARGN)

@@ -1,5 +1,5 @@
-# Fails when aoti/aoti.hpp includes more than it should: too many lines, or a standard header that takes long to
-# compile. `preprocessed` is what -E -P -dI printed for it and for <span>, <string> and <vector>.
+# Fails if aoti/aoti.hpp includes more than it should: too many lines, or a standard header that takes long to
+# compile. `preprocessed` is the output of -E -P -dI for it and for <span>, <string> and <vector>.
 set(most 200) # percent of the lines of those three
 set(unwanted algorithm atomic chrono filesystem functional iostream map memory mutex ranges regex sstream thread
              unordered_map)

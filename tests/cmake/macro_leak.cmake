@@ -1,4 +1,4 @@
-# Fails when `preprocessed` (what -dM -E printed) defines a macro AOTI_… that `allowed` (a regex) does not match.
+# Fails if `preprocessed` (the output of -dM -E) defines a macro AOTI_… that `allowed` (a regex) does not match.
 file(STRINGS "${preprocessed}" leaked REGEX "^#define _*AOTI_")
 list(FILTER leaked EXCLUDE REGEX "^#define ${allowed}([ (]|$)")
 if(leaked)
