@@ -175,7 +175,7 @@ template <class = void> class BasicArchive {
           locator.signature == detail::zip64_locator) {
         detail::Zip64End wide{};
         if (!detail::read(bytes, locator.end, wide) || wide.signature != detail::zip64_end) {
-          return damaged({"the zip64 end record is not where it should be"});
+          return damaged({"the zip64 end record is not where the locator says"});
         }
         found = {wide.entries, wide.size, wide.offset};
         one_disk = wide.disk == 0 && wide.central_disk == 0 && wide.entries_here == wide.entries;

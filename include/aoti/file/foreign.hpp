@@ -34,7 +34,7 @@ namespace aoti::inline AOTI_ABI::detail {
       {4, "TFL3", other},
       {4, "ET12", other},
       {0, "\x89HDF", other},
-      {0, "\x93NUMPY", "it is a numpy array, and no model"},
+      {0, "\x93NUMPY", "it is a numpy array, not a model"},
       {0, "\x1f\x8b", packed},
       {0, "BZh", packed},
       {0,
@@ -60,7 +60,7 @@ namespace aoti::inline AOTI_ABI::detail {
   std::uint64_t header = 0;
   if (read(bytes, 0, header) && within(8, header, bytes.size()) &&
       text.substr(8, static_cast<std::size_t>(header)).starts_with("{\"")) {
-    return "it is a safetensors file, which holds weights and no model: load them into the module "
+    return "it is a safetensors file, which holds weights but no model: load them into the module "
            "in Python, and compile that with aoti.export or aoti_compile_and_package";
   }
   return bytes.empty() ? "the file is empty" : "the file does not begin as a zip file does";
@@ -93,7 +93,7 @@ template <class Entries>
     return "it is a file of torch.save, which holds weights or a pickled module: load it in "
            "Python, and compile the module with aoti.export or aoti_compile_and_package";
   }
-  return arrays ? std::string_view{"it holds numpy arrays, and no model"} : std::string_view{};
+  return arrays ? std::string_view{"it holds numpy arrays, but no model"} : std::string_view{};
 }
 
 }  // namespace aoti::inline AOTI_ABI::detail

@@ -105,7 +105,7 @@ template <class = void> class BasicLibrary {
     }
     const bool open = backing == Backing::automatic || backing == Backing::temporary_file;
     return Error{code, name,
-                 detail::concat({"there is no place for the image: ", why,
+                 detail::concat({"found no place from which the image can be loaded: ", why,
                                  open ? "; name a folder that allows it in $TMPDIR"
                                       : "; Backing::automatic tries others, too"})};
   }

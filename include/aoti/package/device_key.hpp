@@ -37,8 +37,9 @@ auto with_policy_for(const PackagedModel& model, Open&& open)
     return with_policy_for<Others...>(model, open);
   } else {
     return Error{Errc::wrong_device, model.origin,
-                 key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which names the device"}
-                             : concat({"compiled for ", key, ", for which there is no policy"})};
+                 key.empty()
+                     ? std::string{"found no AOTI_DEVICE_KEY, which names the device"}
+                     : concat({"compiled for ", key, ", for which there is no device policy"})};
   }
 }
 

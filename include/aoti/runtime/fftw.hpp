@@ -150,7 +150,7 @@ const char* transform(Kind kind, const Body& from, Body& to, const Transformed& 
     return Precision::plan(kind, static_cast<int>(over.count), dims, batches, batch, from.data,
                            to.data);
   }();
-  if (plan == nullptr) return "FFTW makes no plan for it";
+  if (plan == nullptr) return "FFTW cannot make a plan for it";
   Precision::run(plan);
   {
     const Planning alone;

@@ -101,15 +101,15 @@ struct Attention {
         (mask != nullptr && mask->dtype != q.dtype && !(narrow && mask->dtype == DType::float32))) {
       return "the dtypes differ";
     }
-    if (dropout != 0) return "there is no dropout";
-    if (q.rank != 4 || k.rank != 4 || v.rank != 4) return "the tensors have not four dimensions";
+    if (dropout != 0) return "dropout is not supported";
+    if (q.rank != 4 || k.rank != 4 || v.rank != 4) return "the tensors do not have four dimensions";
     const std::int64_t *a = q.sizes(), *b = k.sizes(), *c = v.sizes();
     if (!std::equal(b, b + 4, c) || a[0] != b[0] || a[3] != b[3] || b[1] == 0 || a[1] % b[1] != 0 ||
         b[2] == 0) {
       return "the sizes do not match";
     }
     if (mask == nullptr) return nullptr;
-    if (mask->rank != 2 && mask->rank != 4) return "the mask has not two or four dimensions";
+    if (mask->rank != 2 && mask->rank != 4) return "the mask does not have two or four dimensions";
     const std::int64_t scores[] = {a[0], a[1], a[2], b[2]};
     for (std::uint32_t d = 0; d < mask->rank; ++d) {
       const std::int64_t size = mask->sizes()[mask->rank - 1 - d];

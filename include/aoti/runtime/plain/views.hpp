@@ -89,7 +89,7 @@ struct Views {
         return not_for_dtype;
     }
     if (self.rank == 0 || self.sizes()[self.rank - 1] != 2) return "the last size is not 2";
-    if (self.strides()[self.rank - 1] != 1) return "the two numbers do not lie side by side";
+    if (self.strides()[self.rank - 1] != 1) return "the two numbers are not contiguous";
     --view.rank;
     bool even = self.offset % 2 == 0;
     for (std::uint32_t d = 0; d < view.rank; ++d) {
@@ -133,7 +133,7 @@ struct Views {
     if (from == to) return view.give(out);
     if (self.rank == 0) return "a number has no dimension to take apart";
     const std::uint32_t last = self.rank - 1;
-    if (self.strides()[last] != 1) return "the last dimension does not lie densely";
+    if (self.strides()[last] != 1) return "the last dimension is not contiguous";
     // Converts counts of elements of one type to those of the other.
     bool whole = true;
     const auto turn = [&](std::int64_t& number) {
@@ -143,7 +143,7 @@ struct Views {
     turn(view.offset);
     turn(view.sizes[last]);
     for (std::uint32_t d = 0; d < last; ++d) turn(view.strides[d]);
-    return whole ? view.give(out) : "the last size, the strides or the offset are no multiples";
+    return whole ? view.give(out) : "the last size, a stride or the offset is not a multiple";
   }
 
  private:
