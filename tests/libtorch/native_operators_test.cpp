@@ -184,7 +184,7 @@ TEST_F(NativeOperators, RefuseCallsThatDoNotFit) {
   };
   const at::Tensor x = at::ones({2});
   using testing::HasSubstr;
-  EXPECT_THAT(make("aten::neg", {}, 1), HasSubstr("it is not given the argument self"));
+  EXPECT_THAT(make("aten::neg", {}, 1), HasSubstr("the call lacks the argument self"));
   EXPECT_THAT(make("aten::neg", {given("self", x)}, 2), HasSubstr("a different number of results"));
   EXPECT_THAT(make("aten::neg", {given("it", x)}, 1), HasSubstr("its argument it is not known"));
   EXPECT_THAT(make("aten::neg", {given("self", 1)}, 1),

@@ -295,8 +295,11 @@ TEST_F(Operators, OfDamagedNodesAreRefused) {
           {", {\"name\": \"mode\", \"arg\": {\"as_string\": \"positive\"}, \"kind\": 1}",
            "",
            unfit,
-           {"aoti_tests::mix", "not given the argument mode"}},
-          {"\"positive\"", "3", damaged, {"aoti_tests::mix", "argument mode is no string"}},
+           {"aoti_tests::mix", "the call lacks the argument mode"}},
+          {"\"positive\"",
+           "3",
+           damaged,
+           {"aoti_tests::mix", "argument mode is not of kind string"}},
           {"{\"as_string\": \"positive\"}", "{}", damaged, {"argument mode has no value"}},
           {"{\"as_string\": \"positive\"}",
            "{\"as_strings\": [\"a\"]}",
@@ -685,7 +688,7 @@ TEST(Serialized, ArgumentsAreTakenAsTheirSchemaSays) {
           ASSERT_TRUE(good(found));
           EXPECT_EQ(found.value(), none ? "None" : takes.at(tag));
         } else if (tag == "as_custom_obj") {
-          expect_error(found, Errc::damaged_package, {"argument a is no custom_obj"});
+          expect_error(found, Errc::damaged_package, {"argument a is not of kind custom_obj"});
         } else {
           expect_error(found, Errc::unsupported, {"tests::op", "argument 'a': found "});
         }
@@ -698,13 +701,13 @@ TEST(Arguments, ThatNameNoDeviceAreDamaged) {
   for (const char* value : {R"({"as_device": {"type": "toaster"}})", R"({"as_string": "cpu:x"})",
                             R"({"as_device": {"type": 3}})"}) {
     expect_error(read_argument("Device", value), Errc::damaged_package,
-                 {"tests::op", "argument a is no "});
+                 {"tests::op", "argument a is not of kind "});
   }
 }
 
 TEST(Arguments, OfKindsThatNoOperatorTakesAreNamedWhole) {
   expect_error(read_argument("int[]", R"({"as_int_lists": [[1]]})"), Errc::unsupported,
-               {"argument 'a': found int_lists, which cannot be handed to an operator"});
+               {"argument 'a': found int_lists, which cannot be passed to an operator"});
 }
 
 #ifdef HAS_CONVERTERS

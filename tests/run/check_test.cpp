@@ -187,8 +187,8 @@ TEST(Check, WantsMultiplesWhereTheSpecSaysSo) {
                  {{floats({8}), floats({2})},
                   Fit::no,
                   Errc::input_shape,
-                  "input 0 'x': wrong input shape: dimension 0 (n): found 8, expected 4 times a "
-                  "number plus -1"},
+                  "input 0 'x': wrong input shape: dimension 0 (n): found 8, expected 4 times an "
+                  "integer plus -1"},
                  {{floats({7}), floats({1})},
                   Fit::no,
                   Errc::input_shape,

@@ -246,7 +246,8 @@ TEST(Native, ChecksWhatItemsFitInto) {
   const AtenTensorHandle six_of = Native::give(RuntimeCase<Native>::make<float>({2, 3}, six, {}));
   float one = 0;
   EXPECT_NE((aoti::abi::resolve<Native, imported::item_float32>()(six_of, &one)), 0);
-  EXPECT_EQ(Native::last_error(), "aoti_torch_item_float32: the tensor is not of one number");
+  EXPECT_EQ(Native::last_error(),
+            "aoti_torch_item_float32: the tensor does not have exactly one element");
   Native::destroy(six_of);
 }
 
