@@ -107,11 +107,6 @@ class AOTIModelContainerRunner {
   void update_constant_buffer(std::unordered_map<std::string, at::Tensor>& tensor_map,
                               bool use_inactive, bool validate_full_updates,
                               bool user_managed = false) {
-    if (!use_inactive && container().weight_sets().is_staged()) {
-      throw Error{{Errc::bad_state, runner_->origin(),
-                   "found a staged second set of weights, which an update of the first would "
-                   "include; swap it in, or free it, first"}};
-    }
     std::vector<aoti::detail::GivenWeight<at::Tensor>> given;
     for (const auto& [name, tensor] : tensor_map) given.push_back({name, tensor, user_managed});
     detail::value_of(runner_->replace(given, set_of(use_inactive), validate_full_updates));

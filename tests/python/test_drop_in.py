@@ -230,6 +230,20 @@ def test_weights_are_swapped(module, unpacked):
     torch.testing.assert_close(runner.run([x])[0], before)
 
 
+def test_an_update_of_the_active_set_beside_a_staged_one_is_refused(unpacked):
+    runner = aoti.drop_in.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
+    x = torch.randn(3, 16)
+    before = runner.run([x])[0]
+    doubled = weights_of(runner, 2)
+    runner.update_constant_buffer(doubled, use_inactive=True, validate_full_updates=True)
+    with pytest.raises(RuntimeError, match="staged second set"):
+        runner.update_constant_buffer(weights_of(runner, 3), False, True)
+    torch.testing.assert_close(runner.run([x])[0], before)
+    runner.free_inactive_constant_buffer()
+    runner.update_constant_buffer(doubled, False, True)
+    assert not torch.allclose(runner.run([x])[0], before)
+
+
 def test_constants_at_creation(module, unpacked):
     x = torch.randn(3, 16)
     runner = module.AOTIModelContainerRunnerCpu(unpacked("linear_embedded"), 1)
