@@ -12,13 +12,16 @@ import datetime
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from reports import read_cases
 
 LOADERS = {"aoti": "`aoti`", "torch": "torch's loader"}
 
@@ -41,29 +44,18 @@ class Counts:
 
 
 def read_report(path: Path) -> Counts:
-    """Of ctest or of pytest."""
     counts = Counts()
     if not path.exists():
         counts.failed.append(f"{path.stem}: it did not end")
         return counts
-    for case in ElementTree.parse(path).iter("testcase"):
-        kinds = {child.tag: child for child in case}
-        name = case.get("name", "")
-        if "failure" in kinds or "error" in kinds:
-            counts.failed.append(name)
-        elif "skipped" in kinds or case.get("status") in ("notrun", "disabled"):
-            counts.skipped.setdefault(skip_reason(case), []).append(name)
+    for case in read_cases(path):
+        if case.outcome == "failed":
+            counts.failed.append(case.name)
+        elif case.outcome == "skipped":
+            counts.skipped.setdefault(tidy(case.reason), []).append(case.name)
         else:
             counts.passed += 1
     return counts
-
-
-def skip_reason(case: ElementTree.Element) -> str:
-    output = case.findtext("system-out", "")
-    if match := re.search(r"Skipped\n(.+?)\n*\[  SKIPPED \]", output, re.DOTALL):
-        return tidy(match[1])
-    skipped = case.find("skipped")
-    return tidy(skipped.get("message", "") if skipped is not None else "")
 
 
 def tidy(text: str) -> str:
@@ -78,10 +70,16 @@ def tidy(text: str) -> str:
 def run_tests(folder: Path, models: str, libtorch: str, jobs: int) -> Counts:
     report = (folder / f"tests-{models}-{libtorch}.xml").resolve()
     report.unlink(missing_ok=True)
+    cases = report.with_suffix("")
+    shutil.rmtree(cases, ignore_errors=True)
     subprocess.run(
         ["ctest", "--test-dir", folder / f"build-{libtorch}", "-L", "libtorch", "-E", "^consumers/", "-j", str(jobs)]
         + ["--timeout", "600", "--output-junit", report],
-        env={**os.environ, "AOTI_TEST_MODELS_DIR": str((folder / f"models-{models}").resolve())},
+        env={
+            **os.environ,
+            "AOTI_TEST_MODELS_DIR": str((folder / f"models-{models}").resolve()),
+            "GTEST_OUTPUT": f"xml:{cases}/",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,

@@ -1,0 +1,10 @@
+# What clang-tidy finds in the headers, which it reads alone and as small programs use them; .clang-tidy has the checks.
+find_program(AOTI_CLANG_TIDY clang-tidy)
+if(AOTI_CLANG_TIDY AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
+  file(GLOB sources CONFIGURE_DEPENDS fuzz/*_fuzz.cpp)
+  foreach(source IN ITEMS "${generated_dir}/all_and_main.cpp" "${PROJECT_SOURCE_DIR}/examples/12_native.cpp" ${sources})
+    cmake_path(GET source STEM name)
+    add_test(NAME tidy/${name} COMMAND "${AOTI_CLANG_TIDY}" --quiet -p "${PROJECT_BINARY_DIR}" "${source}")
+    set_tests_properties(tidy/${name} PROPERTIES LABELS core)
+  endforeach()
+endif()
