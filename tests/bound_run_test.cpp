@@ -315,6 +315,39 @@ TEST(BoundRun, RefusesWhatDoesNotFit) {
   expect_error(other_type.value().run(), Errc::invalid_argument, {"int32"});
 }
 
+struct Last {
+  int* runs;
+  Errc* code;
+  void begin(aoti::Event) const noexcept {}
+  void end(aoti::Event event, const aoti::Completion& completion) const noexcept {
+    *runs += event == aoti::Event::run;
+    *code = completion.code();
+  }
+};
+
+TEST(BoundRun, TellsItsObserverWhatTheCallerGets) {
+  using Watched = aoti::Runner<aoti::Cpu, Native, aoti::Options{}, Last>;
+  int runs = 0;
+  Errc code = Errc::none;
+  auto runner = Watched::open(AOTI_TEST_MODELS_DIR "/add.pt2", {}, Last{&runs, &code});
+  ASSERT_TRUE(good(runner));
+  const std::vector<Tensor> inputs{ones({8}), ones({8})};
+  const auto expect_told = [&](const std::vector<Tensor>& in, const Tensor& out, Errc expected) {
+    auto bound = aoti::BoundRun<Watched>::make(runner.value(), in, {&out, 1});
+    ASSERT_TRUE(good(bound));
+    for (int i = 1; i <= 3; ++i) {
+      runs = 0;
+      const auto done = bound.value().run();
+      EXPECT_EQ(done ? Errc::none : done.error().code(), expected);
+      EXPECT_EQ(code, expected);
+      EXPECT_EQ(runs, 1);
+    }
+  };
+  expect_told(inputs, ones({8}), Errc::none);
+  expect_told(inputs, ones({4}), Errc::invalid_argument);
+  expect_told({ones({7}), ones({8})}, ones({8}), Errc::input_shape);
+}
+
 TEST(BoundRun, LeavesNothingBehind) {
   aoti::detail::Pool::trim();
   const std::size_t before = aoti::detail::Pool::reserved();

@@ -63,6 +63,18 @@ Result<int> half_of_half(int number) {
   return result;
 }
 
+Result<int> small_or_else(bool asked, int number) {
+  if (asked) AOTI_TRYV(must_be_small(number));
+  else number = -1;
+  return number;
+}
+
+TEST(Try, IsOneStatement) {
+  EXPECT_EQ(small_or_else(true, 8).value(), 8);
+  EXPECT_EQ(small_or_else(false, 800).value(), -1);
+  aoti_test::expect_error(small_or_else(true, 800), Errc::unsupported);
+}
+
 TEST(Try, TakesTheValueOrReturnsTheError) {
   EXPECT_EQ(half_of_half(8).value(), 2);
   aoti_test::expect_error(half_of_half(102), Errc::unsupported, {"must_be_small", "large"});

@@ -137,6 +137,8 @@ TEST_F(Run, TakesNothingWhenItIsRefused) {
   EXPECT_TRUE(FakeRuntime::is_defined(a));  // NOLINT(bugprone-use-after-move): that is the point
   EXPECT_TRUE(
       FakeRuntime::is_defined(wrong));  // NOLINT(bugprone-use-after-move): that is the point
+  expect_error(runner.run<1>(std::move(a), std::move(a)), Errc::undefined_tensor, {"input 1 'b'"});
+  EXPECT_TRUE(FakeRuntime::is_defined(a));  // NOLINT(bugprone-use-after-move): that is the point
   Outputs inputs{a, wrong};
   expect_error(runner.boxed_run(inputs), Errc::input_shape, {"input 1 'b'"});
   EXPECT_TRUE(FakeRuntime::is_defined(inputs[0]));

@@ -180,7 +180,7 @@ template <class Runtime = Libtorch, Options options = Options{}> class AnyRunner
   AnyRunner() noexcept = default;
 
   template <class R> bool is() const noexcept {
-    return self_ != nullptr && self_->tag() == &detail::ClassTag<R>::tag;
+    return self_ != nullptr && self_->tag() == &detail::ClassTag<Of<R>>::tag;
   }
   [[gnu::cold, gnu::noinline]] static Error gone() {
     return {Errc::bad_state, "AnyRunner", "the runner was moved from"};

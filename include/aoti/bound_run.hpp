@@ -33,7 +33,8 @@ template <class Runner> class BoundRun {
                 "Native> with aoti/runtime/native.hpp");
 
  public:
-  /// @param inputs kept, and read in every run, with the checks of Runner::run
+  /// @param inputs kept, and read in every run; checked as Runner::run does, at the first run and
+  /// after changes of weights
   /// @param outputs kept, and written in every run; they have the sizes and dtypes that the model
   ///        returns, and any strides. An undefined one stands for a result that is not wanted, or
   ///        for None
@@ -71,6 +72,7 @@ template <class Runner> class BoundRun {
   /// Runs. @errors those of Runner::run_handles; invalid_argument (the model returned other sizes
   /// or another dtype than an output has)
   Result<void> run(typename Runner::Stream stream = {}) {
+    detail::Watch watch{model().observer, Event::run};
     const detail::Gate::Beside beside{model().lender()};
     made_.clear();
     for (std::size_t i = 0; i < pinned_.size(); ++i) in_[i] = pinned_[i].handle();
@@ -80,7 +82,10 @@ template <class Runner> class BoundRun {
       for (std::size_t i = 0; i < out_.size(); ++i) in_place &= out_[i] == expected_[i];
       if (!in_place) [[unlikely]]
         done = finish();
+    } else {
+      detail::destroy_all<Runtime>(out_);
     }
+    watch.ended(done);
     return done;
   }
 
@@ -185,24 +190,19 @@ template <class Runner> class BoundRun {
   // The result is constructed in place: a copy would wait for what was just written.
   [[gnu::always_inline]] Result<void> execute(typename Runner::Stream stream) {
     if (!fits_ || weights_ != model().changes.load()) [[unlikely]] {
-      if (!look_again()) return model().in_use();
-      // Reports what does not fit, or lays inputs out anew for each run and copies results.
-      if (!fits_) return runner_->run_handles(in_, out_, stream);
+      if (!look_again()) return detail::described([&] { return model().in_use(); });
+      if (!fits_) return run_unfit(stream);
     }
-    return call(stream);
+    Bound in{in_};
+    const Placing placing{*this};
+    return model().call("BoundRun::run", in, std::span{out_}, stream);
   }
 
-  [[gnu::always_inline]] Result<void> call(typename Runner::Stream stream) {
-    detail::Watch watch{model().observer, Event::run};
-    Bound in{in_};
-    auto done = [&]() -> Result<void> {
-      const Placing placing{*this};
-      return model().call("BoundRun::run", in, std::span{out_}, stream);
-    }();
-    watch.ended(done);
-    if (!done) [[unlikely]]
-      detail::destroy_all<Runtime>(out_);
-    return done;
+  /// Reports what does not fit, or lays inputs out anew for this run; results will be copied.
+  [[gnu::noinline]] Result<void> run_unfit(typename Runner::Stream stream) {
+    for (AtenTensorHandle& slot : out_) slot = nullptr;
+    detail::GivenHandles<Runtime> in{in_};
+    return model().call("BoundRun::run", in, std::span{out_}, stream);
   }
 
   /// Copies results that are not in place into the outputs, and learns where they come from.

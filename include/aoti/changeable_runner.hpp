@@ -50,12 +50,12 @@ struct Changing final : Erasing<Runner, ChangeableRunner<typename Runner::Tensor
   }
   Result<void> replace(std::span<const GivenWeight<Tensor>> given, WeightSet set,
                        bool full) override {
+    AOTI_TRY(auto update, update_weights(runner));
     if (set == WeightSet::active && runner.container().weight_sets().is_staged()) {
       return Error{Errc::bad_state, runner.origin(),
                    "found a staged second set of weights, which an update of the first would "
                    "include; swap it in, or free it, first"};
     }
-    AOTI_TRY(auto update, update_weights(runner));
     for (const GivenWeight<Tensor>& weight : given) {
       AOTI_TRYV(weight.share ? update.share(weight.name, weight.tensor)
                              : update.set(weight.name, weight.tensor));

@@ -27,8 +27,9 @@ inline auto success() { return boost::outcome_v2::success(); }
 /// AOTI_TRY(auto x, f()) makes x the value of f(), and AOTI_TRY(x, f()) assigns it. AOTI_TRYV(f())
 /// is for a Result<void>. If f() fails, the enclosing function returns the error. Boost.Outcome's
 /// own macros for this changed their syntax in Boost 1.76.
-#define AOTI_TRYV(...) \
-  if (auto aoti_done = (__VA_ARGS__); !aoti_done) return std::move(aoti_done).error()
+#define AOTI_TRYV(...)                             \
+  if (auto aoti_done = (__VA_ARGS__); aoti_done) { \
+  } else return std::move(aoti_done).error()
 #define AOTI_TRY(declaration, ...) AOTI_TRY_AT(__LINE__, declaration, __VA_ARGS__)
 #define AOTI_TRY_AT(line, declaration, ...) AOTI_TRY_AS(line, declaration, __VA_ARGS__)
 #define AOTI_TRY_AS(line, declaration, ...)                              \

@@ -202,7 +202,7 @@ class Runner {
   }
 
   /// What the inputs and outputs are; null if the package carries no spec. Then only the number of
-  /// inputs is checked.
+  /// inputs is checked, and that each is a tensor that the model can read.
   const ModelSpec* spec() const noexcept {
     return model_.signature.spec ? &*model_.signature.spec : nullptr;
   }

@@ -40,7 +40,6 @@ struct TwoFunctions {
 };
 
 TEST(ImportTable, HasTheFunctionsOfItsRuntime) {
-  static_assert(std::is_trivially_copyable_v<ImportTable<TwoFunctions>>);
   const auto& imports = ImportTable<TwoFunctions>::get();
   EXPECT_EQ(imports.copy_, &copies);
   EXPECT_EQ(imports.copy_(nullptr, nullptr, 7), 7);
@@ -48,22 +47,27 @@ TEST(ImportTable, HasTheFunctionsOfItsRuntime) {
   EXPECT_EQ(imports.empty_strided, nullptr);
 }
 
-TEST(ImportTable, LooksEachFunctionUpOnce) {
+// A library that is loaded later may have what was missing.
+TEST(ImportTable, LooksAFunctionUpUntilItIsThere) {
   const auto& imports = ImportTable<TwoFunctions>::get();
   EXPECT_EQ(&ImportTable<TwoFunctions>::get(), &imports);
-  EXPECT_EQ(TwoFunctions::asked.size() * sizeof(void*), sizeof imports);
-  for (const std::string& symbol : TwoFunctions::asked) {
-    EXPECT_EQ(TwoFunctions::asked.count(symbol), 1) << symbol;
-    EXPECT_NE(find_import(symbol), nullptr) << symbol;
+  TwoFunctions::asked.clear();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(imports.copy_, &copies);
+    EXPECT_EQ(imports.empty_strided, nullptr);
   }
+  EXPECT_LE(TwoFunctions::asked.count("aoti_torch_copy_"), 1);
+  EXPECT_EQ(TwoFunctions::asked.count("aoti_torch_empty_strided"), 2);
+  for (const std::string& symbol : TwoFunctions::asked) EXPECT_NE(find_import(symbol), nullptr);
 }
 
 TEST(ImportTable, NamesAllThatAreMissing) {
   const auto& imports = ImportTable<TwoFunctions>::get();
-  EXPECT_TRUE(aoti_test::good(aoti::abi::expect(imports.copy_, imports.get_data_ptr)));
-  aoti_test::expect_error(
-      aoti::abi::expect(imports.empty_strided, imports.copy_, imports.get_storage_offset),
-      aoti::Errc::unsupported, {"aoti_torch_empty_strided, aoti_torch_get_storage_offset"});
+  EXPECT_TRUE(aoti_test::good(aoti::abi::expect("copying", imports.copy_, imports.get_data_ptr)));
+  aoti_test::expect_error(aoti::abi::expect("copying", imports.empty_strided, imports.copy_,
+                                            imports.get_storage_offset),
+                          aoti::Errc::unsupported,
+                          {"copying", "aoti_torch_empty_strided, aoti_torch_get_storage_offset"});
 }
 
 TEST(IsRuntimeSymbol, TellsTheRuntimeFromTheCLibrary) {

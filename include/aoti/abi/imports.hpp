@@ -8,6 +8,7 @@
 
 #include "aoti/abi/handles.hpp"
 #include "aoti/abi/row.hpp"
+#include "aoti/atomic.hpp"
 #include "aoti/result.hpp"
 
 namespace aoti::inline AOTI_ABI::abi {
@@ -43,10 +44,21 @@ template <class Runtime, class Function> typename Function::type* resolve() noex
 }
 
 /// A function of a tensor runtime, called like a function; null if the runtime lacks it.
-template <class Runtime, class Function> struct Import {
-  typename Function::type* function = resolve<Runtime, Function>();
+template <class Runtime, class Function> class Import {
+ public:
+  using Pointer = typename Function::type*;
+  static constexpr const char* symbol = Function::symbol;
 
-  operator typename Function::type *() const noexcept { return function; }
+  /// Looks the function up at its first use, and again as long as there is none. Thread-safe.
+  operator Pointer() const noexcept {
+    Pointer function = function_.load();
+    if (function == nullptr) [[unlikely]]
+      function_.store(function = resolve<Runtime, Function>());
+    return function;
+  }
+
+ private:
+  mutable aoti::detail::Atomic<Pointer> function_ = nullptr;
 };
 
 /// A tensor runtime's functions that this library calls itself, to make and copy weights: what
@@ -61,26 +73,26 @@ template <class Runtime> struct ImportTable {
   Import<imported::get_data_ptr> get_data_ptr;
   Import<imported::get_storage_offset> get_storage_offset;
 
-  /// The runtime's table: filled by the first call, on any thread, and valid until the process
-  /// ends.
+  /// The runtime's table, valid until the process ends.
   static const ImportTable& get() noexcept {
     static const ImportTable table;
     return table;
   }
 };
 
-/// Fails unless a runtime has all of these functions: expect(imports.empty_strided, imports.copy_).
+/// Fails unless a runtime has all of some functions:
+/// expect(origin, imports.empty_strided, imports.copy_).
+/// @param operation what needs them
 /// @errors unsupported, with the names of those that are missing
-template <class Runtime, class... Functions>
-Result<void> expect(const Import<Runtime, Functions>&... imports) {
+template <class... Imports>
+Result<void> expect(const std::string& operation, const Imports&... imports) {
   std::string missing;
   const auto check = [&](bool found, const char* symbol) {
     if (!found) missing.append(missing.empty() ? "" : ", ").append(symbol);
   };
-  (check(imports != nullptr, Functions::symbol), ...);
+  (check(imports != nullptr, Imports::symbol), ...);
   if (missing.empty()) return success();
-  return Error{Errc::unsupported, "resolving the tensor runtime's functions",
-               "the runtime does not have " + missing};
+  return Error{Errc::unsupported, operation, "the tensor runtime does not have " + missing};
 }
 
 /// Whether a symbol is one that a tensor runtime provides, as opposed to the C and C++ libraries.

@@ -42,8 +42,12 @@ class WeightSets {
   WeightSets& operator=(WeightSets&&) noexcept = default;
   ~WeightSets() = default;
 
-  /// The state of the active set.
-  WeightsState state() const noexcept { return state_; }
+  /// The state of the active set; any thread may ask.
+  WeightsState state() const noexcept {
+    WeightsState state;
+    __atomic_load(&state_, &state, __ATOMIC_ACQUIRE);
+    return state;
+  }
   /// Whether the inactive set is complete, so that the sets can be swapped.
   bool has_second() const noexcept {
     return second_ == Second::staged || second_ == Second::previous;
@@ -69,9 +73,9 @@ class WeightSets {
     block_ = own ? Block::active : Block::none;
   }
   /// The active set has its weights.
-  void load() noexcept { state_ = WeightsState::loaded; }
+  void load() noexcept { become(WeightsState::loaded); }
   /// The active set's folded constants were computed.
-  void fold() noexcept { state_ = WeightsState::folded; }
+  void fold() noexcept { become(WeightsState::folded); }
 
   /// The inactive set is about to be written.
   /// @param in_block which of its constants lie in the container's block
@@ -89,9 +93,9 @@ class WeightSets {
   bool swap() noexcept {
     active_ = !active_;
     if (block_ != Block::none) block_ = block_ == Block::active ? Block::inactive : Block::active;
-    const bool first = state_ == WeightsState::none;
+    const bool first = state() == WeightsState::none;
     second_ = first ? Second::none : Second::previous;
-    if (first) state_ = WeightsState::folded;
+    if (first) become(WeightsState::folded);
     return first;
   }
   /// The inactive set is released.
@@ -136,6 +140,8 @@ class WeightSets {
     std::vector<char> in_block;
     std::vector<AtenTensorHandle> kept;
   };
+
+  void become(WeightsState state) noexcept { __atomic_store(&state_, &state, __ATOMIC_RELEASE); }
 
   Set& at(WeightSet set) noexcept { return sets_[(set == WeightSet::inactive) != active_]; }
   const Set& at(WeightSet set) const noexcept {

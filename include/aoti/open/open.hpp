@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How a runner is opened: from a file, a package or memory to a model that can run.
+// How a runner is opened: from a model of a package to one that can run.
 #pragma once
 
 #include <cstddef>

@@ -2,8 +2,10 @@
 // The kind of device that a model was compiled for.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "aoti/device/device.hpp"
 #include "aoti/image/image.hpp"
@@ -17,12 +19,13 @@ namespace aoti::inline AOTI_ABI::detail {
 inline Result<std::string_view> device_key(const PackagedModel& model) {
   if (const auto key = model.metadata.device_key(); !key.empty() || !model.name.empty()) return key;
   AOTI_TRY(auto image, Image::parse(model.image, model.origin));
-  std::string_view key = "cpu";
+  using Key = std::string_view;
   for (const std::string_view library : image.needed()) {
-    if (library.find("cuda") != library.npos || library.find("hip") != library.npos) key = "cuda";
-    if (library.find("xpu") != library.npos || library.find("sycl") != library.npos) key = "xpu";
+    const auto names = [&](const char* what) { return library.find(what) != library.npos; };
+    if (names("cuda") || names("hip")) return Key{"cuda"};
+    if (names("xpu") || names("sycl")) return Key{"xpu"};
   }
-  return key;
+  return Key{"cpu"};
 }
 
 /// Calls `open.operator()<Device>()` with the policy that has a model's key, and returns the
@@ -31,16 +34,18 @@ inline Result<std::string_view> device_key(const PackagedModel& model) {
 template <DevicePolicy First, DevicePolicy... Others, class Open>
 auto with_policy_for(const PackagedModel& model, Open&& open)
     -> decltype(open.template operator()<First>()) {
-  AOTI_TRY(auto key, device_key(model));
-  if (key == First::key) return open.template operator()<First>();
-  if constexpr (sizeof...(Others) > 0) {
-    return with_policy_for<Others...>(model, open);
-  } else {
-    return Error{Errc::wrong_device, model.origin,
-                 key.empty()
-                     ? std::string{"found no AOTI_DEVICE_KEY, which names the device"}
-                     : concat({"compiled for ", key, ", for which there is no device policy"})};
-  }
+  using Opened = decltype(open.template operator()<First>());
+  AOTI_TRY(const std::string_view key, device_key(model));
+  std::optional<Opened> opened;
+  const auto try_policy = [&]<class Device>() {
+    if (!opened && key == Device::key) opened = open.template operator()<Device>();
+  };
+  try_policy.template operator()<First>();
+  (try_policy.template operator()<Others>(), ...);
+  if (opened) return std::move(*opened);
+  return Error{Errc::wrong_device, model.origin,
+               key.empty() ? std::string{"found no AOTI_DEVICE_KEY, which names the device"}
+                           : concat({"compiled for ", key, ", for which there is no policy"})};
 }
 
 }  // namespace aoti::inline AOTI_ABI::detail

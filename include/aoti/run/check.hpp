@@ -146,7 +146,7 @@ struct InWords {
 /// better.
 class InputCheck {
  public:
-  /// The spec must not be moved.
+  /// What the spec holds must stay in its place.
   InputCheck(const ModelSpec& spec, std::size_t index)
       : spec_{&spec.inputs[index]}, dtype_{spec_->dtype}, device_{spec_->device} {
     for (const Dimension& dimension : spec_->shape) {

@@ -16,8 +16,8 @@
 
 namespace aoti::inline AOTI_ABI::detail {
 
-/// What all runners on a tensor runtime have in common, as documented at Runner. A stream is given
-/// by its handle; null means the current one.
+/// What all runners on a tensor runtime have in common, as documented at Runner. The stream of
+/// a run is given by its handle; null, and none, mean the current one.
 template <class Runtime> struct ErasedRunner {
   using TensorRuntime = Runtime;
   using Tensor = typename Runtime::Tensor;
@@ -51,7 +51,7 @@ template <class Runtime> struct ErasedRunner {
 };
 
 /// Its address identifies a class, even without RTTI. Not const, since linkers may merge constants.
-template <class Runner> struct ClassTag { static inline char tag = 0; };
+template <class Erasing> struct ClassTag { static inline char tag = 0; };
 
 /// A runner behind an interface.
 /// @tparam Base ErasedRunner, or a class derived from it
@@ -101,7 +101,7 @@ struct Erasing : Base {
   const typename Base::Operators& operators() const noexcept override { return runner.operators(); }
   const Container& container() const noexcept override { return runner.container(); }
   void unload() noexcept override { std::move(runner).unload(); }
-  const void* tag() const noexcept override { return &ClassTag<Runner>::tag; }
+  const void* tag() const noexcept override { return &ClassTag<Erasing>::tag; }
 };
 
 }  // namespace aoti::inline AOTI_ABI::detail

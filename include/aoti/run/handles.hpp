@@ -105,7 +105,8 @@ template <class Tensor> struct Listed {
 
   std::size_t size() const noexcept { return tensors.size(); }
   static constexpr bool gives(std::size_t) noexcept { return !std::is_const_v<Tensor>; }
-  auto& operator[](std::size_t i) const noexcept {
+  const Tensor& operator[](std::size_t i) const noexcept { return tensors[i]; }
+  auto& given(std::size_t i) const noexcept {
     return const_cast<std::remove_const_t<Tensor>&>(tensors[i]);
   }
 };
@@ -114,24 +115,26 @@ template <class Tensor> struct Listed {
 template <class Tensor> struct PointedTo {
   static constexpr std::size_t extent = std::dynamic_extent;
   std::span<const Tensor* const> tensors;
-  std::span<const bool> given;
+  std::span<const bool> taken;
 
   std::size_t size() const noexcept { return tensors.size(); }
-  bool gives(std::size_t i) const noexcept { return given[i]; }
-  Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
+  bool gives(std::size_t i) const noexcept { return taken[i]; }
+  const Tensor& operator[](std::size_t i) const noexcept { return *tensors[i]; }
+  Tensor& given(std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
 };
 
 /// The same if their number, and which of them are given, are known at compile time.
-template <class Tensor, bool... given> struct Arguments {
-  static constexpr std::size_t extent = sizeof...(given);
+template <class Tensor, bool... taken> struct Arguments {
+  static constexpr std::size_t extent = sizeof...(taken);
   std::array<const Tensor*, extent> tensors;
 
   static constexpr std::size_t size() noexcept { return extent; }
   static constexpr bool gives(std::size_t i) noexcept {
-    constexpr std::array<bool, extent> all{given...};
+    constexpr std::array<bool, extent> all{taken...};
     return all[i];
   }
-  Tensor& operator[](std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
+  const Tensor& operator[](std::size_t i) const noexcept { return *tensors[i]; }
+  Tensor& given(std::size_t i) const noexcept { return const_cast<Tensor&>(*tensors[i]); }
 };
 
 /// The inputs of one call as handles, from when they are made until the call ends. Given tensors go
@@ -147,8 +150,9 @@ template <class Runtime, class Source> class Inputs {
   ~Inputs() {
     if (accepted_) [[likely]]
       return;
-    for (std::size_t i = 0; i < size(); ++i) {
-      if (source_.gives(i) && slots_[i] != nullptr) source_[i] = slots_.take(i);
+    // Backwards: of a tensor that was given twice, the first has the data.
+    for (std::size_t i = size(); i-- > 0;) {
+      if (source_.gives(i) && slots_[i] != nullptr) source_.given(i) = slots_.take(i);
     }
   }
 
@@ -160,7 +164,7 @@ template <class Runtime, class Source> class Inputs {
     const auto one = [&](auto i) __attribute__((always_inline)) {
       AtenTensorHandle& slot = slots_[i];
       if (source_.gives(i)) {
-        slot = Runtime::give(std::move(source_[i]));
+        slot = Runtime::give(std::move(source_.given(i)));
       } else {
         slot = i < rooms ? lend<Runtime>(source_[i], rooms_[i]) : Runtime::share(source_[i]);
       }
@@ -181,19 +185,26 @@ template <class Runtime, class Source> class Inputs {
 };
 
 /// The caller's own handles as inputs.
-template <class Runtime> struct GivenHandles {
+template <class Runtime> class GivenHandles {
+ public:
   static constexpr std::size_t extent = std::dynamic_extent;
   static constexpr bool are_bound = false;
-  std::span<AtenTensorHandle> handles;
-  bool accepted = false;
 
+  explicit GivenHandles(std::span<AtenTensorHandle> handles) noexcept : handles_{handles} {}
+  GivenHandles(const GivenHandles&) = delete;
+  GivenHandles& operator=(const GivenHandles&) = delete;
   ~GivenHandles() {
-    if (accepted) destroy_all<Runtime>(handles);
+    if (accepted_) destroy_all<Runtime>(handles_);
   }
-  std::size_t size() const noexcept { return handles.size(); }
-  std::span<AtenTensorHandle> slots() const noexcept { return handles; }
+
+  std::size_t size() const noexcept { return handles_.size(); }
+  std::span<AtenTensorHandle> slots() const noexcept { return handles_; }
   static constexpr bool make() noexcept { return true; }
-  void accept() noexcept { accepted = true; }
+  void accept() noexcept { accepted_ = true; }
+
+ private:
+  std::span<AtenTensorHandle> handles_;
+  bool accepted_ = false;
 };
 
 /// The tensors behind handles; passed by value.

@@ -42,7 +42,7 @@ struct LoadedModel {
   [[no_unique_address]] Observer observer;
   // First, what every run looks at.
   RunFunction run = nullptr;
-  std::size_t admitted_inputs = none;  // none: every run is refused, by one comparison
+  Atomic<std::size_t> admitted_inputs = none;  // none: every run is refused, by one comparison
   DeviceIndex device;
   mutable Atomic<bool> busy = false;
   bool lends_weights = false;  // outputs may lie in memory that is freed with the model
@@ -77,7 +77,7 @@ struct LoadedModel {
   LoadedModel(LoadedModel&& other) noexcept
       : observer{other.observer},
         run{other.run},
-        admitted_inputs{std::exchange(other.admitted_inputs, none)},
+        admitted_inputs{other.admitted_inputs.exchange(none)},
         device{other.device},
         lends_weights{other.lends_weights},
         signature{std::exchange(other.signature, Signature{})},
@@ -104,45 +104,47 @@ struct LoadedModel {
   [[gnu::always_inline]] Result<void> call(const char* operation, In& in,
                                            std::span<AtenTensorHandle, Out> out,
                                            Stream stream) const {
-    return guard(Errc::model_threw, operation, [&, stream]() -> Result<void> {
-      if (In::are_bound ? admitted_inputs == none : !admits(in.size(), out.size())) [[unlikely]]
-        return wrong_count(in.size(), out.size());
-      const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
-      if (!occupancy.entered()) [[unlikely]]
-        return in_use();
+    return guard(
+        Errc::model_threw, operation, [&, stream ]() __attribute__((always_inline))->Result<void> {
+          if (In::are_bound ? admitted_inputs.load() == none : !admits(in.size(), out.size()))
+              [[unlikely]]
+            return wrong_count(in.size(), out.size());
+          const Occupancy occupancy{detects_concurrent_use ? &busy : nullptr};
+          if (!occupancy.entered()) [[unlikely]]
+            return in_use();
 
-      if (!in.make()) [[unlikely]]
-        return out_of_memory("making the handle of an input");
-      // The checks come after the handles: the other way round, they would wait for the cache, and
-      // then the handles' atomic operations for them, which costs twice as much.
-      Fit fits = Fit::yes;
-      if constexpr (options.check_inputs && !In::are_bound) {
-        const Behind<Runtime> inputs{in.slots()};
-        fits = fit<Runtime, In::extent, Fit::reordered>(inputs);
-        if (fits == Fit::no) [[unlikely]]
-          return misfit<Runtime, Fit::reordered>(inputs);
-      }
+          if (!in.make()) [[unlikely]]
+            return out_of_memory("making the handle of an input");
+          // The checks come after the handles: the other way round, they would wait for the cache,
+          // and then the handles' atomic operations for them, which costs twice as much.
+          Fit fits = Fit::yes;
+          if constexpr (options.check_inputs && !In::are_bound) {
+            const Behind<Runtime> inputs{in.slots()};
+            fits = fit<Runtime, In::extent, Fit::reordered>(inputs);
+            if (fits == Fit::no) [[unlikely]]
+              return misfit<Runtime, Fit::reordered>(inputs);
+          }
 
-      auto entered = Device::enter(device, stream);
-      if (!entered) [[unlikely]]
-        return std::move(entered).error();
-      in.accept();
-      if (fits == Fit::reordered && !reorder<Runtime>(*signature.spec, in.slots())) [[unlikely]]
-        return out_of_memory("copying an input");
+          auto entered = Device::enter(device, stream);
+          if (!entered) [[unlikely]]
+            return std::move(entered).error();
+          in.accept();
+          if (fits == Fit::reordered && !reorder<Runtime>(*signature.spec, in.slots())) [[unlikely]]
+            return out_of_memory("copying an input");
 
-      const Gate::Beside beside{In::are_bound ? nullptr : lender()};
-      const AOTIRuntimeError native = invoke(in.slots(), out, Device::native(entered.value()));
-      if (native != 0 || operators.failed()) [[unlikely]]
-        return failed(native);
-      if constexpr (In::are_bound) return success();
-      return settle(out);
-    });
+          const Gate::Beside beside{In::are_bound ? nullptr : lender()};
+          const AOTIRuntimeError native = invoke(in.slots(), out, Device::native(entered.value()));
+          if (native != 0 || operators.failed()) [[unlikely]]
+            return failed(native);
+          if constexpr (In::are_bound) return success();
+          return settle(out);
+        });
   }
 
   /// Whether a run with these counts may begin; never for a model that was moved from or has no
   /// weights.
   bool admits(std::size_t inputs, std::size_t outputs) const noexcept {
-    return inputs == admitted_inputs && outputs == signature.output_count;
+    return inputs == admitted_inputs.load() && outputs == signature.output_count;
   }
 
   /// Checks the inputs of a run against all rules, in this order.
@@ -289,7 +291,7 @@ struct LoadedModel {
   }
 
   /// The model has its weights: from now on runs are admitted.
-  void admit() noexcept { admitted_inputs = signature.input_count; }
+  void admit() noexcept { admitted_inputs.store(signature.input_count); }
 
   /// Calls `body(native stream)` on the model's device.
   template <class Body> Result<void> on_device(Stream stream, Body&& body) const {
@@ -338,10 +340,12 @@ struct LoadedModel {
   }
 
   [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t inputs, std::size_t outputs) const {
-    if (admitted_inputs == none) return gone();
-    if (inputs != admitted_inputs) {
+    const std::size_t expected = admitted_inputs.load();
+    // The first weights may have arrived since this run was refused.
+    if (expected == none || admits(inputs, outputs)) return gone();
+    if (inputs != expected) {
       return {Errc::input_count, origin,
-              concat({"found ", inputs, " inputs, expected ", admitted_inputs})};
+              concat({"found ", inputs, " inputs, expected ", expected})};
     }
     return {Errc::output_count, origin,
             concat({"found room for ", outputs, " outputs, expected ", signature.output_count})};

@@ -25,6 +25,11 @@ struct Signature {
   std::vector<InputCheck> checks;  // of the inputs, in the spec; none without one
   std::optional<ModelSpec> spec;
 
+  Signature() = default;
+  Signature(Signature&&) = default;  // the checks point to what the spec holds on the heap
+  Signature& operator=(Signature&&) = default;
+  ~Signature() = default;
+
   /// @param most how many inputs, and how many outputs, a run can have
   /// @errors unsupported (more than that), damaged_package (a spec that cannot be read, or that is
   ///         not this model's), model_failed, model_threw

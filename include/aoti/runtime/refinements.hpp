@@ -107,6 +107,8 @@ template <class R> struct WholeRefinements {
   static_assert(!requires { typename R::Room; } || LendsHandles<R>,
                 "a TensorRuntime with Room needs static AtenTensorHandle lend(const Tensor&, "
                 "Room&) and static bool is_lent(AtenTensorHandle)");
+  static_assert(!(requires { &R::lend; } || requires { &R::is_lent; }) || LendsHandles<R>,
+                "a TensorRuntime with lend or is_lent needs a type Room, and both of them");
   static_assert(!requires { &R::describe_layout; } || DescribesLayouts<R>,
                 "describe_layout of a TensorRuntime must be "
                 "static std::string describe_layout(const Tensor&)");

@@ -273,7 +273,7 @@ template <class Runner> struct WeightsAccess {
   /// A copy to the CPU ends when its stream has done everything queued before it.
   Result<void> wait_for_stream() const {
     const auto& imports = abi::ImportTable<Runtime>::get();
-    AOTI_TRYV(abi::expect(imports.empty_strided, imports.copy_));
+    AOTI_TRYV(abi::expect(origin(), imports.empty_strided, imports.copy_));
     const std::int64_t one = 1;
     const auto dtype = static_cast<std::int32_t>(DType::float32);
     OwnedHandles<Runtime> ends{2};

@@ -42,7 +42,7 @@ template <class Runner> struct WeightCopies {
   /// Whether two tensors of a constant's shape and dtype are equal, bit by bit.
   Result<bool> are_same(const Constant& constant, AtenTensorHandle a, AtenTensorHandle b) const {
     const auto& imports = abi::ImportTable<Runtime>::get();
-    AOTI_TRYV(abi::expect(imports.get_data_ptr));
+    AOTI_TRYV(abi::expect(access.origin(), imports.get_data_ptr));
     Constant dense = constant;
     dense.strides = row_major_strides(constant.shape);
     dense.device = DeviceType::cpu;
@@ -62,7 +62,7 @@ template <class Runner> struct WeightCopies {
  private:
   Result<AtenTensorHandle> plain(const Constant& constant, AtenTensorHandle source) const {
     const auto& imports = abi::ImportTable<Runtime>::get();
-    AOTI_TRYV(abi::expect(imports.empty_strided, imports.copy_));
+    AOTI_TRYV(abi::expect(access.origin(), imports.empty_strided, imports.copy_));
     AtenTensorHandle handle = nullptr;
     const DeviceType device = place(constant);
     const int status = source == nullptr ||
@@ -92,7 +92,7 @@ template <class Runner> struct WeightCopies {
   Result<AtenTensorHandle> expanded(const Constant& constant, AtenTensorHandle source) const {
     const auto& imports = abi::ImportTable<Runtime>::get();
     const auto& view = imports._reinterpret_tensor;
-    AOTI_TRYV(abi::expect(view, imports.get_storage_offset));
+    AOTI_TRYV(abi::expect(access.origin(), view, imports.get_storage_offset));
     if (source == nullptr) return Error{Errc::out_of_memory};
     Constant kept = constant;
     for (std::size_t d = 0; d < kept.shape.size(); ++d) {

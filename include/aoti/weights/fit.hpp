@@ -139,7 +139,8 @@ template <class Runner> struct WeightFit {
   Result<void> copy_all(Bytes blob, const std::vector<Constant>& expected,
                         std::vector<AtenTensorHandle>& made) const {
     const WeightsAccess<Runner>& access = copies.access;
-    AOTI_TRYV(abi::expect(abi::ImportTable<Runtime>::get().create_tensor_from_blob));
+    AOTI_TRYV(
+        abi::expect(access.origin(), abi::ImportTable<Runtime>::get().create_tensor_from_blob));
     if (!access.model().container.traits().tells_sizes) {
       return abi::detail::unsupported(abi::export_row<&abi::ModelExports::get_constant_data_size>);
     }
