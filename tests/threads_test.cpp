@@ -1,4 +1,6 @@
 // Runners and packages used by several threads at once.
+#include <aoti/weights.hpp>
+
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -132,6 +134,33 @@ TEST_F(Threads, GetTheirOwnErrors) {
                    {memory ? "2.00 GiB" : "the fake failed"});
     }
   });
+}
+
+// A run is refused until the first weights are there, and then it is not.
+TEST_F(Threads, RunWhileTheFirstWeightsArrive) {
+  for (int round = 0; round < 20; ++round) {
+    SharedRunner runner =
+        opened<SharedRunner>(package("two_sets_empty.pt2"),
+                             {.instances = 2, .weights = aoti::PackagedWeights::optional});
+    const auto eight = [](float value) { return tensor<float>({8}, std::vector<float>(8, value)); };
+    on_threads(3, [&](int thread) {
+      if (thread == 0) {
+        auto update = aoti::update_weights(runner);
+        ASSERT_TRUE(good(update));
+        for (const char* name : {"layer.w", "layer.b", "t"}) {
+          ASSERT_TRUE(good(update.value().set(name, eight(1))));
+        }
+        ASSERT_TRUE(good(update.value().commit()));
+        return;
+      }
+      while (true) {
+        const auto result = runner.run<1>(eight(0));
+        if (result) break;
+        expect_error(result, Errc::bad_state, {"no weights yet"});
+        static_cast<void>(runner.weights_state());
+      }
+    });
+  }
 }
 
 TEST_F(Threads, OpenPackagesAThousandTimesAtOnce) {
