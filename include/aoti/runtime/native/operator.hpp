@@ -239,11 +239,11 @@ struct OfOperator<Import, function, AOTITorchError(Parameters...)> {
 }  // namespace detail
 
 /// An operator's row, made from a function that returns null, or the reason for a failure as a
-/// string literal: `native_operator<&flip>("aten::flip", "self dims")` for `const char*
-/// flip(detail::TensorBody& self, std::span<const std::int64_t> dims, OperatorResult& result)
-/// noexcept`. Its parameters may be `detail::TensorBody&`, spans of tensors or integers,
-/// `std::int64_t`, `double`, `bool`, `std::string_view`, `detail::Number` (a Scalar), optionals of
-/// these, and `const detail::TensorBody*`.
+/// string literal: `native_operator<&flip>("aten::flip", "self dims")` for
+/// `const char* flip(detail::TensorBody& self, std::span<const std::int64_t> dims,
+/// OperatorResult& result) noexcept`. Its parameters may be `detail::TensorBody&`, spans of tensors
+/// or integers, `std::int64_t`, `double`, `bool`, `std::string_view`, `detail::Number` (a Scalar),
+/// optionals of these, and `const detail::TensorBody*`.
 template <auto function>
 constexpr NativeOperator native_operator(const char* name, const char* parameters) noexcept {
   using As = detail::OperatorAs<function>;
