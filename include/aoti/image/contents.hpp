@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What an ELF image says about itself, read from its file: headers, dynamic section and symbols.
+// What an ELF image says about itself, read from its file: headers, dynamic section and symbols;
+// and the edits that the copy that is loaded needs.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The kind of device that a model was compiled for.
+// The kind of device that a model was compiled for, and the policy for it among several.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An open model on any device, as the Python classes use it.
+// A model on any device, opened with the policy for it, as the Python classes use it.
 #pragma once
 
 #include <ATen/ops/from_blob.h>
