@@ -37,7 +37,8 @@ def read_report(path: Path) -> Iterator[Case]:
     for case in ElementTree.parse(path).iter("testcase"):
         kinds = {child.tag: child for child in case}
         name = ".".join(dict.fromkeys(filter(None, (case.get("classname"), case.get("name")))))
-        if "failure" in kinds or "error" in kinds:
+        unbuilt = "Unable to find executable" in (case.findtext("system-out") or "")  # which ctest calls skipped
+        if "failure" in kinds or "error" in kinds or unbuilt:
             yield Case(name, "failed")
         elif "skipped" in kinds or case.get("status") in ("disabled", "notrun"):
             message = kinds["skipped"].get("message", "") if "skipped" in kinds else ""
