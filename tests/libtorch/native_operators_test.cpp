@@ -186,7 +186,7 @@ TEST_F(NativeOperators, RefuseCallsThatDoNotFit) {
   using testing::HasSubstr;
   EXPECT_THAT(make("aten::neg", {}, 1), HasSubstr("the call lacks the argument self"));
   EXPECT_THAT(make("aten::neg", {given("self", x)}, 2), HasSubstr("a different number of results"));
-  EXPECT_THAT(make("aten::neg", {given("it", x)}, 1), HasSubstr("its argument it is not known"));
+  EXPECT_THAT(make("aten::neg", {given("it", x)}, 1), HasSubstr("its argument it is unknown"));
   EXPECT_THAT(make("aten::neg", {given("self", 1)}, 1),
               HasSubstr("found as_int for the argument self, expected a tensor"));
   EXPECT_THAT(make("aten::neg", {none("self")}, 1), HasSubstr("found None"));
