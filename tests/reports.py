@@ -37,11 +37,11 @@ def read_report(path: Path) -> Iterator[Case]:
     for case in ElementTree.parse(path).iter("testcase"):
         kinds = {child.tag: child for child in case}
         name = ".".join(dict.fromkeys(filter(None, (case.get("classname"), case.get("name")))))
-        unbuilt = "Unable to find executable" in (case.findtext("system-out") or "")  # which ctest calls skipped
+        message = kinds["skipped"].get("message", "") if "skipped" in kinds else ""
+        unbuilt = message == "Unable to find executable"  # which ctest calls skipped
         if "failure" in kinds or "error" in kinds or unbuilt:
             yield Case(name, "failed")
         elif "skipped" in kinds or case.get("status") in ("disabled", "notrun"):
-            message = kinds["skipped"].get("message", "") if "skipped" in kinds else ""
             # GoogleTest says first where it was.
             yield Case(name, "skipped", message.split("\n", 1)[-1])
         else:

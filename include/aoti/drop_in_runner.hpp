@@ -152,10 +152,8 @@ class AOTIModelContainerRunner {
   }
 
   std::vector<std::string> get_call_spec() {
-    const char* in = nullptr;
-    const char* out = nullptr;
-    detail::value_of(container().call<&abi::ModelExports::get_call_spec>(&in, &out));
-    return {in != nullptr ? in : "", out != nullptr ? out : ""};
+    const auto texts = detail::value_of(container().call_spec_texts());
+    return {texts.begin(), texts.end()};
   }
   std::unordered_map<std::string, c10::IValue> get_custom_objs() const {
     const auto& objects = runner_->operators().objects();

@@ -2,6 +2,7 @@
 // A model's container: created, asked about itself, and deleted.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -171,10 +172,16 @@ template <class T = void> class BasicContainer {
   /// Wraps …GetCallSpec.
   /// @errors unsupported (the model was compiled without one), damaged_package
   Result<CallSpec> call_spec() const {
+    AOTI_TRY(const auto texts, call_spec_texts());
+    return CallSpec::parse(texts[0], texts[1]);
+  }
+  /// The two JSON texts of the call spec: of the arguments, and of the results.
+  /// @errors unsupported (the model was compiled without one)
+  Result<std::array<std::string, 2>> call_spec_texts() const {
     const char* in = nullptr;
     const char* out = nullptr;
     AOTI_TRYV(call<&abi::ModelExports::get_call_spec>(&in, &out));
-    return CallSpec::parse(in != nullptr ? in : "", out != nullptr ? out : "");
+    return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
   }
 
   /// All constants, in the model's order.

@@ -81,12 +81,9 @@ class Program : public std::enable_shared_from_this<Program> {
 
   std::size_t input_count() const { return runner_->input_count(); }
   std::size_t output_count() const { return runner_->output_count(); }
-  /// The two texts of the model's call spec; empty if it has none.
+  /// As Container::call_spec_texts.
   Result<std::array<std::string, 2>> call_spec() const {
-    const char* in = nullptr;
-    const char* out = nullptr;
-    AOTI_TRYV(runner_->container().template call<&abi::ModelExports::get_call_spec>(&in, &out));
-    return std::array<std::string, 2>{in != nullptr ? in : "", out != nullptr ? out : ""};
+    return runner_->container().call_spec_texts();
   }
   /// The inputs that the model writes to, as far as the package says.
   const std::vector<std::size_t>& mutated_inputs() const { return mutated_; }

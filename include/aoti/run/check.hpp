@@ -302,8 +302,7 @@ class InputCheck {
   DeviceType device_;
   bool tied_ = false;
   bool row_major_ = true;
-  bool fixed_ =
-      false;  // must not be laid out anew: the model would write to a copy, or there are gaps
+  bool fixed_ = false;  // not to be laid out anew: the model writes to it, or there are gaps
   std::vector<Range> sizes_;
 };
 

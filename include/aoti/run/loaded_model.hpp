@@ -169,11 +169,12 @@ struct LoadedModel {
     const std::size_t good = count_while<In>(
         count, [&](auto i) __attribute__((always_inline)) {
           if (check == nullptr) {
-            return is_readable<Device, Views>(inputs[i]) ||
-                   report([&] {
-                     return describe_unreadable<Views>(inputs[i], concat({"input ", i + 0}),
-                                                       Device::type);
-                   }) != Fit::no;
+            if (is_readable<Device, Views>(inputs[i])) return true;
+            report([&] {
+              return describe_unreadable<Views>(inputs[i], concat({"input ", std::size_t{i}}),
+                                                Device::type);
+            });
+            return false;
           }
           const Fit one = check[i].template fit<Views, least>(*signature.spec, inputs, i, report);
           copy |= one == Fit::reordered;
