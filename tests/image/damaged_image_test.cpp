@@ -22,7 +22,7 @@ using aoti_test::read_file;
 using Range = std::pair<std::size_t, std::size_t>;  // of the file: [begin, end)
 
 /// The positions of the headers, the dynamic section and the tables that it refers to.
-std::vector<Range> tables(const std::vector<std::byte>& bytes) {
+std::vector<Range> headers_and_tables(const std::vector<std::byte>& bytes) {
   using namespace aoti::detail;
   ElfHeader header{};
   EXPECT_TRUE(read(bytes, 0, header));
@@ -83,7 +83,7 @@ TEST(DamagedImage, DoesNotReachTheSystemsLoader) {
   auto bytes = read_file(fake("add"));
   const std::uint32_t values[] = {0, 1, 0x7fffffff, 0xffffffff, 0x1000, 250, 2};
   std::size_t refused = 0, loaded = 0, number = 0;
-  for (const auto& [begin, end] : tables(bytes)) {
+  for (const auto& [begin, end] : headers_and_tables(bytes)) {
     for (std::size_t at = begin; at + 4 <= end; at += 4, ++number) {
       std::uint32_t old = 0;
       std::memcpy(&old, bytes.data() + at, sizeof old);

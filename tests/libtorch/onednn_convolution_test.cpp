@@ -8,7 +8,7 @@ namespace {
 
 namespace imported = aoti::abi::imported;
 
-struct Case {
+struct Problem {
   Sizes input, weight;
   Sizes stride, padding, dilation;
   bool transposed = false;
@@ -44,7 +44,7 @@ at::Tensor numbers(const Sizes& sizes, at::ScalarType dtype) {
   return at::rand(sizes).sub_(0.5).to(dtype);
 }
 
-void expect_alike(const Case& c, at::ScalarType dtype, Lie input_lies, Lie weight_lies,
+void expect_alike(const Problem& c, at::ScalarType dtype, Lie input_lies, Lie weight_lies,
                   bool biased) {
   using Convolution = imported::cpu_convolution;
   Twin input = twin(laid(input_lies, numbers(c.input, dtype)));
@@ -77,7 +77,7 @@ void expect_alike(const Case& c, at::ScalarType dtype, Lie input_lies, Lie weigh
   EXPECT_TRUE(assert_close(torch_of(found), expected, 2)) << what;
 }
 
-void expect_alike_in_all_layouts(const Case& c, at::ScalarType dtype = at::kFloat) {
+void expect_alike_in_all_layouts(const Problem& c, at::ScalarType dtype = at::kFloat) {
   for (const Lie input : all_lies) {
     for (const Lie weight : all_lies) {
       for (const bool biased : {false, true}) {

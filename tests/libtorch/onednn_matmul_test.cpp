@@ -10,11 +10,12 @@ namespace {
 namespace imported = aoti::abi::imported;
 using aoti::detail::onednn::Plans;
 
-enum class Lie { rows, columns, gaps, holes, repeated };
-constexpr Lie all_lies[] = {Lie::rows, Lie::columns, Lie::gaps, Lie::holes, Lie::repeated};
+enum class Layout { rows, columns, gaps, holes, repeated };
+constexpr Layout all_layouts[] = {Layout::rows, Layout::columns, Layout::gaps, Layout::holes,
+                                  Layout::repeated};
 
 /// Random matrices in one memory layout or another.
-at::Tensor laid(Lie lie, Sizes sizes, at::ScalarType dtype) {
+at::Tensor laid(Layout lie, Sizes sizes, at::ScalarType dtype) {
   const std::size_t last = sizes.size() - 1;
   const auto random = [&](const Sizes& wanted) {
     return at::rand(wanted, at::kFloat).sub_(0.5).to(dtype);
@@ -25,26 +26,26 @@ at::Tensor laid(Lie lie, Sizes sizes, at::ScalarType dtype) {
   };
   Sizes wider = sizes;
   switch (lie) {
-    case Lie::rows:
+    case Layout::rows:
       return random(sizes);
-    case Lie::columns:
+    case Layout::columns:
       std::swap(wider[last], wider[last - 1]);
       return random(wider).transpose(-1, -2);
-    case Lie::gaps:
+    case Layout::gaps:
       wider[last] += 3;
       return cut(random(wider));
-    case Lie::holes:
+    case Layout::holes:
       wider[last] *= 2;
       wider[last - 1] += 1;
       return random(wider).slice(-1, 0, wider[last], 2).slice(-2, 0, sizes[last - 1]);
-    case Lie::repeated:
+    case Layout::repeated:
       wider[0] = 1;
       return random(wider).expand(sizes);
   }
   return {};
 }
 
-struct Case {
+struct Product {
   Sizes out, a, b;
 };
 
@@ -80,9 +81,9 @@ TEST_P(Products, OfMatrices) {
                                                                       {0, 4, 4},
                                                                       {4, 4, 0},
                                                                       {4, 0, 4}}) {
-    for (const Lie left : all_lies) {
-      for (const Lie right : all_lies) {
-        for (const Lie result : {Lie::rows, Lie::columns, Lie::gaps, Lie::holes}) {
+    for (const Layout left : all_layouts) {
+      for (const Layout right : all_layouts) {
+        for (const Layout result : {Layout::rows, Layout::columns, Layout::gaps, Layout::holes}) {
           Twin a = twin(laid(left, {m, k}, dtype)), b = twin(laid(right, {k, n}, dtype));
           const at::Tensor start = laid(result, {m, n}, dtype);
           const std::string what =
@@ -110,11 +111,11 @@ TEST_P(Products, OfMatricesAdded) {
   for (const Sizes& bias : biases) {
     for (const double beta : {1.0, 0.0, 0.5}) {
       for (const double alpha : {1.0, -2.0, 0.0}) {
-        for (const Lie right : all_lies) {
+        for (const Layout right : all_layouts) {
           Twin self = twin(at::rand(bias, at::kFloat).to(dtype));
-          Twin a = twin(laid(Lie::rows, {4, 64}, dtype)), b = twin(laid(right, {64, 32}, dtype));
+          Twin a = twin(laid(Layout::rows, {4, 64}, dtype)), b = twin(laid(right, {64, 32}, dtype));
           if (beta == 0) self.torch.fill_(std::numeric_limits<float>::quiet_NaN());
-          for (const Lie result : {Lie::rows, Lie::columns, Lie::holes}) {
+          for (const Layout result : {Layout::rows, Layout::columns, Layout::holes}) {
             expect_alike(
                 [&](Twin& out, bool torch) {
                   return torch
@@ -145,9 +146,9 @@ TEST_P(Products, OfBatches) {
                                                                               {0, 2, 2, 2},
                                                                               {5, 33, 17, 20},
                                                                               {2, 3, 0, 4}}) {
-    for (const Lie left : all_lies) {
-      for (const Lie right : all_lies) {
-        for (const Lie result : {Lie::rows, Lie::columns, Lie::gaps, Lie::holes}) {
+    for (const Layout left : all_layouts) {
+      for (const Layout right : all_layouts) {
+        for (const Layout result : {Layout::rows, Layout::columns, Layout::gaps, Layout::holes}) {
           Twin a = twin(laid(left, {l, m, k}, dtype)), b = twin(laid(right, {l, k, n}, dtype));
           expect_alike(
               [&](Twin& out, bool torch) {

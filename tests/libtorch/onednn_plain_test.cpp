@@ -127,8 +127,8 @@ testing::AssertionResult same_out(const at::Tensor& out, const Given&... given) 
 
 using Dtypes = std::vector<at::ScalarType>;
 const Dtypes floats{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16};
-const Dtypes numbers{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong,
-                     at::kInt,   at::kShort,  at::kChar, at::kByte,     at::kBool};
+const Dtypes number_dtypes{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong,
+                           at::kInt,   at::kShort,  at::kChar, at::kByte,     at::kBool};
 
 /// Tensors of many layouts, with equal elements and, for floating-point types, NaN.
 std::vector<at::Tensor> samples(at::ScalarType dtype) {
@@ -172,7 +172,7 @@ template <class Each> void for_dimensions(const Dtypes& dtypes, Each each) {
 
 TEST_F(Plain, Scans) {
   std::int32_t* const none = nullptr;
-  for_dimensions(numbers, [&](const at::Tensor& x, std::int64_t d) {
+  for_dimensions(number_dtypes, [&](const at::Tensor& x, std::int64_t d) {
     EXPECT_TRUE((same_results<imported::cpu_cumsum, 1>(x, d, none)));
     EXPECT_TRUE((same_results<imported::cpu_cumprod, 1>(x, d, none)));
     EXPECT_TRUE((same_results<imported::cpu_cummax, 2>(x, d)));
@@ -193,7 +193,7 @@ TEST_F(Plain, Scans) {
 
 TEST_F(Plain, Order) {
   std::int32_t stable = 1;
-  for_dimensions(numbers, [&](const at::Tensor& x, std::int64_t d) {
+  for_dimensions(number_dtypes, [&](const at::Tensor& x, std::int64_t d) {
     const std::int64_t count = x.dim() != 0 ? x.size(d) : 1;
     for (const bool flag : {false, true}) {
       EXPECT_TRUE((same_results<imported::cpu_sort_stable, 2>(x, &stable, d, flag)));
@@ -217,7 +217,7 @@ TEST_F(Plain, Order) {
 }
 
 TEST_F(Plain, Medians) {
-  for (const at::ScalarType dtype : numbers) {
+  for (const at::ScalarType dtype : number_dtypes) {
     if (dtype == at::kBool) continue;
     for (const at::Tensor& x : samples(dtype)) {
       if (x.numel() == 0 && !at::isFloatingType(dtype)) continue;
@@ -237,7 +237,7 @@ at::Tensor index_along(const at::Tensor& x, std::int64_t d, std::int64_t count) 
 
 TEST_F(Plain, Scatter) {
   const std::int32_t with = 1, without = 0;
-  for_dimensions(numbers, [&](const at::Tensor& given, std::int64_t d) {
+  for_dimensions(number_dtypes, [&](const at::Tensor& given, std::int64_t d) {
     if (d < 0 || given.numel() == 0) return;
     const at::Tensor x = given.contiguous().nan_to_num(0, 1, -1);
     const at::Tensor index = index_along(x, d, 4);
@@ -307,7 +307,7 @@ TEST_F(Plain, IndexReduce) {
 }
 
 TEST_F(Plain, Selections) {
-  for (const at::ScalarType dtype : numbers) {
+  for (const at::ScalarType dtype : number_dtypes) {
     for (const at::Tensor& x : samples(dtype)) {
       SCOPED_TRACE(testing::Message() << at::toString(dtype) << x.sizes());
       EXPECT_TRUE((same_results<imported::cpu_nonzero, 1>(x)));
@@ -343,7 +343,7 @@ TEST_F(Plain, Searches) {
   const char* sides[] = {"left", "right", "middle"};
   const char** const none = nullptr;
   const std::optional<at::Tensor> unsorted;
-  for (const at::ScalarType dtype : numbers) {
+  for (const at::ScalarType dtype : number_dtypes) {
     if (dtype == at::kBool) continue;
     const at::Tensor sorted = at::tensor({0.0f, 1.0f, 1.0f, 2.0f, 4.0f}).to(dtype);
     for (const at::Tensor& x : samples(dtype)) {

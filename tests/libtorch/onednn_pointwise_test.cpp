@@ -45,7 +45,7 @@ template <class Call> void expect_alike(const Call& call, const std::string& wha
   EXPECT_TRUE(assert_close(torch_of(found), expected, 2)) << what;
 }
 
-template <class Import> auto function_of(bool torch) {
+template <class Import> auto function_in(bool torch) {
   return torch ? torch_function<Import>() : native_function<Import>();
 }
 AtenTensorHandle of(Twin& twin, bool torch) { return torch ? twin.of_torch() : twin.of_native(); }
@@ -61,7 +61,7 @@ TEST(Pointwise, LinearLayers) {
         expect_alike(
             [&](bool torch, AtenTensorHandle* out) {
               AtenTensorHandle b = of(bias, torch);
-              return function_of<imported::cpu__linear_pointwise>(torch)(
+              return function_in<imported::cpu__linear_pointwise>(torch)(
                   of(x, torch), of(weight, torch), biased ? &b : nullptr, function.name,
                   parameters.scalars.data(), parameters.count(), parameters.algorithm_or_null(),
                   out);
@@ -76,7 +76,7 @@ TEST(Pointwise, LinearLayers) {
       expect_alike(
           [&](bool torch, AtenTensorHandle* out) {
             AtenTensorHandle b = of(bias, torch);
-            return function_of<imported::cpu__linear_pointwise_binary>(torch)(
+            return function_in<imported::cpu__linear_pointwise_binary>(torch)(
                 of(x, torch), of(other, torch), of(weight, torch), &b, operation, out);
           },
           operation);
@@ -98,7 +98,7 @@ TEST(Pointwise, Convolutions) {
       expect_alike(
           [&](bool torch, AtenTensorHandle* out) {
             AtenTensorHandle b = of(bias, torch);
-            return function_of<imported::cpu_mkldnn__convolution_pointwise>(torch)(
+            return function_in<imported::cpu_mkldnn__convolution_pointwise>(torch)(
                 of(x, torch), of(weight, torch), &b, one, 2, one, 2, one, 2, 1, function.name,
                 parameters.scalars.data(), parameters.count(), parameters.algorithm_or_null(), out);
           },
@@ -110,7 +110,7 @@ TEST(Pointwise, Convolutions) {
           [&](bool torch, AtenTensorHandle* out) {
             AtenTensorHandle b = of(bias, torch);
             double alpha = 1;
-            return function_of<imported::cpu_mkldnn__convolution_pointwise_binary>(torch)(
+            return function_in<imported::cpu_mkldnn__convolution_pointwise_binary>(torch)(
                 of(x, torch), of(other, torch), of(weight, torch), &b, one, 2, one, 2, one, 2, 1,
                 "add", &alpha, function, nullptr, 0, nullptr, out);
           },
@@ -121,7 +121,7 @@ TEST(Pointwise, Convolutions) {
             Twin& target = torch ? torch_target : native_target;
             AtenTensorHandle b = of(bias, torch);
             double alpha = 1;
-            return function_of<imported::cpu_mkldnn__convolution_pointwise_binary_>(torch)(
+            return function_in<imported::cpu_mkldnn__convolution_pointwise_binary_>(torch)(
                 of(target, torch), of(x, torch), of(weight, torch), &b, one, 2, one, 2, one, 2, 1,
                 "add", &alpha, function, nullptr, 0, nullptr, out);
           },

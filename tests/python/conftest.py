@@ -1,6 +1,10 @@
 """Fixtures that tests share."""
 
+import os
 import zipfile
+
+# Of the tests' time, most goes into compiling the C++ around models' kernels; without optimisation it takes less.
+os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
 
 import pytest
 from common import package

@@ -17,13 +17,13 @@
 
 namespace {
 constexpr std::int64_t always = std::numeric_limits<std::int64_t>::max();
-thread_local std::int64_t allocations_left = always;
+thread_local std::int64_t blocks_left = always;
 }  // namespace
 
 // All of the pool's memory comes from here.
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  if (allocations_left == 0) return nullptr;
-  if (allocations_left != always) --allocations_left;
+  if (blocks_left == 0) return nullptr;
+  if (blocks_left != always) --blocks_left;
   void* memory = nullptr;
   return ::posix_memalign(&memory, alignment, size) == 0 ? memory : nullptr;
 }
@@ -36,7 +36,7 @@ using aoti::Tensor;
 using aoti::detail::TensorAccess;
 using aoti::detail::TensorBody;
 using Runtime = aoti::NativeWith<aoti::PlainOperators>;
-using Case = RuntimeCase<Runtime>;
+using PlainCase = RuntimeCase<Runtime>;
 using Numbers = std::vector<std::int64_t>;
 using Floats = std::vector<float>;
 
@@ -77,13 +77,13 @@ void refused(const std::string& reason, Arguments... arguments) {
 }
 
 Tensor floats(const Numbers& sizes, const Floats& elements, const Numbers& strides = {}) {
-  return Case::make<float>(sizes, elements, strides);
+  return PlainCase::make<float>(sizes, elements, strides);
 }
 Tensor longs(const Numbers& sizes, const Numbers& elements, const Numbers& strides = {}) {
-  return Case::make<std::int64_t>(sizes, elements, strides);
+  return PlainCase::make<std::int64_t>(sizes, elements, strides);
 }
-Floats numbers(const Tensor& tensor) { return Case::elements<float>(tensor); }
-Numbers places(const Tensor& tensor) { return Case::elements<std::int64_t>(tensor); }
+Floats numbers(const Tensor& tensor) { return PlainCase::elements<float>(tensor); }
+Numbers places(const Tensor& tensor) { return PlainCase::elements<std::int64_t>(tensor); }
 Numbers sizes(const Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
 
 TEST(PlainOperators, SortPutsWhatIsNoNumberLastAndKeepsTheOrderOfEqualOnes) {
@@ -116,12 +116,13 @@ TEST(PlainOperators, RunningResults) {
   EXPECT_THAT(numbers(made<imported::cpu_cummax, 2>(of(x), 1)[0]),
               testing::Pointwise(testing::NanSensitiveFloatEq(), Floats{3, nan, nan, 2, 2, 2}));
   EXPECT_EQ(places(made<imported::cpu_cummin, 2>(of(x), 1)[1]), (Numbers{0, 1, 1, 0, 1, 2}));
-  const Tensor bytes = Case::make<std::uint8_t>({3}, {200, 100, 2});
+  const Tensor bytes = PlainCase::make<std::uint8_t>({3}, {200, 100, 2});
   EXPECT_EQ(places(made<imported::cpu_cumprod>(of(bytes), 0, nullptr)[0]),
             (Numbers{200, 20000, 40000}));
   std::int32_t narrow = static_cast<std::int32_t>(aoti::DType::uint8);
-  EXPECT_EQ((Case::elements<std::uint8_t>(made<imported::cpu_cumsum>(of(bytes), 0, &narrow)[0])),
-            (std::vector<std::uint8_t>{200, 44, 46}));
+  EXPECT_EQ(
+      (PlainCase::elements<std::uint8_t>(made<imported::cpu_cumsum>(of(bytes), 0, &narrow)[0])),
+      (std::vector<std::uint8_t>{200, 44, 46}));
   const Tensor infinite = floats({2}, {-INFINITY, 0});
   EXPECT_EQ(numbers(made<imported::cpu_logcumsumexp>(of(infinite), 0)[0]), (Floats{-INFINITY, 0}));
   refused<imported::cpu_logcumsumexp>("not for this dtype", of(bytes), 0);
@@ -131,7 +132,7 @@ TEST(PlainOperators, ScatteredSums) {
   const Tensor nodes = floats({3, 2}, {1, 1, 1, 1, 1, 1}, {1, 3});
   const Tensor edges = floats({4, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
   std::int64_t ends[] = {2, 0, 2, 2};
-  const Tensor to = Case::view<std::int64_t>(ends, {4, 2}, {1, 0});
+  const Tensor to = PlainCase::view<std::int64_t>(ends, {4, 2}, {1, 0});
   const auto reduce = [&](const char* how, std::int32_t self) {
     return call<imported::cpu_scatter_reduce_two_out>(of(nodes), of(nodes), 0, of(to), of(edges),
                                                       how, self);
@@ -170,7 +171,7 @@ TEST(PlainOperators, SelectionsAndSearches) {
             (Numbers{0, 1, 1, 0, 1, 2, -1, -1}));
   const Tensor one = floats({}, {1});
   EXPECT_EQ(sizes(made<imported::cpu_nonzero>(of(one))[0]), (Numbers{1, 0}));
-  const Tensor mask = Case::make<bool>({3}, {true, false, true});
+  const Tensor mask = PlainCase::make<bool>({3}, {true, false, true});
   EXPECT_THAT(numbers(made<imported::cpu_masked_select>(of(x), of(mask))[0]),
               testing::Pointwise(testing::NanSensitiveFloatEq(), Floats{0, 0, 3, nan}));
   const Tensor source = floats({3}, {7, 8, 9});
@@ -229,7 +230,7 @@ TEST(PlainOperators, SaysThatMemoryHasRunOut) {
   const Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6}, {1, 2});
   const Tensor y = floats({3, 2}, {1, 2, 3, 4, 5, 6}, {4, 2});
   const Tensor index = longs({2, 3}, {0, 1, 1, 0, 0, 1}, {1, 2}), row = longs({2}, {0, 1}, {2});
-  const Tensor mask = Case::make<bool>({2, 3}, {true, false, true, true, false, true}, {1, 2});
+  const Tensor mask = PlainCase::make<bool>({2, 3}, {true, false, true, true, false, true}, {1, 2});
   const Tensor out = floats({2, 3}, {0, 0, 0, 0, 0, 0}, {1, 2});
   const Tensor volume = floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}, {8, 1, 4, 2});
   const Tensor batch = floats({1, 1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}, {8, 8, 1, 4, 2});
@@ -305,9 +306,9 @@ TEST(PlainOperators, SaysThatMemoryHasRunOut) {
     for (std::int64_t count = 0;; ++count) {
       ASSERT_LT(count, 40) << tried.name;
       Runtime::trim();
-      allocations_left = count;
+      blocks_left = count;
       const AOTITorchError code = tried.call();
-      allocations_left = always;
+      blocks_left = always;
       if (code == 0) {
         EXPECT_GT(count, 0) << tried.name;
         break;
