@@ -45,19 +45,20 @@ inline const int allocation_hook = __sanitizer_install_malloc_and_free_hooks(
     [](const volatile void*, std::size_t) { note_allocation(); }, [](const volatile void*) {});
 }
 #else
+// Weak, since several files of a program may include this one.
 extern "C" {
 void* __libc_malloc(std::size_t size);
 void* __libc_calloc(std::size_t count, std::size_t size);
 void* __libc_realloc(void* old, std::size_t size);
-void* malloc(std::size_t size) noexcept {
+[[gnu::weak]] void* malloc(std::size_t size) noexcept {
   aoti_test::note_allocation();
   return __libc_malloc(size);
 }
-void* calloc(std::size_t count, std::size_t size) noexcept {
+[[gnu::weak]] void* calloc(std::size_t count, std::size_t size) noexcept {
   aoti_test::note_allocation();
   return __libc_calloc(count, size);
 }
-void* realloc(void* old, std::size_t size) noexcept {
+[[gnu::weak]] void* realloc(void* old, std::size_t size) noexcept {
   aoti_test::note_allocation();
   return __libc_realloc(old, size);
 }
