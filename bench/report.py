@@ -1,4 +1,7 @@
-"""Writes a page with plots and tables of a benchmark run, for the site: report.py FILE.json FOLDER"""
+"""Writes a page with plots and tables of what was measured, for the site: report.py BENCH.json ZOO.json FOLDER
+
+A file that is not there is left out: one is by `./dev bench`, the other by `./dev zoo`.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ SUBJECTS = {
     "aoti_bound": ("BoundRun", NATIVE),
     "aoti_arrayref": ("ArrayRefModel", NATIVE),
 }
+# The runtimes of the zoo: the third part of a benchmark's name, with its label.
+RUNTIMES = {"torch": "torch's loader", "native": "without libtorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+PEERS = ("onnxruntime", "openvino")
 # What is opened, and its label.
 OPENED = {"add": "add", "mlp": "a small network", "vit": "ViT-B/16", "vit_beside": "ViT-B/16, weights beside"}
 # The colours of each series, on a light and on a dark page: close to those of Okabe and Ito, which colour-blind people can
@@ -121,6 +127,72 @@ def plots(benchmarks: dict[str, Benchmark]) -> list[Plot]:
     return [plot for plot in found if plot.marks]
 
 
+class Runs(NamedTuple):
+    """A model of the zoo on a number of threads: the times of each runtime, turn by turn."""
+
+    model: str
+    threads: int
+    times: dict[str, Benchmark]
+
+    @property
+    def peer(self) -> str | None:
+        """The faster of the other runtimes."""
+        found = [name for name in PEERS if name in self.times]
+        return min(found, key=lambda name: self.times[name].median, default=None)
+
+    def ratios(self, runtime: str) -> list[float]:
+        """A runtime's times to those of the better peer, in the same turns."""
+        return [a / b for a, b in zip(self.times[runtime].times, self.times[self.peer].times)]
+
+
+def read_zoo(results: Results) -> list[Runs]:
+    found: dict[tuple[str, int], Runs] = {}
+    for name, benchmark in results.benchmarks.items():
+        _, model, runtime, threads = name.split("/")
+        key = model, int(threads)
+        found.setdefault(key, Runs(*key, {})).times[runtime] = benchmark
+    return sorted(found.values(), key=lambda runs: (runs.threads, runs.model))
+
+
+def zoo_plots(zoo: list[Runs]) -> list[Plot]:
+    def marks(threads: int) -> list[Mark]:
+        found = []
+        for runs in zoo:
+            for series, name in ((TORCH, "torch"), (NATIVE, "native")):
+                if runs.threads == threads and runs.peer and name in runs.times:
+                    ratios = quartiles(runs.ratios(name))
+                    found.append(Mark(runs.model, series, ratios, f"{time(runs.times[name])}, {number(ratios[1])}"))
+        return found
+
+    return [
+        Plot(
+            f"zoo_{threads}",
+            f"Sixteen models, {threads} thread{'s' if threads > 1 else ''}",
+            "One run, to that of ONNX Runtime or OpenVINO, whichever is faster.",
+            "ratio to the better of ONNX Runtime and OpenVINO",
+            "ratio",
+            marks(threads),
+        )
+        for threads in sorted({runs.threads for runs in zoo})
+    ]
+
+
+def zoo_table(zoo: list[Runs], failed: dict[str, str]) -> list[str]:
+    """The medians, and the ratio of `NativeOnednn` to the better peer."""
+    rows = []
+    for threads in sorted({runs.threads for runs in zoo}):
+        ratios = []
+        for runs in (runs for runs in zoo if runs.threads == threads):
+            times = [time(runs.times[name]) if name in runs.times else "–" for name in RUNTIMES]
+            ratio = statistics.median(runs.ratios("native")) if runs.peer and "native" in runs.times else None
+            ratios += [ratio] if ratio else []
+            rows.append([runs.model, str(threads), *times, number(ratio) if ratio else "–"])
+        if ratios:
+            rows.append(["geometric mean", str(threads), "", "", "", "", number(statistics.geometric_mean(ratios))])
+    columns = f"model, threads, {', '.join(RUNTIMES.values())}, without libtorch to the better peer"
+    return table(columns, rows) + ["", *(f"- `{name}`: {why}" for name, why in failed.items())]
+
+
 def draw(plot: Plot, folder: Path) -> None:
     """Draws a plot for a light page and for a dark one."""
     from matplotlib import rc_context
@@ -196,23 +268,53 @@ def machine(results: Results) -> list[list[str]]:
     ]
 
 
-def page(results: Results) -> str:
-    benchmarks = results.benchmarks
-    comparisons = [(name, found) for name in benchmarks for found in compare(name, benchmarks)]
+def page(results: Results | None, zoo: Results | None = None) -> str:
     lines = [
         "# Figures",
         "",
-        "`./dev report` wrote this page from a run of",
-        "[`./dev bench`](../../docs/guide/performance.md#repeat-the-measurements). In the plots, each time is the median of",
-        "the repetitions, a thin line spans the quartiles, and a number after the time is its ratio to torch's loader.",
-        "",
-        *table("measured on, value", machine(results)),
+        "`./dev report` wrote this page from runs of `./dev bench` and `./dev zoo`:",
+        "[how to repeat them](../../docs/guide/performance.md#repeat-the-measurements). In the plots, each time is the median of",
+        "the repetitions, and a thin line spans the quartiles.",
     ]
-    for plot in plots(benchmarks):
+    return "\n".join([*lines, *(bench_lines(results) if results else []), *(zoo_lines(zoo) if zoo else []), ""])
+
+
+def images(plots: list[Plot]) -> list[str]:
+    lines = []
+    for plot in plots:
         alt = f"{plot.title}: ".replace("`", "") + "; ".join(f"{mark.row} ({mark.series}) {mark.note}" for mark in plot.marks)
         lines += ["", f"## {plot.title}", "", plot.text]
         for theme in ("light", "dark"):
             lines += ["", f"```{{image}} {plot.name}-{theme}.svg", f":alt: {alt}", f":class: only-{theme}", "```"]
+    return lines
+
+
+def zoo_lines(results: Results) -> list[str]:
+    zoo = read_zoo(results)
+    versions = ", ".join(f"{name} {version}" for name, version in results.context["versions"].items())
+    return [
+        *images(zoo_plots(zoo)),
+        "",
+        "## The zoo",
+        "",
+        f"Random weights, batch 1, float32; the packages that `aoti.export` writes by default; {versions};",
+        f"{results.context['date'].replace('T', ' ')}, {results.context['processor']}; the load before a measurement was at most",
+        f"{results.context['load']:.1f}. The runtimes took turns, and their outputs were compared with the module's. Ratios are of",
+        "the same turns.",
+        "",
+        *zoo_table(zoo, results.failed),
+    ]
+
+
+def bench_lines(results: Results) -> list[str]:
+    benchmarks = results.benchmarks
+    comparisons = [(name, found) for name in benchmarks for found in compare(name, benchmarks)]
+    lines = [
+        "A number after a time is its ratio to torch's loader.",
+        "",
+        *table("measured on, value", machine(results)),
+        *images(plots(benchmarks)),
+    ]
     if comparisons:
         held = sum(found.holds for _, found in comparisons)
         lines += ["", "## Aims", "", f"{held} of {len(comparisons)} hold.", ""]
@@ -246,16 +348,17 @@ def page(results: Results) -> str:
     )
     if results.failed:
         lines += ["", "## What failed", "", *(f"- `{name}`: {message}" for name, message in results.failed.items())]
-    return "\n".join([*lines, ""])
+    return lines
 
 
-def main(path: str, folder: Path) -> None:
-    results = read(path)
+def main(bench: str, zoo: str, folder: Path) -> None:
+    animals = read(zoo) if Path(zoo).exists() else None
+    results = read(bench) if Path(bench).exists() or not animals else None
     folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots(results.benchmarks):
+    for plot in (plots(results.benchmarks) if results else []) + (zoo_plots(read_zoo(animals)) if animals else []):
         draw(plot, folder)
-    (folder / "figures.md").write_text(page(results))
+    (folder / "figures.md").write_text(page(results, animals))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -114,5 +114,25 @@ def test_nothing_measured(tmp_path, text: str | None) -> None:
     if text is not None:
         path.write_text(text)
     with pytest.raises(SystemExit, match="`./dev bench"):
-        report.main(str(path), tmp_path / "report")
+        report.main(str(path), str(tmp_path / "zoo.json"), tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_the_zoo_is_compared_with_the_better_peer_turn_by_turn(results_of) -> None:
+    times = {"torch": [8.0, 8.0, 8.0], "native": [2.0, 4.0, 6.0], "onnxruntime": [4.0, 4.0, 12.0]}
+    benchmarks = {f"zoo/unet/{name}/1": taken for name, taken in times.items()}
+    benchmarks["zoo/unet/openvino/1"] = [9.0, 9.0, 9.0]
+    benchmarks |= {"zoo/gru/native/1": [3.0], "zoo/gru/openvino/1": [1.5], "zoo/gru/native/2": [3.0]}
+    zoo = results_of(benchmarks)
+    zoo.context.update(versions={"openvino": "1.2"}, processor="2 of some kind", load=0.5)
+    zoo.failed["zoo/gru/onnxruntime/1"] = "it ended"
+    page = report.page(None, zoo)
+    found = {(row[0], row[1]): row[2:] for row in rows(page, "The zoo")}
+    assert found["unet", "1"][-1] == "0.500"  # the median of 0.5, 1 and 0.5
+    assert found["gru", "1"][:3] == ["–", "3.00\N{NO-BREAK SPACE}ns", "–"] and found["gru", "1"][-1] == "2.00"
+    assert found["gru", "2"][-1] == "–"
+    assert found["geometric mean", "1"][-1] == "1.00"
+    assert ("geometric mean", "2") not in found
+    assert "`zoo/gru/onnxruntime/1`: it ended" in page and "openvino 1.2" in page and "at most\n0.5" in page
+    (one, two) = report.zoo_plots(report.read_zoo(zoo))
+    assert [mark.row for mark in one.marks] == ["gru", "unet", "unet"] and not two.marks
