@@ -42,7 +42,6 @@ config.cpp.march = "armv8-a"
 config.cpp.vec_isa_ok = True  # instead of compiling and loading a library to find out
 cpu_vec_isa.VecNEON._macro = ["CPU_CAPABILITY_NEON"]  # without Sleef, whose header is for another machine, too
 config.aot_inductor.link_libtorch = False
-config.aot_inductor.compile_wrapper_opt_level = "O0"  # compiled in less time
 
 stamps = Path(sys.argv[1]) / "stamps.json"
 if stamps.exists() and stamps.stat().st_mtime < Path(__file__).stat().st_mtime:
