@@ -5,10 +5,9 @@
 
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/libtorch.hpp>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <utility>
+
+#include "value.hpp"
 
 namespace bench {
 
@@ -16,14 +15,6 @@ using TorchLoader = torch::inductor::AOTIModelPackageLoader;
 
 inline std::string package(const std::string& model) {
   return AOTI_TEST_MODELS_DIR "/" + model + ".pt2";
-}
-
-template <class T> T value(aoti::Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
 }
 
 template <class Runner> Runner open(const std::string& model) {

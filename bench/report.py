@@ -144,6 +144,10 @@ class Runs(NamedTuple):
         """A runtime's times to those of the better peer, in the same turns."""
         return [a / b for a, b in zip(self.times[runtime].times, self.times[self.peer].times)]
 
+    def to_peer(self, runtime: str) -> float | None:
+        """The median of those ratios."""
+        return statistics.median(self.ratios(runtime)) if self.peer and runtime in self.times else None
+
 
 def read_zoo(results: Results) -> list[Runs]:
     found: dict[tuple[str, int], Runs] = {}
@@ -167,7 +171,7 @@ def zoo_plots(zoo: list[Runs]) -> list[Plot]:
     return [
         Plot(
             f"zoo_{threads}",
-            f"Sixteen models, {threads} thread{'s' if threads > 1 else ''}",
+            f"Models beside other runtimes, {threads} thread{'s' if threads > 1 else ''}",
             "One run, to that of ONNX Runtime or OpenVINO, whichever is faster.",
             "ratio to the better of ONNX Runtime and OpenVINO",
             "ratio",
@@ -184,7 +188,7 @@ def zoo_table(zoo: list[Runs], failed: dict[str, str]) -> list[str]:
         ratios = []
         for runs in (runs for runs in zoo if runs.threads == threads):
             times = [time(runs.times[name]) if name in runs.times else "–" for name in RUNTIMES]
-            ratio = statistics.median(runs.ratios("native")) if runs.peer and "native" in runs.times else None
+            ratio = runs.to_peer("native")
             ratios += [ratio] if ratio else []
             rows.append([runs.model, str(threads), *times, number(ratio) if ratio else "–"])
         if ratios:
@@ -297,7 +301,7 @@ def zoo_lines(results: Results) -> list[str]:
         "",
         "## The zoo",
         "",
-        f"Random weights, batch 1, float32; the packages that `aoti.export` writes by default; {versions};",
+        f"Random weights, float32; the packages that `aoti.export` writes by default; {versions};",
         f"{results.context['date'].replace('T', ' ')}, {results.context['processor']}; the load before a measurement was at most",
         f"{results.context['load']:.1f}. The runtimes took turns, and their outputs were compared with the module's. Ratios are of",
         "the same turns.",

@@ -7,22 +7,16 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <utility>
 #include <vector>
+
+#include "../value.hpp"
 
 namespace {
 
-template <class T> T value(aoti::Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
-}
+using bench::value;
 
 std::size_t bytes_of(const aoti::Tensor& tensor) {
   return static_cast<std::size_t>(tensor.numel()) * aoti::element_size(tensor.dtype());

@@ -13,7 +13,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import statistics
 import subprocess
 import sys
 import traceback
@@ -26,7 +25,11 @@ from models import MODELS, make
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-RUNTIMES = ("torch", "native", "onnxruntime", "openvino")
+sys.path.insert(0, str(HERE.parent))
+
+from ratios import Benchmark  # noqa: E402
+from report import RUNTIMES, Runs, number, time  # noqa: E402
+
 THREADS = (1, 2)
 TURNS, SECONDS = 15, 0.15  # of each runtime, and about how long one takes
 # Relative to the largest element of an output: rounding errors add up over many layers.
@@ -37,8 +40,11 @@ def state(*folders: str) -> str:
     """Changes when what was made or measured is out of date."""
     kinds = (".py", ".hpp", ".inc", ".cpp")
     files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in kinds)
-    versions = [importlib.metadata.version(name) for name in ("torch", "onnxruntime", "openvino")]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr(versions).encode()).hexdigest()
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr(versions()).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "openvino")}
 
 
 def make_files(name: str, folder: Path) -> None:
@@ -68,6 +74,18 @@ def make_files(name: str, folder: Path) -> None:
         except Exception:
             failures.append(traceback.format_exc())
     (folder / "onnx.failed").write_text("\n".join(failures))
+
+
+def make_once(name: str, folder: Path, wanted: str) -> None:
+    """Makes a model's files in a process of their own, unless they are of this state."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "made"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    for file in folder.iterdir():
+        file.unlink()
+    subprocess.run([sys.executable, __file__, "make", name, str(folder)], check=True)
+    stamp.write_text(wanted)
 
 
 class Worker:
@@ -107,7 +125,7 @@ def differs(found: Path, expected: Path) -> str:
 
 
 def measure(folder: Path, native: str, threads: int) -> dict[str, Any]:
-    """The seconds of each runtime's turns, or why there are none."""
+    """The milliseconds of a run in each runtime's turns, or why there are none."""
     package, onnx = folder / f"{threads}.pt2", folder / "model.onnx"
     workers: dict[str, Worker] = {}
     failed: dict[str, str] = {}
@@ -143,7 +161,7 @@ def measure(folder: Path, native: str, threads: int) -> dict[str, Any]:
             order = list(workers)
             for runtime in order[turn % len(order) :] + order[: turn % len(order)]:
                 workers[runtime].seconds(1)  # by then, the other runtimes' threads no longer spin
-                turns[runtime].append(workers[runtime].seconds(counts[runtime]))
+                turns[runtime].append(1e3 * workers[runtime].seconds(counts[runtime]))
     finally:
         for worker in workers.values():
             worker.stop()
@@ -157,11 +175,10 @@ def processor() -> str:
 
 
 def line(name: str, threads: int, result: dict[str, Any]) -> str:
-    times = {runtime: statistics.median(turns) for runtime, turns in result["turns"].items()}
-    text = f"{name:13} {threads} " + "  ".join(f"{runtime} {1e3 * time:8.3f} ms" for runtime, time in times.items())
-    peers = [times[runtime] for runtime in ("onnxruntime", "openvino") if runtime in times]
-    if peers and "native" in times:
-        text += f"  native to the better peer {times['native'] / min(peers):.2f}"
+    runs = Runs(name, threads, {runtime: Benchmark(turns, "ms") for runtime, turns in result["turns"].items()})
+    text = f"{name:13} {threads}  " + "  ".join(f"{runtime} {time(one)}" for runtime, one in runs.times.items())
+    if (ratio := runs.to_peer("native")) is not None:
+        text += f"  native to the better peer {number(ratio)}"
     return text + "".join(f"\n{'':15} {runtime}: {why}" for runtime, why in result["failed"].items())
 
 
@@ -173,9 +190,9 @@ def benchmarks(name: str, threads: int, result: dict[str, Any]) -> list[dict[str
         return {"name": full, "run_name": full, "run_type": "iteration", "threads": threads, **more}
 
     return [
-        entry(runtime, repetition_index=i, real_time=1e3 * time, cpu_time=1e3 * time, time_unit="ms")
+        entry(runtime, repetition_index=i, real_time=taken, cpu_time=taken, time_unit="ms")
         for runtime, turns in result["turns"].items()
-        for i, time in enumerate(turns)
+        for i, taken in enumerate(turns)
     ] + [entry(runtime, error_occurred=True, error_message=why) for runtime, why in result["failed"].items()]
 
 
@@ -184,34 +201,28 @@ def main(folder: Path, native: str, names: list[str]) -> None:
     if unknown:
         sys.exit(f"There is no model called {', '.join(sorted(unknown))}: expected some of {', '.join(MODELS)}.")
     made, measured = state("python/aoti", "bench/zoo"), state("python/aoti", "bench/zoo", "include")
-    for name in names or MODELS:
+    results: dict[tuple[str, int], dict[str, Any]] = {}
+    for name in MODELS:
         files = folder / name
-        files.mkdir(parents=True, exist_ok=True)
-        stamp = files / "made"
-        if not stamp.exists() or stamp.read_text() != made:
-            for file in files.iterdir():
-                file.unlink()
-            subprocess.run([sys.executable, __file__, "make", name, str(files)], check=True)
-            stamp.write_text(made)
+        asked = not names or name in names
+        if asked:
+            make_once(name, files, made)
         for threads in THREADS:
             kept = files / f"{threads}.json"
             result = json.loads(kept.read_text()) if kept.exists() else {}
-            if result.get("state") != measured:
+            if asked and result.get("state") != measured:
                 result = {**measure(files, native, threads), "state": measured}
                 kept.write_text(json.dumps(result))
-            print(line(name, threads, result), flush=True)
-    kept_results = {
-        (name, threads): json.loads(kept.read_text())
-        for name in MODELS
-        for threads in THREADS
-        if (kept := folder / name / f"{threads}.json").exists()
-    }
-    found = [entry for key, result in kept_results.items() for entry in benchmarks(*key, result)]
+            if asked:
+                print(line(name, threads, result), flush=True)
+            if result.get("state") == measured:
+                results[name, threads] = result
+    found = [entry for key, result in results.items() for entry in benchmarks(*key, result)]
     context = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "processor": processor(),
-        "load": max(result["load"] for result in kept_results.values()),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "openvino")},
+        "load": max(result["load"] for result in results.values()),
+        "versions": versions(),
     }
     (folder / "zoo.json").write_text(json.dumps({"context": context, "benchmarks": found}, indent=1))
 
