@@ -16,7 +16,7 @@
 
 namespace {
 
-using Native = aoti::Runner<aoti::Cpu, aoti::NativeOnednn>;
+using Onednn = aoti::Runner<aoti::Cpu, aoti::NativeOnednn>;
 using Inputs = std::vector<at::Tensor>;
 
 aoti::Tensor borrowed(const at::Tensor& tensor) {
@@ -31,11 +31,11 @@ aoti::Tensor borrowed(const at::Tensor& tensor) {
 struct Subject {
   Inputs inputs;
   bench::TorchLoader loader;
-  Native native;
+  Onednn native;
   std::vector<aoti::Tensor> native_inputs;
 
   Subject(const std::string& model, Inputs (*make_inputs)())
-      : inputs{make_inputs()}, loader{bench::package(model)}, native{bench::open<Native>(model)} {
+      : inputs{make_inputs()}, loader{bench::package(model)}, native{bench::open<Onednn>(model)} {
     for (const at::Tensor& input : inputs) native_inputs.push_back(borrowed(input));
   }
   /// Up to rounding errors, which accumulate over many layers.

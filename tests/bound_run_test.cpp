@@ -16,12 +16,13 @@ namespace {
 using aoti::Errc;
 using aoti::Native;
 using aoti::Tensor;
-using Runner = aoti::Runner<aoti::Cpu, Native>;
-using Bound = aoti::BoundRun<Runner>;
+using NativeRunner = aoti::Runner<aoti::Cpu, Native>;
+using Bound = aoti::BoundRun<NativeRunner>;
 using Case = RuntimeCase<Native>;
 
-Runner opened(const char* model) {
-  auto runner = Runner::open(std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append(".pt2"));
+NativeRunner open_native(const char* model) {
+  auto runner =
+      NativeRunner::open(std::string{AOTI_TEST_MODELS_DIR "/"}.append(model).append(".pt2"));
   EXPECT_TRUE(good(runner));
   return std::move(runner).value();
 }
@@ -33,7 +34,7 @@ Tensor ones(std::vector<std::int64_t> sizes, float value = 1) {
 std::vector<float> floats(const Tensor& tensor) { return Case::elements<float>(tensor); }
 
 TEST(BoundRun, WritesResultsIntoMemoryOfTheCallers) {
-  const Runner runner = opened("add");
+  const NativeRunner runner = open_native("add");
   float a[8] = {1, 2, 3, 4, 5, 6, 7, 8}, b[8] = {}, sum[8] = {};
   const std::vector<Tensor> in{Tensor::borrow(a, {8}).value(), Tensor::borrow(b, {8}).value()};
   const std::vector<Tensor> out{Tensor::borrow(sum, {8}).value()};
@@ -52,7 +53,7 @@ TEST(BoundRun, WritesResultsIntoMemoryOfTheCallers) {
 
 // y = scale * x + shift, placed over the weight that the model reads.
 TEST(BoundRun, WritesResultsOverWeightsOnlyOnceTheyAreThere) {
-  Runner runner = opened("mutating");
+  NativeRunner runner = open_native("mutating");
   float x[12], counter[12] = {}, n[12] = {};
   for (float& element : x) element = 1;
   const std::vector<Tensor> in{Tensor::borrow(x, {12}).value()};
@@ -81,7 +82,7 @@ TEST(BoundRun, WritesResultsOverWeightsOnlyOnceTheyAreThere) {
 }
 
 TEST(BoundRun, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
-  const Runner runner = opened("writing");
+  const NativeRunner runner = open_native("writing");
   float w[16] = {}, y[8] = {};
   for (int i = 0; i < 16; ++i) w[i] = static_cast<float>(i);
   const auto bound = [&](float* x, float* out) {
@@ -111,7 +112,7 @@ TEST(BoundRun, RefusesInputsThatShareMemoryWithOneThatIsWritten) {
 }
 
 TEST(BoundRun, AllocatesNothingAfterItsFirstRun) {
-  const Runner runner = std::move(Runner::open(fake("add"))).value();
+  const NativeRunner runner = std::move(NativeRunner::open(fake("add"))).value();
   const std::vector<Tensor> two{ones({4}), ones({4})}, out{ones({4}, 0)};
   auto bound = Bound::make(runner, two, out);
   ASSERT_TRUE(good(bound));
@@ -173,7 +174,7 @@ TEST(BoundRun, MakesOutputsInPlaceWhereTheirLayoutIsTheModels) {
 }
 
 // A function that the model imports, and that runs another model before it does its work.
-const Runner* within = nullptr;
+const NativeRunner* within = nullptr;
 Tensor made_within;
 AOTITorchError empty_with_a_run(std::int64_t rank, const std::int64_t* sizes,
                                 const std::int64_t* strides, std::int32_t dtype,
@@ -191,11 +192,11 @@ TEST(BoundRun, PlacesNoTensorsOfRunsWithinIt) {
   using NestingRunner = aoti::Runner<aoti::Cpu, Nesting>;
   auto runner = NestingRunner::open(AOTI_TEST_MODELS_DIR "/add.pt2");
   ASSERT_TRUE(good(runner));
-  const Runner inner = opened("add");
+  const NativeRunner inner = open_native("add");
   const std::vector<Tensor> in{ones({8}, 1), ones({8}, 2)}, out{ones({8}, 0)};
   auto bound = aoti::BoundRun<NestingRunner>::make(runner.value(), in, out);
   ASSERT_TRUE(good(bound));
-  for (const Runner* each : {static_cast<const Runner*>(nullptr), &inner, &inner}) {
+  for (const NativeRunner* each : {static_cast<const NativeRunner*>(nullptr), &inner, &inner}) {
     within = each;
     ASSERT_TRUE(good(bound.value().run()));
     EXPECT_EQ(floats(out[0]), std::vector<float>(8, 3));
@@ -208,7 +209,7 @@ TEST(BoundRun, PlacesNoTensorsOfRunsWithinIt) {
 }
 
 TEST(BoundRun, CopiesWhereMemoryIsBoundTwice) {
-  const Runner runner = opened("nested");
+  const NativeRunner runner = open_native("nested");
   const Tensor x = ones({4, 3}, 2), scale = ones({4, 3}, 3);
   const Tensor sum = Case::make<float>({}, {0});
   const Tensor flags = Case::make<bool>({4, 3}, std::vector<bool>(12, false));
@@ -224,7 +225,7 @@ TEST(BoundRun, CopiesWhereMemoryIsBoundTwice) {
 }
 
 TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
-  const Runner many = std::move(Runner::open(fake("many"))).value();
+  const NativeRunner many = std::move(NativeRunner::open(fake("many"))).value();
   std::vector<Tensor> in, out;
   for (int i = 0; i < 40; ++i) in.push_back(ones({2}, static_cast<float>(i)));
   for (int i = 0; i < 40; ++i) out.push_back(ones({2}, 0));
@@ -240,11 +241,12 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
   // One tensor in two places, None, and a number that is not wanted.
   const auto file = aoti::Package::open(AOTI_TEST_MODELS_DIR "/repeated.pt2");
   ASSERT_TRUE(good(file));
-  const Runner plain = std::move(Runner::open(file.value().model().value().image)).value();
-  const Runner repeated = opened("repeated");
+  const NativeRunner plain =
+      std::move(NativeRunner::open(file.value().model().value().image)).value();
+  const NativeRunner repeated = open_native("repeated");
   const Tensor x = ones({4, 3}, 4);
   const std::vector<Tensor> both{ones({4, 3}), Tensor{}, ones({4, 3}), Tensor{}};
-  for (const Runner* runner : {&repeated, &plain}) {
+  for (const NativeRunner* runner : {&repeated, &plain}) {
     auto same = Bound::make(*runner, {&x, 1}, both);
     ASSERT_TRUE(good(same));
     for (int round = 0; round < 3; ++round) {
@@ -258,7 +260,7 @@ TEST(BoundRun, GivesInputsThatComeBackAndOneTensorTwice) {
 
 // What one run learnt does not hold for the next.
 TEST(BoundRun, FollowsAModelThatMakesItsTensorsInAnotherOrder) {
-  const Runner runner = std::move(Runner::open(fake("branching"))).value();
+  const NativeRunner runner = std::move(NativeRunner::open(fake("branching"))).value();
   const Tensor a = ones({4}), b = ones({4}, 10);
   const std::vector<Tensor> out{ones({4}, 0), ones({4}, 0)};
   auto bound = Bound::make(runner, std::vector{a, b}, out);
@@ -273,7 +275,7 @@ TEST(BoundRun, FollowsAModelThatMakesItsTensorsInAnotherOrder) {
 
 // Results that are inputs, bound to the memory of other inputs.
 TEST(BoundRun, SwapsWhatIsBoundCrosswise) {
-  const Runner many = std::move(Runner::open(fake("many"))).value();
+  const NativeRunner many = std::move(NativeRunner::open(fake("many"))).value();
   std::vector<Tensor> in, out;
   for (int i = 0; i < 40; ++i) in.push_back(ones({2}, static_cast<float>(i)));
   out = in;
@@ -289,7 +291,7 @@ TEST(BoundRun, SwapsWhatIsBoundCrosswise) {
 }
 
 TEST(BoundRun, RefusesWhatDoesNotFit) {
-  const Runner runner = opened("add");
+  const NativeRunner runner = open_native("add");
   const Tensor good_one = ones({8});
   const std::vector<Tensor> two{good_one, good_one}, one{good_one};
   expect_error(Bound::make(runner, one, one), Errc::input_count, {"found 1 inputs, expected 2"});
@@ -352,7 +354,7 @@ TEST(BoundRun, LeavesNothingBehind) {
   aoti::detail::Pool::trim();
   const std::size_t before = aoti::detail::Pool::reserved();
   {
-    const Runner runner = opened("nested");
+    const NativeRunner runner = open_native("nested");
     const std::vector<Tensor> in{ones({4, 3}, 2), ones({4, 3}, -3)};
     const std::vector<Tensor> out{ones({4, 3}), Case::make<float>({}, {0}),
                                   Case::make<bool>({4, 3}, std::vector<bool>(12, true))};

@@ -32,17 +32,17 @@ function(add_header_tests target library)
 endfunction()
 
 add_header_tests(header_tests aoti::aoti ${headers})
-if(TARGET aoti::libtorch)
-  set_target_properties(header_tests PROPERTIES EXCLUDE_FROM_ALL ON) # the presets without libtorch compile them
-endif()
-if(TARGET aoti::libtorch AND torch_headers)
-  add_header_tests(torch_header_tests aoti::libtorch ${torch_headers})
-endif()
+set(targets header_tests)
 foreach(other IN ITEMS onednn fftw lapack)
   if(TARGET aoti::${other} AND ${other}_headers)
     add_header_tests(${other}_header_tests aoti::${other} ${${other}_headers})
+    list(APPEND targets ${other}_header_tests)
   endif()
 endforeach()
+if(TARGET aoti::libtorch AND torch_headers)
+  set_target_properties(${targets} PROPERTIES EXCLUDE_FROM_ALL ON) # the presets without libtorch compile them
+  add_header_tests(torch_header_tests aoti::libtorch ${torch_headers})
+endif()
 
 list(TRANSFORM headers REPLACE "(.+)" "#include <\\1>" OUTPUT_VARIABLE includes)
 list(JOIN includes "\n" includes)

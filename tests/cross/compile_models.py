@@ -5,6 +5,7 @@ Inductor is told that it is on such a machine, with only the features that all o
 compiler. The libtorch here is for another machine, so the models do not name it.
 """
 
+import os
 import platform
 import runpy
 import sys
@@ -42,10 +43,12 @@ config.cpp.march = "armv8-a"
 config.cpp.vec_isa_ok = True  # instead of compiling and loading a library to find out
 cpu_vec_isa.VecNEON._macro = ["CPU_CAPABILITY_NEON"]  # without Sleef, whose header is for another machine, too
 config.aot_inductor.link_libtorch = False
+MODELS = Path(__file__).parents[1] / "models"
+os.environ["CPLUS_INCLUDE_PATH"] = str(MODELS / "light")
 
 stamps = Path(sys.argv[1]) / "stamps.json"
 if stamps.exists() and stamps.stat().st_mtime < Path(__file__).stat().st_mtime:
     stamps.unlink()  # which do not depend on this script
 
 sys.argv += ["--only", *NAMES]
-runpy.run_path(str(Path(__file__).parents[1] / "models" / "compile_models.py"), run_name="__main__")
+runpy.run_path(str(MODELS / "compile_models.py"), run_name="__main__")

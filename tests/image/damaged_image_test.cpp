@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/sanitizers.hpp"
 #include "support/support.hpp"
 
 namespace {
@@ -70,14 +71,7 @@ bool ends_well(const std::vector<std::byte>& bytes, const Image& image) {
 
 // The sanitizers see nothing of the system's loader and, like the emulator of ./dev aarch64, make
 // child processes slow: a seventh is enough.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
-constexpr std::size_t step = 7;
-#elif defined(__has_feature)
-constexpr std::size_t step =
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ? 7 : 1;
-#else
-constexpr std::size_t step = 1;
-#endif
+constexpr std::size_t step = aoti_test::emulated ? 21 : aoti_test::asan || aoti_test::tsan ? 7 : 1;
 
 TEST(DamagedImage, DoesNotReachTheSystemsLoader) {
   auto bytes = read_file(fake("add"));

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "support/sanitizers.hpp"
 #include "support/support.hpp"
 
 namespace {
@@ -312,13 +313,17 @@ std::vector<std::pair<std::size_t, std::size_t>> tables(const std::vector<std::b
   return result;
 }
 
+// Reading outside of the bytes shows with AddressSanitizer: elsewhere, some of the changes are
+// enough.
+constexpr std::size_t step = aoti_test::asan ? 1 : aoti_test::emulated ? 21 : 3;
+
 TEST(Image, ChangedAnywhereIsReadWithoutHarm) {
   for (const char* name : {"none", "embedded"}) {
     auto bytes = read_file(fake(name));
     ASSERT_TRUE(aoti_test::good(parse(bytes)));
     std::size_t errors = 0, names = 0;
     for (const auto& [begin, end] : tables(bytes)) {
-      for (std::size_t at = begin; at < end; ++at) {
+      for (std::size_t at = begin; at < end; at += step) {
         for (const int change : {0xff, 1, 2, 4, 8, 16, 32, 64, 128}) {
           bytes[at] ^= static_cast<std::byte>(change);
           const auto image = parse(bytes);

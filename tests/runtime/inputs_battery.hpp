@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/models.hpp"
+#include "support/sanitizers.hpp"
 
 namespace aoti_test {
 
@@ -267,9 +268,7 @@ TYPED_TEST_P(InputsBattery, MayLieInMemoryAsTheyLikeForEveryModel) {
 
 // The checks are in loops that are divided among threads.
 TYPED_TEST_P(InputsBattery, ThatTheModelRefusesOnAnyThread) {
-#if defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "the sanitizer does not see how OpenMP's threads wait for one another";
-#endif
+  if (tsan) GTEST_SKIP() << "the sanitizer does not see how OpenMP's threads wait for one another";
   using B = OnRuntime<TypeParam>;
   const auto checked = B::opened("checked");
   const auto x = B::floats({10}, B::count_from(0, 10));

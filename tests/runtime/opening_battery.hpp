@@ -241,6 +241,8 @@ TYPED_TEST_P(OpeningBattery, GivesRunnersThatMayMove) {
 
 // On one long-lived thread: a model keeps the text of its last error in a thread-local string, and
 // would keep its image loaded if it registered the string's destructor.
+constexpr int rounds = emulated ? 5 : 20;
+
 TYPED_TEST_P(OpeningBattery, LeavesNothingOnceUnloaded) {
   using B = Opening<TypeParam>;
   const bool leaves = B::Case::has_operators && compiled_before(2, 12);
@@ -255,7 +257,7 @@ TYPED_TEST_P(OpeningBattery, LeavesNothingOnceUnloaded) {
       };
       once();
       const Footprint before;
-      for (int i = 0; i < 20; ++i) once();
+      for (int i = 0; i < rounds; ++i) once();
       EXPECT_EQ(Footprint{}, before);
     }
   }
@@ -295,7 +297,7 @@ TYPED_TEST_P(OpeningBattery, LeavesNothingWhenItFails) {
     }
   };
   const Footprint before;
-  for (int i = 0; i < 20; ++i) once();
+  for (int i = 0; i < rounds; ++i) once();
   EXPECT_EQ(Footprint{}, before);
 
   const auto once_loaded = [&] {
@@ -306,7 +308,7 @@ TYPED_TEST_P(OpeningBattery, LeavesNothingWhenItFails) {
   };
   once_loaded();
   const Footprint loaded;
-  for (int i = 0; i < 20; ++i) once_loaded();
+  for (int i = 0; i < rounds; ++i) once_loaded();
   EXPECT_EQ(Footprint{}, loaded);
 }
 
@@ -387,7 +389,7 @@ TYPED_TEST_P(OpeningBattery, IsSafeFromSeveralThreads) {
   std::vector<std::thread> threads;
   for (std::size_t thread = 0; thread < problems.size(); ++thread) {
     threads.emplace_back([&, thread] {
-      for (std::size_t i = 0; i < 50 && problems[thread].empty(); ++i) {
+      for (std::size_t i = 0; i < (emulated ? 10 : 50) && problems[thread].empty(); ++i) {
         const char* name = names[(i + thread) % names.size()];
         auto runner = B::Runner::open(model_path(name), {.backing = backings[i % 2]});
         if (!runner) {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "runtime/native_case.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -71,11 +72,7 @@ std::string path(const char* model) {
 }
 
 // Opening is slow in the emulator of ./dev aarch64 and under this sanitizer: a seventh is enough.
-#if defined(__SANITIZE_THREAD__) || defined(__aarch64__)
-constexpr int step = 7;
-#else
-constexpr int step = 1;
-#endif
+constexpr int step = tsan || emulated ? 7 : 1;
 
 /// Calls the body, which returns a Result<void>, until no allocation in it fails.
 /// @param given whether handles are given to models created in it

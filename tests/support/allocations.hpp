@@ -5,14 +5,7 @@
 #include <cstddef>
 
 #include "support/fake_runtime.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define AOTI_TEST_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define AOTI_TEST_SANITIZED
-#endif
-#endif
+#include "support/sanitizers.hpp"
 
 namespace aoti_test {
 
@@ -34,8 +27,7 @@ template <class Body> std::size_t allocations_in(Body&& body) {
 
 }  // namespace aoti_test
 
-#if defined(AOTI_TEST_SANITIZED)
-#undef AOTI_TEST_SANITIZED
+#if AOTI_TEST_ASAN || AOTI_TEST_TSAN
 // As in <sanitizer/allocator_interface.h>, which gcc does not include.
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*,
                                                                   std::size_t),

@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/sanitizers.hpp"
+
 namespace aoti {
 
 inline void PrintTo(Errc code, std::ostream* out) { *out << "Errc \"" << to_string(code) << '"'; }
@@ -51,13 +53,7 @@ inline aoti::Bytes as_bytes(std::string_view text) {
 
 /// This process's resident memory in bytes; 0 if a sanitizer keeps memory that is freed.
 inline std::size_t resident_memory() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return 0;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return 0;
-#endif
-#endif
+  if constexpr (asan || tsan) return 0;
   std::size_t size = 0, resident = 0;
   std::ifstream{"/proc/self/statm"} >> size >> resident;
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
