@@ -1,6 +1,5 @@
 #!/bin/bash
-# Builds and runs the tests that need no libtorch, on a machine without it:
-# without_libtorch.sh MODELS_DIR DEMO_DIR FAKES_DIR RESULTS.xml JOBS, where FAKES_DIR has fakes/ and packages/.
+# Builds and runs the tests that need no libtorch, on a machine without it: without_libtorch.sh MODELS_DIR DEMO_DIR RESULTS.xml JOBS
 # The machine is a new root with the system's /usr and /etc, read-only, and only the system's Python. If a new root is
 # not permitted, it is a clean copy with a clean environment.
 set -euo pipefail
@@ -15,7 +14,7 @@ inside() {
 
   cd "$folder"
   cmake -S aoti --preset gcc-test -B build -DAOTI_WITH_LIBTORCH=OFF -DAOTI_TEST_MODELS_DIR="$folder/models" \
-    -DAOTI_TEST_FAKES="$folder" -DAOTI_DEMO_DIR="$folder/demo" >configure.log 2>&1 || { cat configure.log; exit 1; }
+    -DAOTI_DEMO_DIR="$folder/demo" >configure.log 2>&1 || { cat configure.log; exit 1; }
   cmake --build build -j "$jobs" --target core_tests 12_native inspect digits_native >build.log 2>&1 ||
     { cat build.log; exit 1; }
   digits=$(build/examples/digits_native demo)
@@ -50,7 +49,7 @@ case $1 in
   in_root) in_root "${@:2}" ;;
 esac
 
-models=$(realpath "$1") demo=$(realpath "$2") fakes=$(realpath "$3") results=$(realpath -m "$4") jobs=$5
+models=$(realpath "$1") demo=$(realpath "$2") results=$(realpath -m "$3") jobs=$4
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$(mktemp -d)
 trap 'rm -rf --one-file-system "$root"' EXIT
@@ -58,7 +57,6 @@ mkdir -p "$root"/home/{aoti,models,demo} "$(dirname "$results")"
 git ls-files -z | tar -c --null -T - --ignore-failed-read | tar -x -C "$root/home/aoti"
 find "$models/" -maxdepth 1 -type f -size -8M -exec cp -t "$root/home/models" {} +
 cp "$demo"/digits.{pt2,bin} "$root/home/demo"
-cp -r "$fakes"/{fakes,packages} "$root/home"
 
 own=(unshare --mount)
 [ "$(id -u)" -eq 0 ] || own+=(--map-root-user)
