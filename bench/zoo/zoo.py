@@ -1,8 +1,9 @@
 """Measures the models of the zoo beside other runtimes: zoo.py FOLDER NATIVE [MODEL …]
 
-For each model, and one and two threads: the package that aoti.export writes by default, on torch's loader and on the native
-runtime with oneDNN (NATIVE is the program for it), and the model as ONNX on ONNX Runtime and on OpenVINO. The runtimes
-take turns. What has been measured is kept until the sources or the versions change. Writes FOLDER/zoo.json in the form
+For each model, and one and two threads: the package that aoti.export writes with updatable=False, since the others do not
+change weights either, on torch's loader and on the native runtime with oneDNN (NATIVE is the program for it), and the model
+as ONNX on ONNX Runtime and on OpenVINO. The runtimes take turns.
+What has been measured is kept until the sources or the versions change. Writes FOLDER/zoo.json in the form
 of Google Benchmark, with names zoo/MODEL/RUNTIME/THREADS.
 """
 
@@ -63,7 +64,7 @@ def make_files(name: str, folder: Path) -> None:
     (folder / "expected.bin").write_bytes(b"".join(tensor.contiguous().numpy().tobytes() for tensor in outputs))
     for threads in THREADS:
         module, args = make(name)
-        aoti.export(folder / f"{threads}.pt2", aoti.Model(module, args), threads=threads)
+        aoti.export(folder / f"{threads}.pt2", aoti.Model(module, args), threads=threads, updatable=False)
     module, args = make(name)
     # The older exporter keeps recurrent layers as such; others it may not know.
     failures = []

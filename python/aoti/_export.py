@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -42,6 +42,7 @@ from torch.utils._sympy.value_ranges import bound_sympy
 
 from ._assumptions import assumptions_noted
 from ._examples import distinct, expect_distinct, extent
+from ._frozen import DTYPES, weights_plain
 from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, module_of, ranges_of
 from ._regions import regions_guarded
 
@@ -134,8 +135,13 @@ def export(
         write to their own weights are not frozen, since that would lose what they write. Frozen models and those with
         matrix products in C++ may hold copies of weights in another memory layout ("derived" in `spec`): the weights
         themselves, "fixed" there, can no longer be changed.
-    updatable: keeps every parameter and buffer out of the code, so that it can be changed. False leaves that to
-        Inductor, which compiles those with only a few elements into the code.
+    updatable: keeps every parameter and buffer out of the code, so that it can be changed. False makes a CPU model
+        faster: it is frozen, so that batch norms become part of the weights of convolutions, and what follows a
+        convolution or a product is computed with it. Its weights stay plain tensors, which any runtime can read, but
+        most can no longer be changed. (On libtorch, `Model.options` of {"freezing": True}, which packs the weights for
+        libtorch alone, is faster still.) Models for other devices, those that write to their own weights, and those with
+        weights of other dtypes than float32, bfloat16 and float16 are not frozen; of these, Inductor compiles weights
+        with only a few elements into the code.
 
     Raises TypeError or ValueError for unusable arguments, before anything is compiled. Exceptions that torch raises
     while it exports or compiles are passed on.
@@ -486,10 +492,15 @@ def _compile(
     ep = ep or _exported(model)
     effects = _effects(ep)
     description, taken, ranges = _spec(ep, effects.written_inputs)
-    options = {**(_keeping(ep, effects) if updatable else {}), **(model.options or {})}
+    given = model.options or {}
+    freezes = not updatable and given.get("freezing", True) and _may_freeze(ep, effects)
+    options = {**(_keeping(ep, effects) if updatable else {}), **({"freezing": True} if freezes else {}), **given}
     beside = _weights_go_beside(ep, options)
     generate = partial(_generate, ep, rewrite, description, model.metadata)
-    with assumptions_noted(ranges) as assumed:
+    with assumptions_noted(ranges) as assumed, ExitStack() as frozen:
+        if freezes:
+            frozen.enter_context(torch.no_grad())
+            frozen.enter_context(weights_plain())
         files = generate({**options, **(_BESIDE if beside else {})}, directory)
         constants = _constants(ep, files, effects.written)
         if beside and (constants is None or not _weights_size(files)):
@@ -825,6 +836,17 @@ def _keeping(ep: ExportedProgram, effects: _Effects) -> dict[str, Any]:
     if any(tensor.numel() == 1 for tensor in used):
         options["joint_graph_constant_folding"] = False  # which compiles in tensors of one element
     return {key: value for key, value in options.items() if _has_option(key)}
+
+
+def _may_freeze(ep: ExportedProgram, effects: _Effects) -> bool:
+    """Whether all tensors are on the CPU, the model writes to none of its weights, and Inductor packs their dtypes."""
+    weights = [leaf for leaf in (*ep.state_dict.values(), *ep.constants.values()) if isinstance(leaf, torch.Tensor)]
+    inputs = [leaf for leaf in pytree.tree_leaves(ep.example_inputs) if isinstance(leaf, torch.Tensor)]
+    return (
+        not effects.written
+        and all(tensor.is_cpu for tensor in (*weights, *inputs))
+        and all(tensor.dtype in DTYPES for tensor in weights if tensor.dim() > 1)
+    )
 
 
 def _others(

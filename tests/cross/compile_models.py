@@ -44,7 +44,7 @@ config.cpp.vec_isa_ok = True  # instead of compiling and loading a library to fi
 cpu_vec_isa.VecNEON._macro = ["CPU_CAPABILITY_NEON"]  # without Sleef, whose header is for another machine, too
 config.aot_inductor.link_libtorch = False
 MODELS = Path(__file__).parents[1] / "models"
-os.environ["CPLUS_INCLUDE_PATH"] = str(MODELS / "light")
+os.environ["CPLUS_INCLUDE_PATH"] = str(MODELS / "light")  # for all of them
 
 stamps = Path(sys.argv[1]) / "stamps.json"
 if stamps.exists() and stamps.stat().st_mtime < Path(__file__).stat().st_mtime:

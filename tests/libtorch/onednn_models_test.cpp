@@ -1,5 +1,10 @@
 // The same packages on libtorch and without it, compared.
+#include <aoti/weights.hpp>
+
+#include <cstdint>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "libtorch/onednn.hpp"
 
@@ -55,6 +60,49 @@ TEST_F(Models, Image) {
 TEST_F(Models, Vit) { expect_alike("vit", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, VitBeside) { expect_alike("vit_beside", {at::randn({1, 3, 224, 224})}, 10); }
 TEST_F(Models, Resnet18) { expect_alike("resnet18", {at::randn({1, 3, 224, 224})}, 10); }
+TEST_F(Models, Frozen) { expect_alike("frozen", {at::randn({2, 3, 8, 8})}); }
+TEST_F(Models, FrozenPackTheirWeightsOnce) {
+  using aoti::detail::onednn::PackedWeight;
+  const at::Tensor x = at::randn({2, 3, 8, 8});
+  auto torch = opened("frozen");
+  auto native = opened<Native>("frozen");
+  const auto expect_alike_now = [&] {
+    const std::vector<aoti::Tensor> found = value_of(native.run(std::vector{native_of(x)}));
+    const Tensors expected = value_of(torch.run(Tensors{x}));
+    for (std::size_t k = 0; k < found.size(); ++k) {
+      EXPECT_TRUE(assert_close(torch_of(found[k]), expected[k])) << "output " << k;
+    }
+  };
+  const std::uint64_t before = PackedWeight::made.load();
+  expect_alike_now();
+  const std::uint64_t packed = PackedWeight::made.load() - before;
+  EXPECT_GE(packed, 3u);  // those of the convolutions
+  expect_alike_now();
+  std::thread{expect_alike_now}.join();
+  EXPECT_EQ(PackedWeight::made.load() - before, packed);
+
+  auto torch_update = value_of(aoti::update_weights(torch));
+  auto native_update = value_of(aoti::update_weights(native));
+  for (const aoti::Constant& constant : native.constants()) {
+    if (!constant.derived) continue;
+    const at::Tensor value = at::randn(constant.shape);
+    EXPECT_TRUE(good(torch_update.set(constant.name, value)));
+    EXPECT_TRUE(good(native_update.set(constant.name, native_of(value))));
+  }
+  EXPECT_TRUE(good(torch_update.commit()));
+  EXPECT_TRUE(good(native_update.commit()));
+  expect_alike_now();
+  const std::uint64_t again = PackedWeight::made.load() - before - packed;
+  EXPECT_GE(again, 3u);
+  EXPECT_LT(again, packed);  // one was not set
+  expect_alike_now();
+  EXPECT_EQ(PackedWeight::made.load() - before, packed + again);
+
+  // They may be written to from now on.
+  EXPECT_FALSE(value_of(aoti::weights(native)).empty());
+  expect_alike_now();
+  EXPECT_EQ(PackedWeight::made.load() - before, packed + again);
+}
 TEST_F(Models, PackedAreRefused) {
   if (!std::filesystem::exists(model_path("linear_packed"))) {
     GTEST_SKIP() << "linear_packed is compiled only when asked for by name";

@@ -130,6 +130,24 @@ TEST(Pointwise, Convolutions) {
   }
 }
 
+TEST(Pointwise, SmallConvolutionsOfThreeDimensions) {
+  at::manual_seed(0);
+  const std::int64_t one[] = {1, 1, 1};
+  for (const at::MemoryFormat format :
+       {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast3d}) {
+    Twin x = twin(at::randn({1, 4, 8, 8, 8}).contiguous(format));
+    Twin weight = twin(at::randn({8, 4, 3, 3, 3})), bias = twin(at::randn({8}));
+    expect_alike(
+        [&](bool torch, AtenTensorHandle* out) {
+          AtenTensorHandle b = of(bias, torch);
+          return function_in<imported::cpu_mkldnn__convolution_pointwise>(torch)(
+              of(x, torch), of(weight, torch), &b, one, 3, one, 3, one, 3, 1, "relu", nullptr, 0,
+              nullptr, out);
+        },
+        "relu");
+  }
+}
+
 // Adding a tensor times zero needs another plan than a plain convolution.
 TEST(Pointwise, ConvolutionsWithAndWithoutAnotherAreNotMixedUp) {
   const std::int64_t one[] = {1, 1};

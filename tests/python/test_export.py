@@ -509,6 +509,38 @@ def test_without_constants_no_weights_are_packaged(tmp_path):
     assert torch.equal(load(path)(torch.ones(8)), torch.full((8,), 2.0))
 
 
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("runs", torch.zeros(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.runs.add_(1)
+        return self.layer(x) * self.runs.sum()
+
+
+def test_weights_that_are_not_updated_are_frozen_and_plain(tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
+    path, x = tmp_path / "model.pt2", torch.randn(1, 3, 8, 8)
+    aoti.export(path, Model(module, (x,)), updatable=False)
+    assert b"_convolution_pointwise(" in b"".join(entries(path, ".wrapper.cpp"))
+    constants = constants_of(path)
+    assert any("derived" in constant for constant in constants.values())
+    assert not any("layout" in constant for constant in constants.values())
+    torch.testing.assert_close(load(path)(x), module(x))
+
+
+@pytest.mark.parametrize("module", [Counted(), nn.Linear(4, 4).double()], ids=["written", "float64"])
+def test_what_cannot_be_frozen_is_compiled_as_it_is(tmp_path, module):
+    path, x = tmp_path / "model.pt2", torch.randn(2, 4, dtype=next(module.parameters()).dtype)
+    aoti.export(path, Model(copy.deepcopy(module), (x,)), updatable=False)
+    assert not any("derived" in constant for constant in constants_of(path).values())
+    model = load(path)
+    for _ in range(2):
+        torch.testing.assert_close(model(x), module(x))
+
+
 @pytest.mark.skipif(TORCH < (2, 9), reason="torch 2.8 cannot compile a batch norm that is being trained")
 def test_statistics_that_are_updated_are_mutated(tmp_path):
     module, x = nn.BatchNorm1d(11).train(), torch.randn(4, 11)

@@ -63,6 +63,7 @@ TESTED_BY = {
     "run/signature.hpp": "tests/open/open_test.cpp",
     "run/erased_runner.hpp": "tests/any_runner_test.cpp",
     "changeable_runner.hpp": "tests/libtorch/drop_in_test.cpp, and tests/python/test_weights.py",
+    "runtime/native/forms.hpp": "tests/runtime/onednn_operators_test.cpp, by packed weights",
     "runtime/refinements.hpp": "tests/compile_fail, and each of them with what it is good for",
     "weights/access.hpp": "tests/weights_test.cpp",
     "weights/copies.hpp": "tests/weights_test.cpp",

@@ -879,6 +879,72 @@ TEST(Onednn, ServesSeveralThreadsAtOnce) {
   for (std::thread& thread : threads) thread.join();
 }
 
+/// A convolution whose weight oneDNN wants packed.
+struct PackedConvolution {
+  const Convolved c{{1, 16, 6, 5}, {16, 16, 3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  const Tensor x = some(c.input), weight = some(c.weight, {}, 3);
+  const Elements expected = convolution(c, x, weight, nullptr);
+
+  AOTITorchError run(AtenTensorHandle* out) const { return convolve(c, x, weight, nullptr, out); }
+  void expect_right() const {
+    AtenTensorHandle out = nullptr;
+    expect_near(made(run(&out), &out), expected, "convolution");
+  }
+};
+std::uint64_t weights_packed() { return aoti::detail::onednn::PackedWeight::made.load(); }
+
+TEST(Onednn, PacksAWeightOnceWhileItDoesNotChange) {
+  const PackedConvolution packed;
+  const std::uint64_t before = weights_packed();
+  packed.expect_right();
+  EXPECT_EQ(weights_packed(), before);
+  NativeOnednn::freeze(of(packed.weight));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) threads.emplace_back([&] { packed.expect_right(); });
+  for (std::thread& thread : threads) thread.join();
+  packed.expect_right();
+  EXPECT_EQ(weights_packed(), before + 1);
+
+  const PackedConvolution thawed;
+  NativeOnednn::freeze(of(thawed.weight));
+  thawed.expect_right();
+  NativeOnednn::thaw(of(thawed.weight));
+  EXPECT_EQ(weights_packed(), before + 2);
+  const auto numbers = thawed.weight.elements<float>().value();
+  for (float& number : numbers) number *= 2;
+  Elements doubled = thawed.expected;
+  for (double& number : doubled.values) number *= 2;
+  AtenTensorHandle out = nullptr;
+  expect_near(made(thawed.run(&out), &out), doubled, "thawed");
+  EXPECT_EQ(weights_packed(), before + 2);
+}
+
+TEST(Onednn, DoesNotPackMemoryThatOthersOwn) {
+  const PackedConvolution packed;
+  const Tensor borrowed =
+      Tensor::borrow(DType::float32, packed.weight.data(), packed.c.weight).value();
+  const std::uint64_t before = weights_packed();
+  NativeOnednn::freeze(of(borrowed));
+  AtenTensorHandle out = nullptr;
+  expect_near(made(convolve(packed.c, packed.x, borrowed, nullptr, &out), &out), packed.expected,
+              "borrowed");
+  EXPECT_EQ(weights_packed(), before);
+}
+
+TEST(Onednn, PacksInEachCallWhenMemoryHasRunOut) {
+  for (int left = 0, failed = 1; failed != 0; ++left) {
+    const PackedConvolution packed;
+    aoti::detail::Pool::trim();
+    allocations_left = left;
+    NativeOnednn::freeze(of(packed.weight));
+    AtenTensorHandle out = nullptr;
+    failed = packed.run(&out);
+    allocations_left = always;
+    if (failed == 0) expect_near(made(failed, &out), packed.expected, "little memory");
+    packed.expect_right();
+  }
+}
+
 TEST(Onednn, RefusesUndefinedTensors) {
   AtenTensorHandle undefined = nullptr, out = nullptr;
   ASSERT_EQ(aoti::NativeFunctions::new_uninitialized_tensor(&undefined), 0);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "aoti/abi/imports.hpp"
+#include "aoti/runtime/native/forms.hpp"
 #include "aoti/runtime/native/functions.hpp"
 #include "aoti/runtime/native/random.hpp"
 #include "aoti/runtime/runtime.hpp"
@@ -296,6 +297,9 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
     if (body == nullptr) release(context);
     return Body::handle(body);
   }
+
+  static void freeze(AtenTensorHandle handle) noexcept { detail::Forms::allow(*Body::of(handle)); }
+  static void thaw(AtenTensorHandle handle) noexcept { detail::Forms::forbid(*Body::of(handle)); }
 
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
     return Access::owner_of(detail::reordered(*Access::body_of(tensor), order));

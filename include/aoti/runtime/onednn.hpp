@@ -20,10 +20,15 @@ namespace aoti::inline AOTI_ABI {
 /// number of threads may call them at once. oneDNN uses as many threads as OpenMP, or whatever it
 /// was built for, gives it.
 ///
+/// Convolutions and LSTMs want their weights packed. A weight that nobody may write to is packed
+/// once, by the first run on any thread; the copy is kept with it, one for each layout that oneDNN
+/// chooses. Other weights are packed in each run: those of packages without a spec, those that the
+/// model embeds or writes to, and those that WeightsUpdate::share() gave or aoti::weights()
+/// returned.
+///
 /// Weights that Inductor packed for the oneDNN inside torch, as it does when it freezes a model,
-/// are bytes whose order only that very version knows: such a model is refused with an error. If
-/// Inductor's option "cpp.weight_prepack" is off from the first model that a process freezes, the
-/// weights are plain.
+/// are bytes whose order only that very version knows: such a model is refused with an error.
+/// `aoti.export(…, updatable=False)` freezes a model and leaves its weights plain.
 ///
 /// A program that also links libtorch must make oneDNN's symbols private: libtorch exports some of
 /// the oneDNN inside it, and if it comes first, oneDNN's matrix products fail.

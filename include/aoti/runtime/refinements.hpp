@@ -74,6 +74,15 @@ concept AdoptsMemory = requires(void* memory, std::span<const std::int64_t> size
   { R::adopt(DType{}, memory, sizes, sizes, release, memory) } -> std::same_as<AtenTensorHandle>;
 };
 
+/// `freeze(handle)`: nobody will write to the tensor from now on, so operators may keep its
+/// elements in other orders, too; called while nobody uses the tensor. `thaw(handle)`: somebody may
+/// write to it again; called at any time.
+template <class R>
+concept FreezesTensors = requires(AtenTensorHandle handle) {
+  R::freeze(handle);
+  R::thaw(handle);
+};
+
 /// `binds_imports`: true if a model's imports are bound to the results of import() when its image
 /// is loaded, and not to the process's global symbols.
 template <class R>
@@ -126,6 +135,9 @@ template <class R> struct WholeRefinements {
                 "adopt of a TensorRuntime must be static AtenTensorHandle adopt(DType, void*, "
                 "std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides, "
                 "void (*release)(void*), void* context)");
+  static_assert(!(requires { &R::freeze; } || requires { &R::thaw; }) || FreezesTensors<R>,
+                "a TensorRuntime with freeze or thaw needs both: static void freeze("
+                "AtenTensorHandle) and static void thaw(AtenTensorHandle)");
   static_assert(!requires { typename R::Operators; } || RunsOperators<R>,
                 "Operators of a TensorRuntime need handle(), begin_run(), failed() and "
                 "take_failure(), all const, and to be movable and default-constructible");
@@ -168,6 +180,16 @@ template <class R> using RoomOf = typename decltype(room_of<R>())::type;
 template <class R> using RunningOf = typename decltype(running_of<R>())::type;
 /// `Preparing`: the same while it opens a model or changes its weights.
 template <class R> using PreparingOf = typename decltype(preparing_of<R>())::type;
+
+/// Freezes the tensor of a constant that the model is known not to write to.
+template <class R> void freeze(bool read_only, AtenTensorHandle handle) noexcept {
+  if constexpr (FreezesTensors<R>) {
+    if (read_only) R::freeze(handle);
+  }
+}
+template <class R> void thaw(AtenTensorHandle handle) noexcept {
+  if constexpr (FreezesTensors<R>) R::thaw(handle);
+}
 
 /// A handle for one call.
 template <class R>

@@ -304,7 +304,7 @@ template <class Runner> struct WeightsAccess {
 
 /// The weights of a set, without folded ones, as tensors that share the model's storage: valid
 /// until that set is replaced, freed or destroyed. Safe while the model runs, but not while its
-/// weights are changed.
+/// weights are changed. Since they may be written to, operators no longer keep them packed.
 /// @errors bad_state (there is no such set), unsupported (models of torch 2.7 and before),
 ///         out_of_memory
 /// @allocates the vector and the names
@@ -326,6 +326,7 @@ Result<std::vector<Weight<typename Runner::Tensor>>> weights(Runner& runner,
     Weights weights;
     for (std::size_t i = 0; i < handles.size(); ++i) {
       if (handles[i] == nullptr) continue;
+      detail::thaw<typename Runner::TensorRuntime>(handles[i]);
       weights.push_back({runner.constants()[i].fqn, Runner::TensorRuntime::peek(handles[i])});
     }
     return weights;

@@ -33,10 +33,13 @@ template <class Runner> struct WeightCopies {
   /// @errors constant_layout (the constant was expanded, and the tensor's elements differ along an
   ///         expanded dimension), unsupported, out_of_memory, model_failed
   Result<AtenTensorHandle> copied(const Constant& constant, AtenTensorHandle source) const {
+    bool is_expanded = false;
     for (std::size_t d = 0; d < constant.shape.size(); ++d) {
-      if (constant.strides[d] == 0 && constant.shape[d] > 1) return expanded(constant, source);
+      is_expanded |= constant.strides[d] == 0 && constant.shape[d] > 1;
     }
-    return plain(constant, source);
+    auto copy = is_expanded ? expanded(constant, source) : plain(constant, source);
+    if (copy) freeze<Runtime>(constant.read_only, copy.value());
+    return copy;
   }
 
   /// Whether two tensors of a constant's shape and dtype are equal, bit by bit.

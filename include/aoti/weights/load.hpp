@@ -181,6 +181,7 @@ template <class Runtime> struct WeightsLoader {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }
+      freeze<Runtime>(constant.read_only, tensors.handles[i]);
       entries.push_back({constant.name.c_str(), tensors.handles[i]});
     }
     container.keep(std::move(mapping).value());

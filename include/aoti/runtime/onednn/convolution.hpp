@@ -82,20 +82,24 @@ struct Convolution {
         filter_of(padding, paddings, stride, strides, dilation, dilations, groups);
     Handle result = nullptr;
     if (const Code failed = add(name, input, other, weight, bias, filter, operation, alpha,
-                                function, scalars, count, algorithm, &result)) {
+                                function, scalars, count, algorithm, &result, Body::of(other))) {
       return failed;
     }
-    const char* wrong = copy_elements(*Body::of(other), *Body::of(result));
-    Body::of(result)->drop();
-    if (wrong != nullptr) return NativeFunctions::fail(name, wrong);
+    if (result != other) {
+      const char* wrong = copy_elements(*Body::of(other), *Body::of(result));
+      Body::of(result)->drop();
+      if (wrong != nullptr) return NativeFunctions::fail(name, wrong);
+    }
     return NativeFunctions::new_tensor_handle(other, out);
   }
 
   /// @param bias_handle null, or a handle, which may be to an undefined tensor
-  /// @param out a new tensor with torch's strides
+  /// @param out a new tensor with torch's strides, or `into`
+  /// @param into the tensor that is added, if it may be overwritten: the result is written there if
+  ///        it lies as a new one would, in another storage than what is read
   static Code convolve(const char* function, Handle input_handle, Handle weight_handle,
                        const Handle* bias_handle, const Filter& filter, const Fused& fused,
-                       const Added& added, Handle* out) noexcept {
+                       const Added& added, Handle* out, Body* into = nullptr) noexcept {
     const Body &input = *Body::of(input_handle), &weight = *Body::of(weight_handle);
     const Body* bias = bias_handle != nullptr ? Body::of(*bias_handle) : nullptr;
     if (bias != nullptr && bias->storage == nullptr) bias = nullptr;
@@ -105,23 +109,32 @@ struct Convolution {
     const Window window{input, weight, filter};
     if (const char* wrong = window.refused()) return NativeFunctions::fail(function, wrong);
     const char* reason = nullptr;
-    Body* result = make_result(window, input, reason);
-    if (result == nullptr) return NativeFunctions::fail(function, reason);
     const DType dtype = computed_as(input.dtype);
+    const auto is_read = [&](const Body* body) {
+      return body != nullptr && body->storage == into->storage;
+    };
+    if (into != nullptr &&
+        (input.rank < 4 || into->rank != input.rank || dtype != into->dtype ||
+         !(Shape{*into} == window.to) || is_read(&input) || is_read(&weight) || is_read(bias))) {
+      into = nullptr;
+    }
+    Body* result = into != nullptr ? into : make_result(window, input, reason);
+    if (result == nullptr) return NativeFunctions::fail(function, reason);
     Temporary room;
     Body* target = dtype == result->dtype
                        ? result
                        : room.make(dtype, result->sizes(), result->rank, result->strides());
-    reason = target == nullptr         ? Body::no_memory
-             : added.tensor != nullptr ? copy_elements(*target, *added.tensor)
-                                       : nullptr;
+    reason = target == nullptr ? Body::no_memory
+             : added.tensor != nullptr && added.tensor != target
+                 ? copy_elements(*target, *added.tensor)
+                 : nullptr;
     Code failed = reason != nullptr ? NativeFunctions::fail(function, reason) : 0;
     if (failed == 0 && result->count != 0) {
       failed = compute(function, *target, input, weight, bias, filter, fused, added);
     }
     if (failed == 0 && target != result) copy_elements(*result, *target);
     if (failed != 0) {
-      result->drop();
+      if (into == nullptr) result->drop();
       return failed;
     }
     *out = Body::handle(result);
@@ -138,7 +151,8 @@ struct Convolution {
             numbers(dilation, dilations),
             {},
             groups,
-            false};
+            false,
+            true};
   }
 
   static Filter::Numbers numbers(const std::int64_t* data, std::int64_t count) noexcept {
@@ -149,7 +163,7 @@ struct Convolution {
   static Code add(const char* name, Handle input, Handle other, Handle weight, Handle* bias,
                   const Filter& filter, const char* operation, const double* alpha,
                   const char** function, const double** scalars, std::int64_t count,
-                  const char** algorithm, Handle* out) noexcept {
+                  const char** algorithm, Handle* out, Body* into = nullptr) noexcept {
     Fused fused;
     const float sign = sign_of(operation);
     if (sign == 0 ||
@@ -157,7 +171,7 @@ struct Convolution {
       return NativeFunctions::fail(name, "the fused functions are not known");
     }
     const float scale = sign * (alpha != nullptr ? static_cast<float>(*alpha) : 1.0f);
-    return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out);
+    return convolve(name, input, weight, bias, filter, fused, {Body::of(other), scale}, out, into);
   }
 
   /// The plain convolution for types that torch convolves and oneDNN does not; null for others.
@@ -252,10 +266,9 @@ struct Convolution {
     }
     fused.add_to(signature);
     added.add_to(signature);
-    return run(function, signature, {input->data, weight->data, result.data, extra},
-               [&](Plan& plan) {
-                 ConvolutionPlan::build(plan, type_of(dtype), window(), biased, fused, added);
-               });
+    return run(function, signature, {input->data, *weight, result.data, extra}, [&](Plan& plan) {
+      ConvolutionPlan::build(plan, type_of(dtype), window(), biased, fused, added);
+    });
   }
 };
 

@@ -22,6 +22,12 @@ inline bool same(Description a, Description b) noexcept {
   return dnnl_memory_desc_equal(a, b) != 0;
 }
 
+inline Description description_of(const_dnnl_memory_t memory) noexcept {
+  Description result = nullptr;
+  dnnl_memory_get_memory_desc(memory, &result);
+  return result;
+}
+
 inline const char* reason_of(dnnl_status_t status) noexcept {
   switch (status) {
     case dnnl_success:

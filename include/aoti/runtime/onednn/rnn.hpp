@@ -83,7 +83,7 @@ struct Rnn {
       signature.add(hidden_size);
       signature.add(std::int64_t{reverse});
       failed = run(name, signature,
-                   {given[0]->data, given[3]->data, given[4]->data, given[1]->data, given[2]->data,
+                   {given[0]->data, given[3]->data, given[4]->data, *given[1], *given[2],
                     bias->data, results[0]->data, results[1]->data, results[2]->data},
                    [&](Plan& plan) { build(plan, x.sizes(), hidden_size, reverse != 0); });
     }
@@ -171,9 +171,9 @@ struct Rnn {
       plan.add(description, status, {});
       return;
     }
-    const int weights_used = plan.arranged(
+    const int weights_used = plan.packed(
         weights_given, dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0));
-    const int iteration_used = plan.arranged(
+    const int iteration_used = plan.packed(
         iteration_given, dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 1));
     plan.add(description, status,
              {{DNNL_ARG_SRC_LAYER, from},

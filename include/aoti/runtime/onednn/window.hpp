@@ -27,6 +27,7 @@ struct Filter {
   Numbers stride, padding, dilation, output_padding;
   std::int64_t groups;
   bool transposed;
+  bool fused = false;  ///< Whether it is an operator of oneDNN's, with which others are fused.
 
   bool fits(std::uint32_t spatial) const noexcept {
     const auto one = [spatial](Numbers numbers) {
@@ -44,13 +45,14 @@ struct Window {
   Shape from, by, to;
   dnnl_dims_t stride, padding, padding_after, dilation;
   std::int64_t groups;
-  bool transposed, channels_last;
+  bool transposed, fused, channels_last;
 
   Window(const TensorBody& input, const TensorBody& weight, const Filter& filter) noexcept
       : from{spatial(input)},
         by{spatial(weight)},
         groups{filter.groups},
-        transposed{filter.transposed} {
+        transposed{filter.transposed},
+        fused{filter.fused} {
     const auto at = [](Filter::Numbers numbers, int d) {
       return numbers[numbers.size() == 1 ? 0 : static_cast<std::size_t>(d)];
     };
@@ -143,6 +145,7 @@ struct Window {
     Shape first = from;
     if (input.rank == 3 && !input.row_major) first.row_major();
     if (!lies_channels_last(first) && !lies_channels_last(by)) return false;
+    if (fused) return true;
     if (input.rank == 5 && !torch_convolves(input.dtype)) return false;
     if (input.rank < 5 || input.dtype != DType::float32) return true;
     const std::int64_t* sizes = from.sizes;
