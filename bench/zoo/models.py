@@ -15,7 +15,11 @@ def vision(name: str) -> Made:
     """A model of torchvision; input [1, 3, 224, 224]."""
     import torchvision.models
 
-    return getattr(torchvision.models, name)(weights=None), (torch.randn(1, 3, 224, 224),)
+    model = getattr(torchvision.models, name)(weights=None)
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():  # of ViT's last layer: outputs of 0 would say nothing
+            nn.init.normal_(parameter, std=0.02)
+    return model, (torch.randn(1, 3, 224, 224),)
 
 
 class Named(nn.Module):

@@ -158,8 +158,8 @@ def measure(folder: Path, native: str, threads: int) -> dict[str, Any]:
             worker.seconds(2)
             counts[runtime] = max(1, round(SECONDS / worker.seconds(3)))
         turns: dict[str, list[float]] = {runtime: [] for runtime in workers}
-        for turn in range(TURNS):
-            order = list(workers)
+        order = list(workers)
+        for turn in range(TURNS if order else 0):
             for runtime in order[turn % len(order) :] + order[: turn % len(order)]:
                 workers[runtime].seconds(1)  # by then, the other runtimes' threads no longer spin
                 turns[runtime].append(1e3 * workers[runtime].seconds(counts[runtime]))

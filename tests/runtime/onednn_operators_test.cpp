@@ -2,6 +2,8 @@
 // when memory runs out, and on several threads at once.
 #include <aoti/runtime/onednn.hpp>
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -943,6 +945,28 @@ TEST(Onednn, PacksInEachCallWhenMemoryHasRunOut) {
     if (failed == 0) expect_near(made(failed, &out), packed.expected, "little memory");
     packed.expect_right();
   }
+}
+
+TEST(Onednn, GivesTheThreadsBackAfterSmallWork) {
+  using aoti::detail::onednn::OneThread;
+  const auto get = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+  const auto set = reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  if (get == nullptr || set == nullptr) GTEST_SKIP() << "this oneDNN does not use OpenMP";
+  const int before = get();
+  set(3);
+  {
+    const OneThread alone{true};
+    EXPECT_EQ(get(), 1);
+  }
+  {
+    const OneThread all{false};
+    EXPECT_EQ(get(), 3);
+  }
+  AtenTensorHandle outs[4] = {};
+  ASSERT_EQ((Lstm{5, 3, 4, 6}.call_it(false, outs, 6)), 0);
+  for (AtenTensorHandle out : outs) NativeOnednn::destroy(out);
+  EXPECT_EQ(get(), 3);
+  set(before);
 }
 
 TEST(Onednn, RefusesUndefinedTensors) {

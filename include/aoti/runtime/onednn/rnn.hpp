@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "aoti/runtime/onednn/one_thread.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
 
@@ -82,6 +83,9 @@ struct Rnn {
       signature.add(x.sizes(), 3);
       signature.add(hidden_size);
       signature.add(std::int64_t{reverse});
+      // The threads meet in each step.
+      const double batch = static_cast<double>(x.sizes()[1]);
+      const OneThread alone{batch * static_cast<double>(w.count + u.count) < least_divided};
       failed = run(name, signature,
                    {given[0]->data, given[3]->data, given[4]->data, *given[1], *given[2],
                     bias->data, results[0]->data, results[1]->data, results[2]->data},
@@ -102,6 +106,8 @@ struct Rnn {
 
  private:
   static constexpr std::int64_t most_hidden = 1 << 30;
+  /// Of the multiplications in a step: with fewer, two threads take longer than one.
+  static constexpr double least_divided = 1 << 17;
 
   /// Whether it is float32 and has these sizes; a negative size means any.
   static bool has(const Body& tensor, std::initializer_list<std::int64_t> sizes) noexcept {
