@@ -301,7 +301,7 @@ def zoo_lines(results: Results) -> list[str]:
         "",
         "## The zoo",
         "",
-        f"Random weights, float32; the packages that `aoti.export` writes by default; {versions};",
+        f"Random weights, float32; packages of `aoti.export` with `updatable=False`; {versions};",
         f"{results.context['date'].replace('T', ' ')}, {results.context['processor']}; the load before a measurement was at most",
         f"{results.context['load']:.1f}. The runtimes took turns, and their outputs were compared with the module's. Ratios are of",
         "the same turns.",

@@ -2,9 +2,8 @@
 
 For each model, and one and two threads: the package that aoti.export writes with updatable=False, since the others do not
 change weights either, on torch's loader and on the native runtime with oneDNN (NATIVE is the program for it), and the model
-as ONNX on ONNX Runtime and on OpenVINO. The runtimes take turns.
-What has been measured is kept until the sources or the versions change. Writes FOLDER/zoo.json in the form
-of Google Benchmark, with names zoo/MODEL/RUNTIME/THREADS.
+as ONNX on ONNX Runtime and on OpenVINO. The runtimes take turns. What has been measured is kept until the sources or the
+versions change. Writes FOLDER/zoo.json in the form of Google Benchmark, with names zoo/MODEL/RUNTIME/THREADS.
 """
 
 from __future__ import annotations

@@ -54,8 +54,6 @@ def _unpack(module: GraphModule) -> None:
         if node.op == "call_function" and name[0] == "mkldnn" and name[1] in undo:
             undo[name[1]](node)
             module.graph.erase_node(node)
-    module.graph.lint()
-    module.recompile()
 
 
 def _unpack_convolution(packed: Node) -> None:

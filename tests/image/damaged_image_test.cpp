@@ -70,7 +70,7 @@ bool ends_well(const std::vector<std::byte>& bytes, const Image& image) {
 }
 
 // The sanitizers see nothing of the system's loader and, like the emulator of ./dev aarch64, make
-// child processes slow: a seventh is enough.
+// child processes slow: a part is enough.
 constexpr std::size_t step = aoti_test::emulated ? 21 : aoti_test::asan || aoti_test::tsan ? 7 : 1;
 
 TEST(DamagedImage, DoesNotReachTheSystemsLoader) {

@@ -101,7 +101,7 @@ class Plan {
   int between(Description description) noexcept {
     if (status_ != dnnl_success) return -1;
     const std::size_t offset = bytes_;
-    bytes_ += (dnnl_memory_desc_get_size(description) + 63) / 64 * 64;
+    bytes_ += room_for(description);
     return remember(description, static_cast<std::int64_t>(offset));
   }
 
@@ -160,7 +160,7 @@ class Plan {
     status_ = reorder->status_;
     std::size_t number = 0;
     for (int i = 0; i < weight; ++i) number += memories_[i].place == given_index;
-    packings_[packings_count_++] = {reorder, number, weight, copy};
+    packings_[packings_count_++] = {reorder, number, copy};
     return copy;
   }
 
@@ -176,7 +176,7 @@ class Plan {
     std::size_t bytes = bytes_;
     for (int i = 0; i < packings_count_; ++i) {
       kept[i] = kept_form(packings_[i], given.begin()[packings_[i].given], stream);
-      if (kept[i] == nullptr) bytes += size_of(packings_[i].copy);
+      if (kept[i] == nullptr) bytes += room_for(description_of(packings_[i].copy));
     }
     Block* block = nullptr;
     std::byte* room = nullptr;
@@ -197,12 +197,14 @@ class Plan {
     std::byte* copy = room + bytes_;
     for (int i = 0; i < packings_count_ && reason == nullptr; ++i) {
       const Packing& packing = packings_[i];
-      if (kept[i] == nullptr) {
+      void* data = copy;
+      if (kept[i] != nullptr) {
+        data = kept[i]->data();
+      } else {
         reason = packing.reorder->run(stream, {given.begin()[packing.given].data, copy});
+        copy += room_for(description_of(packing.copy));
       }
-      dnnl_memory_set_data_handle(memories_[packing.copy].memory,
-                                  kept[i] != nullptr ? kept[i]->data() : copy);
-      if (kept[i] == nullptr) copy += size_of(packing.copy);
+      dnnl_memory_set_data_handle(memories_[packing.copy].memory, data);
     }
     if (reason == nullptr) {
       dnnl_status_t status = dnnl_success;
@@ -229,7 +231,7 @@ class Plan {
   struct Packing {
     Plan* reorder;
     std::size_t given;  ///< The weight's position among what calls pass.
-    int weight, copy;
+    int copy;
   };
   struct Step {
     dnnl_primitive_t primitive;
@@ -248,8 +250,8 @@ class Plan {
   Description description_of(int memory) const noexcept {
     return onednn::description_of(memories_[memory].memory);
   }
-  std::size_t size_of(int memory) const noexcept {
-    return (dnnl_memory_desc_get_size(description_of(memory)) + 63) / 64 * 64;
+  static std::size_t room_for(Description description) noexcept {
+    return (dnnl_memory_desc_get_size(description) + 63) / 64 * 64;
   }
 
   /// A weight's kept form, made if there is none; null if none may be kept, another thread is just
@@ -258,7 +260,7 @@ class Plan {
                                 dnnl_stream_t stream) const noexcept {
     Forms* const forms = weight.storage != nullptr ? Forms::allowed(*weight.storage) : nullptr;
     if (forms == nullptr) return nullptr;
-    const Description from = description_of(packing.weight), to = description_of(packing.copy);
+    const Description from = packing.reorder->description_of(0), to = description_of(packing.copy);
     if (const auto* found = PackedWeight::find(*forms, weight.data, from, to)) return found;
     Forms::Adding adding{*forms};
     if (!adding) return nullptr;

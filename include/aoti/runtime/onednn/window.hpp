@@ -45,14 +45,13 @@ struct Window {
   Shape from, by, to;
   dnnl_dims_t stride, padding, padding_after, dilation;
   std::int64_t groups;
-  bool transposed, fused, channels_last;
+  bool transposed, channels_last;
 
   Window(const TensorBody& input, const TensorBody& weight, const Filter& filter) noexcept
       : from{spatial(input)},
         by{spatial(weight)},
         groups{filter.groups},
-        transposed{filter.transposed},
-        fused{filter.fused} {
+        transposed{filter.transposed} {
     const auto at = [](Filter::Numbers numbers, int d) {
       return numbers[numbers.size() == 1 ? 0 : static_cast<std::size_t>(d)];
     };
@@ -74,7 +73,7 @@ struct Window {
                                    : room / stride[d] + 1;
       --dilation[d];  // oneDNN counts from 0
     }
-    channels_last = is_channels_last(input);
+    channels_last = is_channels_last(input, filter.fused);
     arrange(to);
   }
 
@@ -141,7 +140,7 @@ struct Window {
 
   /// Whether torch's result is channels-last. Found by comparison: in three dimensions this is so
   /// only if torch convolves with its own oneDNN, assumed here to have more than one thread.
-  bool is_channels_last(const TensorBody& input) const noexcept {
+  bool is_channels_last(const TensorBody& input, bool fused) const noexcept {
     Shape first = from;
     if (input.rank == 3 && !input.row_major) first.row_major();
     if (!lies_channels_last(first) && !lies_channels_last(by)) return false;
