@@ -110,7 +110,7 @@ TYPED_TEST_P(NetworksBattery, TellTheirConstants) {
     for (const auto& [fqn, bytes] : image ? Expected{{"0.weight", 4 * 3 * 3 * 3 * 4}} : of_mlp) {
       SCOPED_TRACE(fqn);
       const auto found = std::find_if(constants.begin(), constants.end(),
-                                      [&](const aoti::Constant& c) { return c.fqn == fqn; });
+                                      [&fqn = fqn](const aoti::Constant& c) { return c.fqn == fqn; });
       ASSERT_NE(found, constants.end());
       EXPECT_FALSE(found->name.empty());
       EXPECT_EQ(found->dtype, aoti::DType::float32);
