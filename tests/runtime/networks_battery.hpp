@@ -109,8 +109,9 @@ TYPED_TEST_P(NetworksBattery, TellTheirConstants) {
     // The compiler may write small weights into the code: then they are not listed.
     for (const auto& [fqn, bytes] : image ? Expected{{"0.weight", 4 * 3 * 3 * 3 * 4}} : of_mlp) {
       SCOPED_TRACE(fqn);
-      const auto found = std::find_if(constants.begin(), constants.end(),
-                                      [&fqn = fqn](const aoti::Constant& c) { return c.fqn == fqn; });
+      const auto found =
+          std::find_if(constants.begin(), constants.end(),
+                       [&fqn = fqn](const aoti::Constant& c) { return c.fqn == fqn; });
       ASSERT_NE(found, constants.end());
       EXPECT_FALSE(found->name.empty());
       EXPECT_EQ(found->dtype, aoti::DType::float32);
