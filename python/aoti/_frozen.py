@@ -46,7 +46,7 @@ def _unpack(module: GraphModule) -> None:
     undo: dict[str, Callable[[Node], None]] = {
         "_reorder_convolution_weight": _unpack_convolution,
         "_reorder_convolution_transpose_weight": _unpack_transposed,
-        "_reorder_linear_weight": lambda packed: packed.replace_all_uses_with(packed.args[0]),
+        "_reorder_linear_weight": _unpack_linear,
         "_reorder_mkldnn_rnn_layer_weight": _unpack_recurrent,
     }
     for node in list(module.graph.nodes):
@@ -54,6 +54,16 @@ def _unpack(module: GraphModule) -> None:
         if node.op == "call_function" and name[0] == "mkldnn" and name[1] in undo:
             undo[name[1]](node)
             module.graph.erase_node(node)
+
+
+def _unpack_linear(packed: Node) -> None:
+    weight = packed.args[0]
+    if weight.op != "get_attr":  # the transpose of one: laid out anew here, else in each run
+        with packed.graph.inserting_before(packed):
+            weight = packed.graph.call_function(
+                torch.ops.aten.clone.default, (weight,), {"memory_format": torch.contiguous_format}
+            )
+    packed.replace_all_uses_with(weight)
 
 
 def _unpack_convolution(packed: Node) -> None:

@@ -531,6 +531,27 @@ def test_weights_that_are_not_updated_are_frozen_and_plain(tmp_path):
     torch.testing.assert_close(load(path)(x), module(x))
 
 
+class Transposed(nn.Module):
+    """Its weight has a row for each input, as GPT-2's have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, 32))
+        self.bias = nn.Parameter(torch.randn(32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
+def test_weights_are_transposed_once(tmp_path):
+    module, x = Transposed(), torch.randn(4, 64)
+    path = tmp_path / "model.pt2"
+    aoti.export(path, Model(module, (x,)), updatable=False)
+    assert [constant.get("strides") for constant in constants_of(path).values() if constant["shape"] == [32, 64]] == [None]
+    assert b"_transpose" not in b"".join(entries(path, ".kernel.cpp"))
+    torch.testing.assert_close(load(path)(x), module(x))
+
+
 @pytest.mark.parametrize("module", [Counted(), nn.Linear(4, 4).double()], ids=["written", "float64"])
 def test_what_cannot_be_frozen_is_compiled_as_it_is(tmp_path, module):
     path, x = tmp_path / "model.pt2", torch.randn(2, 4, dtype=next(module.parameters()).dtype)
@@ -539,6 +560,45 @@ def test_what_cannot_be_frozen_is_compiled_as_it_is(tmp_path, module):
     model = load(path)
     for _ in range(2):
         torch.testing.assert_close(model(x), module(x))
+
+
+HAS_BFLOAT16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="the processor has neither AMX nor AVX512-BF16")
+@pytest.mark.parametrize("updatable", [True, False])
+def test_products_may_be_of_bfloat16(tmp_path, updatable):
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 64), nn.GELU(), nn.Linear(64, 4)).eval()
+    path, x = tmp_path / "model.pt2", torch.randn(2, 3, 8, 8)
+    aoti.export(path, Model(module, (x,)), updatable=updatable, precision="bf16")
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = module(x).float()
+    found = load(path)(x)
+    assert found.dtype is torch.float32 and not torch.equal(found, module(x))
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+    constants = constants_of(path)
+    dtypes = {constant["dtype"] for constant in constants.values() if constant["bytes"] > 1000}
+    assert dtypes == ({"float32"} if updatable else {"bfloat16"})
+    assert not updatable or constants.keys() == module.state_dict().keys()
+    assert not any("layout" in constant for constant in constants.values())
+
+
+def test_a_precision_is_known_and_the_modules_to_choose(tmp_path, monkeypatch):
+    module, args = nn.Linear(4, 4), (torch.randn(2, 4),)
+    elsewhere = Model(nn.Linear(4, 4, device="meta"), args)
+    for model, precision, tune, told in (
+        (Model(module, args), "bfloat16", False, "expected 'bf16' or None; found 'bfloat16'"),
+        (Model(module, args), "bf16", True, "leave out one of the two"),
+        (Model(export(module, args)), "bf16", False, "an ExportedProgram, are fixed; give its module"),
+        (elsewhere, "bf16", False, "expected a model for the CPU; 'model' is for another device"),
+    ):
+        with pytest.raises(ValueError, match=f"^precision: .*{told}"):
+            aoti.export(tmp_path / "model.pt2", model, precision=precision, tune=tune)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    with pytest.raises(ValueError, match="neither AMX nor AVX512-BF16"):
+        aoti.export(tmp_path / "model.pt2", Model(module, args), precision="bf16")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(TORCH < (2, 9), reason="torch 2.8 cannot compile a batch norm that is being trained")
