@@ -290,6 +290,7 @@ template <class Runner> class WeightsUpdate {
                    detail::concat({"the model has no tensor for ", detail::join(missing)})};
     }
     AOTI_TRYV(fit().expect_apart(expected_, all, tensors_.handles));
+    repack();
     AOTI_TRYV(access().settle());
     sets.begin(std::move(in_block));
     auto filled = detail::guard(Errc::model_threw, "WeightsUpdate",
@@ -300,6 +301,14 @@ template <class Runner> class WeightsUpdate {
     }
     sets.stage();
     return success();
+  }
+
+  /// Packs the tensors that were set as those that they replace are packed, so that no run has to.
+  void repack() const {
+    for (std::size_t i = 0; i < current_.size(); ++i) {
+      const AtenTensorHandle made = tensors_.handles[i];
+      if (made != nullptr && current_[i] != nullptr) detail::repack<Runtime>(made, current_[i]);
+    }
   }
 
   Result<void> fill_inactive(const std::vector<AtenTensorHandle>& all,

@@ -921,6 +921,75 @@ TEST(Onednn, PacksAWeightOnceWhileItDoesNotChange) {
   EXPECT_EQ(weights_packed(), before + 2);
 }
 
+TEST(Onednn, PacksTheMatrixOfAProductOnce) {
+  const Tensor a = some({5, 32}), b = some({32, 48}, {}, 3), row = some({48}, {}, 7);
+  NativeOnednn::freeze(of(b));
+  const std::uint64_t before = weights_packed();
+  const Elements added{row, {5, 48}};
+  for (const auto& [beta, alpha] : {std::pair{1.0, 1.0}, {0.0, 1.0}, {1.0, 2.0}, {-2.0, 1.0}}) {
+    const Tensor out = all_nan(DType::float32, {5, 48});
+    ASSERT_EQ(call<imported::cpu_addmm_out>(of(out), of(row), of(a), of(b), beta, alpha), 0);
+    expect_near(out, product(&added, Elements{a}, Elements{b}, beta, alpha), "frozen");
+  }
+  EXPECT_LE(weights_packed(), before + 1);  // none where oneDNN has no better order
+
+  // The row lies where the result is written.
+  const Tensor out = some({5, 48});
+  const Tensor first = Tensor::borrow(DType::float32, out.data(), Numbers{48}).value();
+  const Elements read{first, {5, 48}}, expected = product(&read, Elements{a}, Elements{b}, 1, 1);
+  ASSERT_EQ(call<imported::cpu_addmm_out>(of(out), of(first), of(a), of(b), 1.0, 1.0), 0);
+  expect_near(out, expected, "a row of the result");
+
+  const Tensor nothing = some({5, 0}), none = some({0, 48});
+  NativeOnednn::freeze(of(none));
+  ASSERT_EQ(call<imported::cpu_addmm_out>(of(out), of(row), of(nothing), of(none), 1.0, 1.0), 0);
+  expect_near(out, added, "a product of nothing");
+}
+
+TEST(Onednn, PacksTheWeightOfADisjointConvolution) {
+  for (const bool last : {false, true}) {
+    const Convolved c{{2, 16, 3, 5}, {16, 8, 2, 3}, {2, 3}, {0}, {1}, {0}, 1, true};
+    const Tensor x = some(c.input, channels_last(c.input)), bias = some({8}, {}, 7);
+    const Tensor weight = some(c.weight, last ? channels_last(c.weight) : Numbers{}, 3);
+    const std::uint64_t before = weights_packed();
+    NativeOnednn::freeze(of(weight));
+    for (const Tensor* added : {static_cast<const Tensor*>(nullptr), &bias}) {
+      AtenTensorHandle out = nullptr;
+      expect_near(made(convolve(c, x, weight, added, &out), &out), convolution(c, x, weight, added),
+                  "disjoint");
+    }
+    EXPECT_LE(weights_packed(), before + 1);
+  }
+}
+
+TEST(Onednn, PacksAWeightAsTheOneThatItReplaces) {
+  const PackedConvolution packed;
+  const Tensor next = some(packed.c.weight, {}, 5), other = some({16, 16, 3, 2});
+  const std::uint64_t before = weights_packed();
+  NativeOnednn::repack(of(next), of(packed.weight));  // neither is frozen
+  NativeOnednn::freeze(of(packed.weight));
+  packed.expect_right();
+  for (const Tensor* tensor : {&next, &other}) NativeOnednn::freeze(of(*tensor));
+  EXPECT_EQ(weights_packed(), before + 1);
+  for (int i = 0; i < 2; ++i) {
+    NativeOnednn::repack(of(next), of(packed.weight));
+    NativeOnednn::repack(of(other), of(packed.weight));  // has another shape
+    EXPECT_EQ(weights_packed(), before + 2);
+  }
+  AtenTensorHandle out = nullptr;
+  expect_near(made(convolve(packed.c, packed.x, next, nullptr, &out), &out),
+              convolution(packed.c, packed.x, next, nullptr), "replaced");
+  EXPECT_EQ(weights_packed(), before + 2);
+
+  const Tensor last = some(packed.c.weight, {}, 6);
+  NativeOnednn::freeze(of(last));
+  aoti::detail::Pool::trim();
+  allocations_left = 0;
+  NativeOnednn::repack(of(last), of(packed.weight));
+  allocations_left = always;
+  EXPECT_EQ(weights_packed(), before + 2);
+}
+
 TEST(Onednn, DoesNotPackMemoryThatOthersOwn) {
   const PackedConvolution packed;
   const Tensor borrowed =

@@ -31,6 +31,10 @@ struct Options {
   /// With exclusive access, answer a second thread inside the runner with Errc::bad_state. If
   /// false, such a call is a data race.
   bool detect_concurrent_use = true;
+  /// Treat denormal numbers, of a magnitude below 1.2e-38 in float32, as zero while a model runs:
+  /// processors compute with them up to a hundred times slower, and masks and decaying states bring
+  /// them about. The calling thread's mode is restored after each run; OpenMP's threads keep it.
+  bool flush_denormals = false;
 };
 
 /// What a runner does with the weights of its package when it is opened. A runner without weights
@@ -53,6 +57,11 @@ struct OpenOptions {
   /// later for GPUs, with Access::shared). Streams must live as long as the runner.
   bool stream_affinity = false;
   PackagedWeights weights = PackagedWeights::required;
+  /// Whether operators may keep a second copy, in the order that computes fastest, of weights that
+  /// the model only reads: oneDNN's do, and products of few rows take about half as long. If false,
+  /// no copies are kept, so processes that open one file share its pages; operators that need
+  /// another order copy the weight in each run.
+  bool pack_weights = true;
   Backing backing = default_backing;  ///< Where the copy of the image that is loaded lies.
   /// Shared objects that define operators or classes that the model uses (TORCH_LIBRARY). They are
   /// loaded before it, and never unloaded. If two define the same ones, torch ends the process.

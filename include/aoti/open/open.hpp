@@ -100,7 +100,7 @@ template <class Model> struct Opening {
     if (choice.stream_affinity) {  // before anything runs, folding included
       AOTI_TRYV(model.container.template call<&abi::ModelExports::set_use_stream_affinity>(true));
     }
-    WeightsLoader<Runtime> loader{model.container, packaged, image};
+    WeightsLoader<Runtime> loader{model.container, packaged, image, choice.pack_weights};
     const auto& spec = model.signature.spec;
     AOTI_TRYV(loader.load(spec ? &*spec : nullptr, Device::type,
                           choice.weights == PackagedWeights::ignored));

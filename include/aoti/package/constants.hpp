@@ -50,8 +50,10 @@ struct Constant {
   /// Computed from weights when the model was compiled (frozen ones, products in C++), under its
   /// own name: it does not follow changes of them.
   bool derived = false;
-  bool mutated = false;    ///< The model writes to it when it runs.
-  bool read_only = false;  ///< The spec says that the model never writes to it.
+  bool mutated = false;  ///< The model writes to it when it runs.
+  /// Operators may keep its elements in other orders, too: the spec says that the model never
+  /// writes to it, and OpenOptions::pack_weights was set.
+  bool may_be_packed = false;
 };
 
 namespace detail {
@@ -105,7 +107,7 @@ inline void describe_by_spec(std::vector<Constant>& constants, const std::vector
     if (constants[i].name != spec[i].name || constants[i].dtype != spec[i].dtype) continue;
     constants[i].derived = spec[i].derived;
     constants[i].mutated = spec[i].mutated;
-    constants[i].read_only = !spec[i].mutated;
+    constants[i].may_be_packed = !spec[i].mutated;
     constants[i].aliases = spec[i].aliases;
     if (!spec[i].described) continue;
     describe(constants[i], spec[i].shape, spec[i].strides);

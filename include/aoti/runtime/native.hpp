@@ -300,6 +300,9 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
 
   static void freeze(AtenTensorHandle handle) noexcept { detail::Forms::allow(*Body::of(handle)); }
   static void thaw(AtenTensorHandle handle) noexcept { detail::Forms::forbid(*Body::of(handle)); }
+  static void repack(AtenTensorHandle handle, AtenTensorHandle old) noexcept {
+    detail::Forms::repeat(*Body::of(old), *Body::of(handle));
+  }
 
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
     return Access::owner_of(detail::reordered(*Access::body_of(tensor), order));

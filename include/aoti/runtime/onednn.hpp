@@ -20,9 +20,10 @@ namespace aoti::inline AOTI_ABI {
 /// number of threads may call them at once. oneDNN uses as many threads as OpenMP, or whatever it
 /// was built for, gives it.
 ///
-/// Convolutions and LSTMs want their weights packed. A weight that nobody may write to is packed
-/// once, by the first run on any thread; the copy is kept with it, one for each layout that oneDNN
-/// chooses. Other weights are packed in each run: those of packages without a spec, those that the
+/// Products, convolutions and LSTMs want their weights packed. A weight that nobody may write to is
+/// packed once, by the first run on any thread, or by the update that replaces a packed one; the
+/// copy is kept with it, one for each layout that oneDNN chooses, unless OpenOptions::pack_weights
+/// is false. Other weights are packed in each run: those of packages without a spec, those that the
 /// model embeds or writes to, and those that WeightsUpdate::share() gave or aoti::weights()
 /// returned.
 ///

@@ -76,11 +76,13 @@ concept AdoptsMemory = requires(void* memory, std::span<const std::int64_t> size
 
 /// `freeze(handle)`: nobody will write to the tensor from now on, so operators may keep its
 /// elements in other orders, too; called while nobody uses the tensor. `thaw(handle)`: somebody may
-/// write to it again; called at any time.
+/// write to it again; called at any time. `repack(handle, old)`: keeps the elements of a frozen
+/// tensor, which replaces `old`, in the orders in which operators keep `old`'s.
 template <class R>
 concept FreezesTensors = requires(AtenTensorHandle handle) {
   R::freeze(handle);
   R::thaw(handle);
+  R::repack(handle, handle);
 };
 
 /// `binds_imports`: true if a model's imports are bound to the results of import() when its image
@@ -136,8 +138,9 @@ template <class R> struct WholeRefinements {
                 "std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides, "
                 "void (*release)(void*), void* context)");
   static_assert(!(requires { &R::freeze; } || requires { &R::thaw; }) || FreezesTensors<R>,
-                "a TensorRuntime with freeze or thaw needs both: static void freeze("
-                "AtenTensorHandle) and static void thaw(AtenTensorHandle)");
+                "a TensorRuntime with freeze or thaw needs both, and repack: static void freeze("
+                "AtenTensorHandle), static void thaw(AtenTensorHandle), static void repack("
+                "AtenTensorHandle, AtenTensorHandle)");
   static_assert(!requires { typename R::Operators; } || RunsOperators<R>,
                 "Operators of a TensorRuntime need handle(), begin_run(), failed() and "
                 "take_failure(), all const, and to be movable and default-constructible");
@@ -182,13 +185,16 @@ template <class R> using RunningOf = typename decltype(running_of<R>())::type;
 template <class R> using PreparingOf = typename decltype(preparing_of<R>())::type;
 
 /// Freezes the tensor of a constant that the model is known not to write to.
-template <class R> void freeze(bool read_only, AtenTensorHandle handle) noexcept {
+template <class R> void freeze(bool may_be_packed, AtenTensorHandle handle) noexcept {
   if constexpr (FreezesTensors<R>) {
-    if (read_only) R::freeze(handle);
+    if (may_be_packed) R::freeze(handle);
   }
 }
 template <class R> void thaw(AtenTensorHandle handle) noexcept {
   if constexpr (FreezesTensors<R>) R::thaw(handle);
+}
+template <class R> void repack(AtenTensorHandle handle, AtenTensorHandle old) noexcept {
+  if constexpr (FreezesTensors<R>) R::repack(handle, old);
 }
 
 /// A handle for one call.

@@ -38,7 +38,7 @@ template <class Runner> struct WeightCopies {
       is_expanded |= constant.strides[d] == 0 && constant.shape[d] > 1;
     }
     auto copy = is_expanded ? expanded(constant, source) : plain(constant, source);
-    if (copy) freeze<Runtime>(constant.read_only, copy.value());
+    if (copy) freeze<Runtime>(constant.may_be_packed, copy.value());
     return copy;
   }
 

@@ -83,6 +83,7 @@ template <class Runtime> struct WeightsLoader {
   Container& container;
   const PackagedModel& model;
   const Image& image;
+  bool pack_weights;
 
   /// @param type the device that the model runs on
   /// @param leave_out whether to skip weights that lie beside the image
@@ -117,7 +118,10 @@ template <class Runtime> struct WeightsLoader {
     std::vector<Constant>& constants = container.constants();
     if (spec != nullptr) describe_by_spec(constants, spec->constants);
     bool all = true;
-    for (const Constant& constant : constants) all &= constant.folded || constant.described;
+    for (Constant& constant : constants) {
+      constant.may_be_packed &= pack_weights;
+      all &= constant.folded || constant.described;
+    }
     for (const Entry& file : model.files) {
       if (!all && file.name.ends_with(".wrapper.cpp")) {
         SourceReader<>{as_text(file.data)}.read(constants);
@@ -181,7 +185,7 @@ template <class Runtime> struct WeightsLoader {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }
-      freeze<Runtime>(constant.read_only, tensors.handles[i]);
+      freeze<Runtime>(constant.may_be_packed, tensors.handles[i]);
       entries.push_back({constant.name.c_str(), tensors.handles[i]});
     }
     container.keep(std::move(mapping).value());

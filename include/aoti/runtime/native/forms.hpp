@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "aoti/atomic.hpp"
 #include "aoti/runtime/native/pool.hpp"
@@ -13,8 +14,14 @@ namespace aoti::inline AOTI_ABI::detail {
 
 /// A form of a tensor's elements, for example packed by an operator, at the beginning of a block.
 struct Form : Block {
-  Form* following;              ///< The form that was kept before it; or null.
-  void (*end)(Form&) noexcept;  ///< Called before the block is freed.
+  struct Kind {
+    void (*end)(Form&) noexcept;  ///< Called before the block is freed.
+    /// The same form of elements that lie `distance` bytes further; null if that fails.
+    Form* (*again)(const Form&, std::ptrdiff_t distance) noexcept;
+  };
+
+  Form* following;  ///< The form that was kept before it; or null.
+  const Kind* kind;
 };
 
 /// The forms of a storage whose elements do not change. They are dropped with the storage; any
@@ -43,6 +50,21 @@ class Forms : Block {
   static void forbid(const TensorBody& body) noexcept {
     if (body.storage == nullptr) return;
     if (Forms* forms = of(*body.storage)) forms->allowed_.store(false);
+  }
+
+  /// Makes the forms of one tensor for another that lies alike, if it may have some and has none.
+  /// May not be called while others use the second tensor. Has no effect if memory runs out.
+  static void repeat(const TensorBody& from, const TensorBody& to) noexcept {
+    if (from.storage == nullptr || to.storage == nullptr || from.storage == to.storage) return;
+    Forms *const kept = allowed(*from.storage), *const made = allowed(*to.storage);
+    const bool alike =
+        from.dtype == to.dtype && from.rank == to.rank && from.offset == to.offset &&
+        std::memcmp(from.sizes(), to.sizes(), 2 * from.rank * sizeof(std::int64_t)) == 0;
+    if (kept == nullptr || made == nullptr || !alike || made->first() != nullptr) return;
+    for (const Form* form = kept->first(); form != nullptr; form = form->following) {
+      Form* again = form->kind->again(*form, to.data - from.data);
+      if (again != nullptr) Adding{*made}.add(*again);
+    }
   }
 
   /// Those of a storage whose elements do not change; null for others.
@@ -84,7 +106,7 @@ class Forms : Block {
     auto* forms = static_cast<Forms*>(context);
     for (Form* form = forms->first(); form != nullptr;) {
       Form* const following = form->following;
-      form->end(*form);
+      form->kind->end(*form);
       Pool::free(form);
       form = following;
     }

@@ -4,12 +4,15 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "aoti/runtime/onednn/convolution_plan.hpp"
+#include "aoti/runtime/onednn/disjoint_convolution.hpp"
 #include "aoti/runtime/onednn/fused.hpp"
+#include "aoti/runtime/onednn/one_thread.hpp"
 #include "aoti/runtime/onednn/plain_convolution.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
@@ -227,7 +230,7 @@ struct Convolution {
   static Code compute(const char* function, Body& result, const Body& given_input,
                       const Body& given_weight, const Body* bias, const Filter& filter,
                       const Fused& fused, const Added& added) noexcept {
-    Temporary input_room, weight_room, bias_room;
+    Temporary input_room, weight_room, bias_room, repeated_room;
     const DType dtype = result.dtype;
     const auto fit = [dtype](const Body& tensor, Temporary& room) {
       // oneDNN refuses overlapping elements.
@@ -247,6 +250,16 @@ struct Convolution {
       return made;
     };
     const void* extra = biased ? bias->data : nullptr;
+    const bool disjoint = filter.transposed && added.tensor == nullptr &&
+                          plain_for(dtype) == nullptr && DisjointConvolution::fits(window());
+    const bool packs = disjoint && Given{*weight}.is_frozen();
+    if (disjoint && biased) {
+      const std::int64_t columns = DisjointConvolution::columns(window());
+      const Body* repeated = repeated_room.make(dtype, &columns, 1);
+      if (repeated == nullptr) return NativeFunctions::fail(function, Body::no_memory);
+      DisjointConvolution::repeat(window(), bias->data, element_size(dtype), repeated->data);
+      extra = repeated->data;
+    }
     if (auto* const plainly = plain_for(dtype)) {
       if (fused.algorithm != dnnl_alg_kind_undef) {
         return NativeFunctions::fail(function, "fused functions are not for this dtype");
@@ -260,14 +273,22 @@ struct Convolution {
     signature.add(result.strides(), result.rank);
     signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed});
     signature.add(filter.groups);
+    signature.add(std::int64_t{packs});
     for (const auto& list :
          {filter.stride, filter.padding, filter.dilation, filter.output_padding}) {
       signature.add(list.data(), list.size());
     }
     fused.add_to(signature);
     added.add_to(signature);
+    const std::int64_t windows = filter.transposed ? input->count : result.count;
+    const std::int64_t each = weight->count / std::max<std::int64_t>(weight->sizes()[0], 1);
+    const OneThread small{windows * each < OneThread::least_divided};
     return run(function, signature, {input->data, *weight, result.data, extra}, [&](Plan& plan) {
-      ConvolutionPlan::build(plan, type_of(dtype), window(), biased, fused, added);
+      if (disjoint) {
+        DisjointConvolution::build(plan, type_of(dtype), window(), biased, packs, fused);
+      } else {
+        ConvolutionPlan::build(plan, type_of(dtype), window(), biased, fused, added);
+      }
     });
   }
 };

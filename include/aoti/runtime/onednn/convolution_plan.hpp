@@ -50,7 +50,7 @@ struct ConvolutionPlan {
       return dnnl_primitive_desc_query_md(description, what, 0);
     };
     const int source_used = plan.arranged(source_given, wanted(dnnl_query_src_md));
-    const int weights_used = plan.packed(weights_given, wanted(dnnl_query_weights_md));
+    const int weights_used = plan.packed_for(description, status, weights_given);
     const bool in_place = plan.is(target_given, wanted(dnnl_query_dst_md));
     const int target_used = in_place ? target_given : plan.between(wanted(dnnl_query_dst_md));
     plan.add(description, status,

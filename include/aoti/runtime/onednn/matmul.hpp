@@ -8,6 +8,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "aoti/runtime/onednn/matrix.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
+#include "aoti/runtime/onednn/product.hpp"
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
@@ -89,12 +91,21 @@ struct Matmul {
     if (left == nullptr || right == nullptr || target == nullptr) {
       return NativeFunctions::fail(function, Body::no_memory);
     }
+    const Body* bias = nullptr;
     if (beta != 0) {
-      if (const char* wrong = copy_overlapping(*target, *Body::of(self_handle))) {
+      const Body& self = *Body::of(self_handle);
+      const bool is_row = self.storage != target->storage && self.rank == 1 && self.row_major &&
+                          self.dtype == dtype && self.sizes()[0] == out.sizes()[rank - 1];
+      if (is_row && beta == 1 && alpha == 1 && is_primitive(*target, *right)) {
+        bias = &self;
+        beta = 0;
+      } else if (const char* wrong = copy_overlapping(*target, self)) {
         return NativeFunctions::fail(function, wrong);
       }
     }
-    if (const Code failed = compute(function, *target, *left, *right, beta, alpha)) return failed;
+    if (const Code failed = compute(function, *target, *left, *right, bias, beta, alpha)) {
+      return failed;
+    }
     if (target != &out) copy_elements(out, *target);
     return 0;
   }
@@ -142,37 +153,26 @@ struct Matmul {
              : added.tensor != nullptr ? copy_elements(*target, *added.tensor)
                                        : nullptr;
     Code failed = reason != nullptr ? NativeFunctions::fail(name, reason) : 0;
-    if (failed == 0 && result->count != 0) {
-      Signature signature{'l'};
-      signature.add(rows);
-      signature.add(*by);
-      signature.add(std::int64_t{b != nullptr});
-      added.add_to(signature);
-      fused.add_to(signature);
-      const void* extra = b != nullptr ? b->data : nullptr;
-      failed = run(name, signature, {x->data, by->data, target->data, extra}, [&](Plan& plan) {
-        Shape transposed{*by};
-        std::swap(transposed.sizes[0], transposed.sizes[1]);
-        std::swap(transposed.strides[0], transposed.strides[1]);
-        transposed.normalise();
-        const Layout source{type, row_major(rows, channels)}, weights{type, transposed},
-            product{type, row_major(rows, results)};
-        const Layout line = b != nullptr ? Layout{type, row_major(1, results)} : Layout{};
-        Attributes attributes;
-        added.append_to(attributes);
-        fused.append_to(attributes);
-        const int from = plan.given(source.get()), with = plan.given(weights.get()),
-                  to = plan.given(product.get()),
-                  bias_given = b != nullptr ? plan.given(line.get()) : -1;
-        dnnl_primitive_desc_t description = nullptr;
-        const dnnl_status_t status =
-            describe_product(&description, source, weights, product, attributes.get(), line.get());
-        plan.add(description, status,
-                 {{DNNL_ARG_SRC, from},
-                  {DNNL_ARG_WEIGHTS, with},
-                  {DNNL_ARG_BIAS, bias_given},
-                  {DNNL_ARG_DST, to}});
-      });
+    const bool plain_row = rows == 1 && dtype == DType::float32 && added.tensor == nullptr &&
+                           fused.algorithm == dnnl_alg_kind_undef && !fused.clipped;
+    if (failed == 0 && result->count != 0 && plain_row) {
+      failed = row_product(name, *x, *by, b, *target);
+    } else if (failed == 0 && result->count != 0) {
+      Shape transposed{*by};
+      std::swap(transposed.sizes[0], transposed.sizes[1]);
+      std::swap(transposed.strides[0], transposed.strides[1]);
+      transposed.normalise();
+      failed = Product{.type = type_of(dtype),
+                       .a = Shape::matrix(rows, channels),
+                       .b = transposed,
+                       .out = Shape::matrix(rows, results),
+                       .left = x->data,
+                       .right = *by,
+                       .result = target->data,
+                       .bias = b != nullptr ? b->data : nullptr,
+                       .sum = added.tensor != nullptr ? added.scale : 0,
+                       .fused = fused}
+                   .run(name);
     }
     if (failed == 0 && target != result) copy_elements(*result, *target);
     if (failed != 0) {
@@ -183,21 +183,30 @@ struct Matmul {
     return 0;
   }
 
+  /// out = x @ weight.T + bias, for one row: faster than a primitive.
+  static Code row_product(const char* name, const Body& x, const Body& weight, const Body* bias,
+                          Body& out) noexcept {
+    if (bias != nullptr) std::memcpy(out.data, bias->data, out.count * sizeof(float));
+    Matrix row{weight}, result{weight};
+    row.data = x.data;
+    row.rows = 1;
+    row.row_step = row.columns = weight.sizes()[1];
+    row.column_step = 1;
+    result.data = out.data;
+    result.rows = 1;
+    result.row_step = result.columns = weight.sizes()[0];
+    result.column_step = 1;
+    const dnnl_status_t status =
+        sgemm(result, row, Matrix{weight}.transposed(), bias != nullptr ? 1 : 0, 1);
+    return status == dnnl_success ? 0 : NativeFunctions::fail(name, reason_of(status));
+  }
+
   /// [rows, 1]; null if memory runs out.
   static const Body* zeros(Temporary& room, DType dtype, std::int64_t rows) noexcept {
     const std::int64_t sizes[] = {rows, 1};
     Body* made = room.make(dtype, sizes, 2);
     if (made != nullptr) NativeFunctions::zero_(Body::handle(made));
     return made;
-  }
-
-  static Shape row_major(std::int64_t rows, std::int64_t columns) noexcept {
-    Shape shape;
-    shape.rank = 2;
-    shape.sizes[0] = rows;
-    shape.sizes[1] = columns;
-    shape.row_major();
-    return shape;
   }
 
   static const char* refused(std::uint32_t rank, const Body& out, const Body& a,
@@ -220,16 +229,26 @@ struct Matmul {
     return fits ? &tensor : room.copy(tensor, dtype);
   }
 
-  /// out = beta * out + alpha * a @ b
-  static Code compute(const char* function, Body& out, const Body& a, const Body& b, double beta,
-                      double alpha) noexcept {
+  /// Whether a primitive computes the product of two matrices, rather than sgemm, which is faster
+  /// for single rows and channels. This does not depend on whether weights may be packed, so that
+  /// results do not.
+  static bool is_primitive(const Body& out, const Body& b) noexcept {
+    return out.rank == 2 && out.sizes()[0] > 1 && b.sizes()[0] > 1 &&
+           type_of(out.dtype) != dnnl_data_type_undef && Matrix{out}.has_whole_rows();
+  }
+
+  /// out = bias + beta * out + alpha * a @ b
+  /// @param bias null or a row, where a primitive computes the product
+  static Code compute(const char* function, Body& out, const Body& a, const Body& b,
+                      const Body* bias, double beta, double alpha) noexcept {
     const std::int64_t batches = out.rank == 3 ? out.sizes()[0] : 1;
     if (a.sizes()[a.rank - 1] == 0 && beta == 0) return NativeFunctions::zero_(Body::handle(&out));
     if (a.sizes()[a.rank - 1] == 0) {
       scale(out, beta);
       return 0;
     }
-    if (out.dtype == DType::float32 && batches == 1) {
+    if (out.dtype == DType::float32 && batches == 1 &&
+        (!is_primitive(out, b) || (alpha != 1 && beta != 0))) {
       const dnnl_status_t status = sgemm(Matrix{out}, Matrix{a}, Matrix{b},
                                          static_cast<float>(beta), static_cast<float>(alpha));
       return status == dnnl_success ? 0 : NativeFunctions::fail(function, reason_of(status));
@@ -251,7 +270,7 @@ struct Matmul {
       case DType::complex128:
         return each<std::complex<double>>(out, a, b, beta, alpha);
       default:
-        return primitive(function, out, a, b, beta, alpha);
+        return primitive(function, out, a, b, bias, beta, alpha);
     }
   }
 
@@ -283,30 +302,22 @@ struct Matmul {
   }
 
   static Code primitive(const char* function, const Body& out, const Body& a, const Body& b,
-                        double beta, double alpha) noexcept {
+                        const Body* bias, double beta, double alpha) noexcept {
     const dnnl_data_type_t type = type_of(out.dtype);
     if (type == dnnl_data_type_undef) {
       return NativeFunctions::fail(function, "not for this dtype on oneDNN");
     }
-    Signature signature{'m'};
-    signature.add(out);
-    signature.add(a);
-    signature.add(b);
-    signature.add(beta);
-    signature.add(alpha);
-    return run(function, signature, {a.data, b.data, out.data}, [&](Plan& plan) {
-      const Layout source{type, shape_of(a)}, weights{type, shape_of(b)}, target{type, Shape{out}};
-      Attributes attributes;
-      if (alpha != 1) attributes.eltwise(dnnl_eltwise_linear, static_cast<float>(alpha), 0);
-      if (beta != 0) attributes.sum(static_cast<float>(beta));
-      const int from = plan.given(source.get()), by = plan.given(weights.get()),
-                to = plan.given(target.get());
-      dnnl_primitive_desc_t description = nullptr;
-      const dnnl_status_t status =
-          describe_product(&description, source, weights, target, attributes.get());
-      plan.add(description, status,
-               {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
-    });
+    return Product{.type = type,
+                   .a = shape_of(a),
+                   .b = shape_of(b),
+                   .out = Shape{out},
+                   .left = a.data,
+                   .right = b,
+                   .result = out.data,
+                   .bias = bias != nullptr ? bias->data : nullptr,
+                   .alpha = alpha,
+                   .sum = beta}
+        .run(function);
   }
 
   /// A matrix that is repeated for the whole batch counts as one.

@@ -21,17 +21,11 @@ struct PackedWeight : Form {
   /// How many have been made in this process.
   inline static Atomic<std::uint64_t> made{0};
 
-  static void destroy(Form& form) noexcept {
-    auto& packed = static_cast<PackedWeight&>(form);
-    if (packed.from != nullptr) dnnl_memory_destroy(packed.from);
-    if (packed.to != nullptr) dnnl_memory_destroy(packed.to);
-  }
-
   /// Null if there is none.
   static PackedWeight* find(const Forms& forms, const void* data, Description weight,
                             Description wanted) noexcept {
     for (Form* form = forms.first(); form != nullptr; form = form->following) {
-      if (form->end != &destroy) continue;
+      if (form->kind != &kind) continue;
       auto& packed = static_cast<PackedWeight&>(*form);
       if (data_of(packed.from) == data && same(description_of(packed.from), weight) &&
           same(description_of(packed.to), wanted)) {
@@ -47,7 +41,7 @@ struct PackedWeight : Form {
     auto* packed =
         static_cast<PackedWeight*>(Pool::allocate(front + dnnl_memory_desc_get_size(wanted)));
     if (packed == nullptr) return nullptr;
-    packed->end = &destroy;
+    packed->Form::kind = &kind;
     packed->from = packed->to = nullptr;
     if (dnnl_memory_create(&packed->from, weight, engine(), const_cast<void*>(data)) ==
             dnnl_success &&
@@ -67,6 +61,41 @@ struct PackedWeight : Form {
   void* data() const noexcept { return data_of(to); }
 
  private:
+  static void destroy(Form& form) noexcept {
+    auto& packed = static_cast<PackedWeight&>(form);
+    if (packed.from != nullptr) dnnl_memory_destroy(packed.from);
+    if (packed.to != nullptr) dnnl_memory_destroy(packed.to);
+  }
+
+  static Form* again(const Form& form, std::ptrdiff_t distance) noexcept {
+    const auto& packed = static_cast<const PackedWeight&>(form);
+    const auto* data = static_cast<const std::byte*>(data_of(packed.from)) + distance;
+    PackedWeight* copy = make(data, description_of(packed.from), description_of(packed.to));
+    if (copy == nullptr || copy->fill()) return copy;
+    copy->drop();
+    return nullptr;
+  }
+  bool fill() noexcept {
+    dnnl_primitive_desc_t description = nullptr;
+    dnnl_primitive_t reorder = nullptr;
+    dnnl_stream_t stream = nullptr;
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    const bool done =
+        dnnl_reorder_primitive_desc_create(&description, description_of(from), engine(),
+                                           description_of(to), engine(), nullptr) == dnnl_success &&
+        dnnl_primitive_create(&reorder, description) == dnnl_success &&
+        dnnl_stream_create(&stream, engine(), dnnl_stream_default_flags) == dnnl_success &&
+        dnnl_primitive_execute(reorder, stream, 2, arguments) == dnnl_success &&
+        dnnl_stream_wait(stream) == dnnl_success;
+    if (stream != nullptr) dnnl_stream_destroy(stream);
+    if (reorder != nullptr) dnnl_primitive_destroy(reorder);
+    if (description != nullptr) dnnl_primitive_desc_destroy(description);
+    if (done) made.increment();
+    return done;
+  }
+
+  static constexpr Kind kind{&destroy, &again};
+
   static void* data_of(dnnl_memory_t memory) noexcept {
     void* data = nullptr;
     dnnl_memory_get_data_handle(memory, &data);

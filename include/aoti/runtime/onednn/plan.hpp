@@ -75,6 +75,10 @@ struct Given {
   Given(const void* memory) noexcept : data{memory} {}
   /// Of a weight.
   Given(const TensorBody& weight) noexcept : data{weight.data}, storage{weight.storage} {}
+
+  bool is_frozen() const noexcept {
+    return storage != nullptr && Forms::allowed(*storage) != nullptr;
+  }
 };
 
 /// The primitives that calls of one signature run, in order, and their memory: what each call
@@ -103,6 +107,11 @@ class Plan {
     const std::size_t offset = bytes_;
     bytes_ += room_for(description);
     return remember(description, static_cast<std::int64_t>(offset));
+  }
+
+  /// An intermediate result's memory under another description.
+  int seen_as(int between, Description description) noexcept {
+    return status_ == dnnl_success ? remember(description, memories_[between].place) : -1;
   }
 
   /// Takes over the description, or a status that says why there is none.
@@ -162,6 +171,12 @@ class Plan {
     for (int i = 0; i < weight; ++i) number += memories_[i].place == given_index;
     packings_[packings_count_++] = {reorder, number, copy};
     return copy;
+  }
+
+  /// As packed(), in the layout that a primitive wants, if there is one.
+  int packed_for(dnnl_primitive_desc_t description, dnnl_status_t status, int weight) noexcept {
+    if (status != dnnl_success) return weight;
+    return packed(weight, dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0));
   }
 
   bool is(int memory, Description wanted) const noexcept {

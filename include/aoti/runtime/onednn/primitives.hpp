@@ -98,6 +98,15 @@ struct Shape {
     }
     normalise();
   }
+  /// A row-major matrix.
+  static Shape matrix(std::int64_t rows, std::int64_t columns) noexcept {
+    Shape shape;
+    shape.rank = 2;
+    shape.sizes[0] = rows;
+    shape.sizes[1] = columns;
+    shape.row_major();
+    return shape;
+  }
   void normalise() noexcept {
     for (int d = rank; d-- > 0;) {
       if (sizes[d] == 1) strides[d] = d + 1 < rank ? strides[d + 1] * sizes[d + 1] : 1;
