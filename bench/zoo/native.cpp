@@ -26,7 +26,8 @@ std::size_t bytes_of(const aoti::Tensor& tensor) {
 
 int main(int argc, char** argv) {
   if (argc != 4) return std::fputs("usage: zoo_native PACKAGE INPUTS OUTPUTS\n", stderr), 2;
-  const auto runner = value(aoti::Runner<aoti::Cpu, aoti::NativeOnednn>::open(argv[1]));
+  constexpr aoti::Options options{.flush_denormals = true};
+  const auto runner = value(aoti::Runner<aoti::Cpu, aoti::NativeOnednn, options>::open(argv[1]));
   std::ifstream file{argv[2], std::ios::binary};
   std::vector<char> bytes{std::istreambuf_iterator<char>{file}, {}};
   std::vector<aoti::Tensor> inputs;

@@ -34,4 +34,19 @@ TEST(NativeModels, TakeNoMemoryOnceTheyAreWarm) {
   }
 }
 
+TEST(NativeModels, MayTreatDenormalNumbersAsZero) {
+  std::array<float, 8> numbers{0, 0, 0, 1e-40f}, zeros{};
+  const aoti::Tensor a = value_of(aoti::Tensor::borrow(numbers.data(), {8}));
+  const aoti::Tensor b = value_of(aoti::Tensor::borrow(zeros.data(), {8}));
+  const auto sum = [&](auto runner) {
+    return value_of(value_of(value_of(std::move(runner)).template run<1>(a, b))[0]
+                        .template elements<float>())[3];
+  };
+  constexpr aoti::Options flushing{.flush_denormals = true};
+  const std::string path = model_path("add");
+  EXPECT_EQ(sum(aoti::Runner<aoti::Cpu, aoti::Native>::open(path)), 1e-40f);
+  EXPECT_EQ(sum(aoti::Runner<aoti::Cpu, aoti::Native, flushing>::open(path)), 0);
+  EXPECT_EQ(sum(aoti::Runner<aoti::Cpu, aoti::Native>::open(path)), 1e-40f);
+}
+
 }  // namespace aoti_test
