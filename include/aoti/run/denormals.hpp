@@ -23,11 +23,9 @@ template <> class Denormals<true> {
  public:
   /// Looks for OpenMP, which the image of a model may just have brought along.
   static void prepare() noexcept {
-    if (openmp_.load() != nullptr) return;
-    const OpenMp found;
-    if (!found.is_there() || !found.stays()) return;
-    static const OpenMp kept = found;
-    openmp_.store(&kept);
+    if (openmp_.load() != nullptr || ::dlsym(RTLD_DEFAULT, "GOMP_parallel") == nullptr) return;
+    static const OpenMp found;
+    if (found.is_there() && found.stays()) openmp_.store(&found);
   }
 
   Denormals() noexcept : before_{read()} {
