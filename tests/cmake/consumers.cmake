@@ -3,7 +3,8 @@ set(prefix "${CMAKE_CURRENT_BINARY_DIR}/installed")
 add_test(NAME consumers/installation COMMAND "${CMAKE_COMMAND}" --install "${PROJECT_BINARY_DIR}" --prefix "${prefix}")
 set_tests_properties(consumers/installation PROPERTIES FIXTURES_SETUP installation)
 
-# Adds a test that configures and builds consumers/<source>, by the machine's own compiler, and runs its program.
+# Adds a test that configures and builds consumers/<source>, and runs its program. With libtorch, the machine's own
+# compiler builds it.
 function(add_consumer name source program)
   set(binary_dir "${CMAKE_CURRENT_BINARY_DIR}/consumers/${name}")
   add_test(
@@ -15,8 +16,9 @@ function(add_consumer name source program)
 endfunction()
 
 if(AOTI_TEST_CORE)
-  add_consumer(subdirectory subdirectory consumer "-DAOTI_SOURCE_DIR=${PROJECT_SOURCE_DIR}" -DAOTI_WITH_LIBTORCH=OFF)
-  add_consumer(install install consumer "-DCMAKE_PREFIX_PATH=${prefix}")
+  add_consumer(subdirectory subdirectory consumer "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}"
+               "-DAOTI_SOURCE_DIR=${PROJECT_SOURCE_DIR}" -DAOTI_WITH_LIBTORCH=OFF)
+  add_consumer(install install consumer "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" "-DCMAKE_PREFIX_PATH=${prefix}")
   set_tests_properties(consumers/install PROPERTIES FIXTURES_REQUIRED installation)
 endif()
 if(TARGET aoti::libtorch)
