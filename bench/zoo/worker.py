@@ -55,8 +55,13 @@ def onnxruntime(path: str, inputs: list[np.ndarray], threads: int) -> Run:
 def openvino(path: str, inputs: list[np.ndarray], threads: int) -> Run:
     import openvino
 
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(path, "CPU", {**hints, "CPU_DENORMALS_OPTIMIZATION": True})
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "CPU_DENORMALS_OPTIMIZATION": True,
+    }
+    model = openvino.Core().compile_model(path, "CPU", hints)
     request = model.create_infer_request()
     for i, array in enumerate(inputs):
         request.set_input_tensor(i, openvino.Tensor(array, shared_memory=True))

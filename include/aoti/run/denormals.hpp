@@ -25,7 +25,7 @@ template <> class Denormals<true> {
   static void prepare() noexcept {
     if (openmp_.load() != nullptr || ::dlsym(RTLD_DEFAULT, "GOMP_parallel") == nullptr) return;
     static const OpenMp found;
-    if (found.is_there() && found.stays()) openmp_.store(&found);
+    if (found.stays()) openmp_.store(&found);
   }
 
   Denormals() noexcept : before_{read()} {
@@ -71,14 +71,12 @@ template <> class Denormals<true> {
       find("omp_in_parallel", in_parallel);
       find("GOMP_parallel", run);
     }
-    /// Keeps it loaded when the model is unloaded.
+    /// Keeps it loaded when the model is unloaded; false if that fails, or functions are missing.
     bool stays() const noexcept {
       Dl_info library;
-      return ::dladdr(reinterpret_cast<const void*>(run), &library) != 0 &&
+      return max_threads != nullptr && in_parallel != nullptr && run != nullptr &&
+             ::dladdr(reinterpret_cast<const void*>(run), &library) != 0 &&
              ::dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE) != nullptr;
-    }
-    bool is_there() const noexcept {
-      return max_threads != nullptr && in_parallel != nullptr && run != nullptr;
     }
   };
 

@@ -13,6 +13,7 @@
 #include "aoti/runtime/onednn/attention_rows.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
+#include "aoti/runtime/onednn/product.hpp"
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
@@ -259,12 +260,7 @@ struct Attention {
     Rows::prepare_rows(call, block);
 
     plan = part(1, [&](Plan& made) {
-      Shape table;
-      table.rank = 2;
-      table.sizes[0] = rows;
-      table.sizes[1] = keys;
-      table.row_major();
-      const Layout layout{dnnl_f32, table};
+      const Layout layout{dnnl_f32, Shape::matrix(rows, keys)};
       const int scores = made.given(layout.get());
       Attributes attributes;
       dnnl_primitive_desc_t description = nullptr;
@@ -288,14 +284,8 @@ struct Attention {
 
   static void add_product(Plan& plan, const Shape& a, const Shape& b, const Shape& result,
                           Attributes& attributes) noexcept {
-    const Layout source{dnnl_f32, a}, weights{dnnl_f32, b}, target{dnnl_f32, result};
-    const int from = plan.given(source.get()), by = plan.given(weights.get()),
-              to = plan.given(target.get());
-    dnnl_primitive_desc_t description = nullptr;
-    const dnnl_status_t status =
-        describe_product(&description, source, weights, target, attributes.get());
-    plan.add(description, status,
-             {{DNNL_ARG_SRC, from}, {DNNL_ARG_WEIGHTS, by}, {DNNL_ARG_DST, to}});
+    onednn::add_product(plan, dnnl_f32, a, b, false, result, false, attributes,
+                        [&](Description target) { return plan.given(target); });
   }
 
   static dnnl_status_t describe_softmax(dnnl_primitive_desc_t* description, Description rows,

@@ -250,16 +250,6 @@ struct Convolution {
       return made;
     };
     const void* extra = biased ? bias->data : nullptr;
-    const bool disjoint = filter.transposed && added.tensor == nullptr &&
-                          plain_for(dtype) == nullptr && DisjointConvolution::fits(window());
-    const bool packs = disjoint && Given{*weight}.is_frozen();
-    if (disjoint && biased) {
-      const std::int64_t columns = DisjointConvolution::columns(window());
-      const Body* repeated = repeated_room.make(dtype, &columns, 1);
-      if (repeated == nullptr) return NativeFunctions::fail(function, Body::no_memory);
-      DisjointConvolution::repeat(window(), bias->data, element_size(dtype), repeated->data);
-      extra = repeated->data;
-    }
     if (auto* const plainly = plain_for(dtype)) {
       if (fused.algorithm != dnnl_alg_kind_undef) {
         return NativeFunctions::fail(function, "fused functions are not for this dtype");
@@ -267,13 +257,26 @@ struct Convolution {
       plainly(window(), *input, *weight, extra, added, result);
       return 0;
     }
+    bool disjoint = false, packs = false;
+    if (filter.transposed && added.tensor == nullptr) {
+      const Window made = window();
+      disjoint = DisjointConvolution::fits(made);
+      packs = disjoint && Given{*weight}.forms() != nullptr;
+      if (disjoint && biased) {
+        const std::int64_t columns = DisjointConvolution::columns(made);
+        const Body* repeated = repeated_room.make(dtype, &columns, 1);
+        if (repeated == nullptr) return NativeFunctions::fail(function, Body::no_memory);
+        DisjointConvolution::repeat(made, bias->data, element_size(dtype), repeated->data);
+        extra = repeated->data;
+      }
+    }
     Signature signature{'c'};
     signature.add(*input);
     signature.add(*weight);
     signature.add(result.strides(), result.rank);
-    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed});
+    signature.add(std::int64_t{biased} + 2 * std::int64_t{filter.transposed} +
+                  4 * std::int64_t{packs});
     signature.add(filter.groups);
-    signature.add(std::int64_t{packs});
     for (const auto& list :
          {filter.stride, filter.padding, filter.dilation, filter.output_padding}) {
       signature.add(list.data(), list.size());
@@ -282,7 +285,7 @@ struct Convolution {
     added.add_to(signature);
     const std::int64_t windows = filter.transposed ? input->count : result.count;
     const std::int64_t each = weight->count / std::max<std::int64_t>(weight->sizes()[0], 1);
-    const OneThread small{windows * each < OneThread::least_divided};
+    const OneThread small{OneThread::is_small({windows, each})};
     return run(function, signature, {input->data, *weight, result.data, extra}, [&](Plan& plan) {
       if (disjoint) {
         DisjointConvolution::build(plan, type_of(dtype), window(), biased, packs, fused);

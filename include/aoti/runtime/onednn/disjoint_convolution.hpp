@@ -11,13 +11,13 @@
 #include "aoti/runtime/onednn/fused.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
+#include "aoti/runtime/onednn/product.hpp"
 #include "aoti/runtime/onednn/window.hpp"
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
 /// Each pixel's channels times the weights are a block of the result. So it is one product, and a
-/// copy that puts the blocks in their places: faster than oneDNN's own
-/// transposed convolution.
+/// copy that puts the blocks in their places: faster than oneDNN's own transposed convolution.
 struct DisjointConvolution {
   static bool fits(const Window& window) noexcept {
     const bool single = window.groups == 1 && window.by.sizes[0] != 0;
@@ -57,28 +57,17 @@ struct DisjointConvolution {
                     bool packs, const Fused& fused) noexcept {
     const std::int64_t pixels = product(window.from) / window.from.sizes[1];
     const std::int64_t channels = window.by.sizes[0], width = columns(window);
-    const Layout source{type, Shape::matrix(pixels, channels)},
-        weights{type, Shape::matrix(channels, width)},
-        wanted{type, Shape::matrix(channels, width), packs},
-        blocks{type, Shape::matrix(pixels, width)},
-        line = biased ? Layout{type, Shape::matrix(1, width)} : Layout{};
     Shape placed, apart;
     place(window, placed, apart);
     const Layout result{type, placed}, in_blocks{type, apart};
     Attributes attributes;
     fused.append_to(attributes);
-    dnnl_primitive_desc_t description = nullptr;
-    const dnnl_status_t status =
-        describe_product(&description, source, wanted, blocks, attributes.get(), line.get());
-    const int from = plan.given(source.get()), by = plan.given(weights.get()),
-              to = plan.given(result.get()), added = biased ? plan.given(line.get()) : -1;
-    const int used = plan.packed_for(description, status, by);
-    const int computed = plan.between(blocks.get());
-    plan.add(description, status,
-             {{DNNL_ARG_SRC, from},
-              {DNNL_ARG_WEIGHTS, used},
-              {DNNL_ARG_BIAS, added},
-              {DNNL_ARG_DST, computed}});
+    int computed = -1, to = -1;
+    add_product(plan, type, Shape::matrix(pixels, channels), Shape::matrix(channels, width), packs,
+                Shape::matrix(pixels, width), biased, attributes, [&](Description blocks) {
+                  to = plan.given(result.get());
+                  return computed = plan.between(blocks);
+                });
     plan.reorder(plan.seen_as(computed, in_blocks.get()), to);
   }
 
@@ -97,6 +86,7 @@ struct DisjointConvolution {
   static std::int64_t block(const Window& window) noexcept {
     return product(window.by) / (window.by.sizes[0] * window.by.sizes[1]);
   }
+
   /// The result's dimensions, each spatial one as two, in the order of its memory; and where its
   /// elements are among the blocks.
   static void place(const Window& window, Shape& placed, Shape& apart) noexcept {

@@ -187,17 +187,9 @@ struct Matmul {
   static Code row_product(const char* name, const Body& x, const Body& weight, const Body* bias,
                           Body& out) noexcept {
     if (bias != nullptr) std::memcpy(out.data, bias->data, out.count * sizeof(float));
-    Matrix row{weight}, result{weight};
-    row.data = x.data;
-    row.rows = 1;
-    row.row_step = row.columns = weight.sizes()[1];
-    row.column_step = 1;
-    result.data = out.data;
-    result.rows = 1;
-    result.row_step = result.columns = weight.sizes()[0];
-    result.column_step = 1;
     const dnnl_status_t status =
-        sgemm(result, row, Matrix{weight}.transposed(), bias != nullptr ? 1 : 0, 1);
+        sgemm(Matrix::row(out.data, weight.sizes()[0]), Matrix::row(x.data, weight.sizes()[1]),
+              Matrix{weight}.transposed(), bias != nullptr ? 1 : 0, 1);
     return status == dnnl_success ? 0 : NativeFunctions::fail(name, reason_of(status));
   }
 
@@ -247,8 +239,9 @@ struct Matmul {
       scale(out, beta);
       return 0;
     }
-    if (out.dtype == DType::float32 && batches == 1 &&
-        (!is_primitive(out, b) || (alpha != 1 && beta != 0))) {
+    // Scaling before adding makes oneDNN's primitives slow without AVX-512.
+    const bool by_primitive = is_primitive(out, b) && (alpha == 1 || beta == 0);
+    if (out.dtype == DType::float32 && batches == 1 && !by_primitive) {
       const dnnl_status_t status = sgemm(Matrix{out}, Matrix{a}, Matrix{b},
                                          static_cast<float>(beta), static_cast<float>(alpha));
       return status == dnnl_success ? 0 : NativeFunctions::fail(function, reason_of(status));

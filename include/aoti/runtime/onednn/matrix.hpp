@@ -26,6 +26,13 @@ struct Matrix {
         columns{tensor.sizes()[tensor.rank - 1]},
         row_step{tensor.strides()[tensor.rank - 2]},
         column_step{tensor.strides()[tensor.rank - 1]} {}
+  Matrix(std::byte* at, std::int64_t height, std::int64_t width, std::int64_t down,
+         std::int64_t across) noexcept
+      : data{at}, rows{height}, columns{width}, row_step{down}, column_step{across} {}
+  /// Adjacent numbers.
+  static Matrix row(std::byte* data, std::int64_t columns) noexcept {
+    return {data, 1, columns, columns, 1};
+  }
 
   bool has_whole_rows() const noexcept {
     return (column_step == 1 || columns == 1) && (row_step >= columns || rows == 1);

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "aoti/version.hpp"
 
@@ -15,7 +16,14 @@ namespace aoti::inline AOTI_ABI::detail::onednn {
 class OneThread {
  public:
   /// Measured: fewer multiplications than this take less time than starting the other threads.
-  static constexpr std::int64_t least_divided = 1 << 19;
+  static constexpr double least_divided = 1 << 19;
+
+  /// Whether the product of these is less.
+  static bool is_small(std::initializer_list<std::int64_t> factors) noexcept {
+    double multiplications = 1;
+    for (const std::int64_t factor : factors) multiplications *= static_cast<double>(factor);
+    return multiplications < least_divided;
+  }
 
   explicit OneThread(bool wanted) noexcept {
     if (!wanted || functions().get == nullptr || functions().set == nullptr) return;

@@ -35,6 +35,17 @@ struct PackedWeight : Form {
     return nullptr;
   }
 
+  /// Packs a weight; null if that fails.
+  static PackedWeight* pack(const void* data, Description weight, Description wanted) noexcept {
+    PackedWeight* packed = make(data, weight, wanted);
+    if (packed == nullptr || packed->fill()) return packed;
+    packed->drop();
+    return nullptr;
+  }
+
+  void* data() const noexcept { return data_of(to); }
+
+ private:
   /// With uninitialised elements; null if memory runs out.
   static PackedWeight* make(const void* data, Description weight, Description wanted) noexcept {
     constexpr std::size_t front = (sizeof(PackedWeight) + 63) / 64 * 64;
@@ -52,15 +63,10 @@ struct PackedWeight : Form {
     packed->drop();
     return nullptr;
   }
-  /// For one that was not added.
   void drop() noexcept {
     destroy(*this);
     Pool::free(this);
   }
-
-  void* data() const noexcept { return data_of(to); }
-
- private:
   static void destroy(Form& form) noexcept {
     auto& packed = static_cast<PackedWeight&>(form);
     if (packed.from != nullptr) dnnl_memory_destroy(packed.from);
@@ -70,10 +76,7 @@ struct PackedWeight : Form {
   static Form* again(const Form& form, std::ptrdiff_t distance) noexcept {
     const auto& packed = static_cast<const PackedWeight&>(form);
     const auto* data = static_cast<const std::byte*>(data_of(packed.from)) + distance;
-    PackedWeight* copy = make(data, description_of(packed.from), description_of(packed.to));
-    if (copy == nullptr || copy->fill()) return copy;
-    copy->drop();
-    return nullptr;
+    return pack(data, description_of(packed.from), description_of(packed.to));
   }
   bool fill() noexcept {
     dnnl_primitive_desc_t description = nullptr;

@@ -76,9 +76,8 @@ struct Given {
   /// Of a weight.
   Given(const TensorBody& weight) noexcept : data{weight.data}, storage{weight.storage} {}
 
-  bool is_frozen() const noexcept {
-    return storage != nullptr && Forms::allowed(*storage) != nullptr;
-  }
+  /// Those that may be kept; null if none may.
+  Forms* forms() const noexcept { return storage != nullptr ? Forms::allowed(*storage) : nullptr; }
 };
 
 /// The primitives that calls of one signature run, in order, and their memory: what each call
@@ -190,7 +189,7 @@ class Plan {
     const PackedWeight* kept[max_packings];
     std::size_t bytes = bytes_;
     for (int i = 0; i < packings_count_; ++i) {
-      kept[i] = kept_form(packings_[i], given.begin()[packings_[i].given], stream);
+      kept[i] = kept_form(packings_[i], given.begin()[packings_[i].given]);
       if (kept[i] == nullptr) bytes += room_for(description_of(packings_[i].copy));
     }
     Block* block = nullptr;
@@ -271,23 +270,16 @@ class Plan {
 
   /// A weight's kept form, made if there is none; null if none may be kept, another thread is just
   /// making one, or that fails.
-  const PackedWeight* kept_form(const Packing& packing, const Given& weight,
-                                dnnl_stream_t stream) const noexcept {
-    Forms* const forms = weight.storage != nullptr ? Forms::allowed(*weight.storage) : nullptr;
+  const PackedWeight* kept_form(const Packing& packing, const Given& weight) const noexcept {
+    Forms* const forms = weight.forms();
     if (forms == nullptr) return nullptr;
     const Description from = packing.reorder->description_of(0), to = description_of(packing.copy);
     if (const auto* found = PackedWeight::find(*forms, weight.data, from, to)) return found;
     Forms::Adding adding{*forms};
     if (!adding) return nullptr;
     if (const auto* found = PackedWeight::find(*forms, weight.data, from, to)) return found;
-    PackedWeight* packed = PackedWeight::make(weight.data, from, to);
-    if (packed == nullptr) return nullptr;
-    if (packing.reorder->run(stream, {weight.data, packed->data()}) != nullptr) {
-      packed->drop();
-      return nullptr;
-    }
-    adding.add(*packed);
-    PackedWeight::made.increment();
+    PackedWeight* packed = PackedWeight::pack(weight.data, from, to);
+    if (packed != nullptr) adding.add(*packed);
     return packed;
   }
   void argue(Step& step, const Argument& argument) noexcept {
