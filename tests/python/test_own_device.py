@@ -18,7 +18,7 @@ def extension(tmp_path_factory):
         "own_device",
         [str(ROOT / "tests" / "python" / "own_device" / "module.cpp")],
         extra_include_paths=[str(ROOT / "include")],
-        extra_cflags=["-std=c++20", "-O1"],
+        extra_cflags=["-std=c++20", "-O0"],
         build_directory=str(tmp_path_factory.mktemp("own_device")),
     )
 
