@@ -1,6 +1,7 @@
-"""Runs a model on one runtime when asked to: worker.py RUNTIME MODEL INPUTS OUTPUTS THREADS
+"""Runs a model on one runtime when asked to: worker.py RUNTIME MODEL INPUTS OUTPUTS THREADS PRECISION
 
-RUNTIME is torch (MODEL is a package), onnxruntime or openvino (MODEL is an ONNX file). INPUTS, a .npz, holds the inputs in
+RUNTIME is torch (MODEL is a package), onnxruntime or openvino (MODEL is an ONNX file). PRECISION, float32 or bf16, matters to
+OpenVINO. INPUTS, a .npz, holds the inputs in
 order; the outputs of a first run are written to OUTPUTS, one after the other, as row-major elements. Each line "N" on standard
 input is answered by the seconds that N runs took. Denormal numbers count as zero.
 """
@@ -16,7 +17,7 @@ import numpy as np
 Run = Callable[[], Sequence[np.ndarray]]
 
 
-def torch(path: str, inputs: list[np.ndarray], threads: int) -> Run:
+def torch(path: str, inputs: list[np.ndarray], threads: int, precision: str) -> Run:
     import torch
 
     torch.set_num_threads(threads)
@@ -28,7 +29,7 @@ def torch(path: str, inputs: list[np.ndarray], threads: int) -> Run:
     return lambda: loader.boxed_run(list(tensors))
 
 
-def onnxruntime(path: str, inputs: list[np.ndarray], threads: int) -> Run:
+def onnxruntime(path: str, inputs: list[np.ndarray], threads: int, precision: str) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -52,13 +53,13 @@ def onnxruntime(path: str, inputs: list[np.ndarray], threads: int) -> Run:
     return run
 
 
-def openvino(path: str, inputs: list[np.ndarray], threads: int) -> Run:
+def openvino(path: str, inputs: list[np.ndarray], threads: int, precision: str) -> Run:
     import openvino
 
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "CPU_DENORMALS_OPTIMIZATION": True,
     }
     model = openvino.Core().compile_model(path, "CPU", hints)
@@ -74,10 +75,10 @@ def openvino(path: str, inputs: list[np.ndarray], threads: int) -> Run:
     return run
 
 
-def main(runtime: str, path: str, inputs: str, outputs: str, threads: str) -> None:
+def main(runtime: str, path: str, inputs: str, outputs: str, threads: str, precision: str) -> None:
     with np.load(inputs) as file:
         arrays = [file[name] for name in file.files]
-    run = globals()[runtime](path, arrays, int(threads))
+    run = globals()[runtime](path, arrays, int(threads), precision)
     with open(outputs, "wb") as out:
         for value in run():
             out.write(np.ascontiguousarray(value.numpy() if hasattr(value, "numpy") else value).tobytes())

@@ -1,9 +1,11 @@
-"""Measures the models of the zoo beside other runtimes: zoo.py FOLDER NATIVE [MODEL …]
+"""Measures the models of the zoo beside other runtimes: zoo.py FOLDER NATIVE [--bf16] [MODEL …]
 
 For each model, and one and two threads: the package that aoti.export writes with updatable=False, since the others do not
 change weights either, on torch's loader and on the native runtime with oneDNN (NATIVE is the program for it), and the model
 as ONNX on ONNX Runtime and on OpenVINO. The runtimes take turns. What has been measured is kept until the sources or the
 versions change. Writes FOLDER/zoo.json in the form of Google Benchmark, with names zoo/MODEL/RUNTIME/THREADS.
+
+With --bf16, the same in bfloat16, where a runtime has that: below FOLDER/bf16.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from report import RUNTIMES, Runs, number, time  # noqa: E402
 THREADS = (1, 2)
 TURNS, SECONDS = 15, 0.15  # of each runtime, and about how long one takes
 # Relative to the largest element of an output: rounding errors add up over many layers.
-TOLERANCE = 2e-3
+TOLERANCE = {"float32": 2e-3, "bf16": 5e-2}
 
 
 def state(*folders: str) -> str:
@@ -47,7 +49,7 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "openvino")}
 
 
-def make_files(name: str, folder: Path) -> None:
+def make_files(name: str, folder: Path, precision: str) -> None:
     """The model's inputs, its outputs in eager mode, a package for each number of threads, and an ONNX file."""
     import torch
 
@@ -63,7 +65,8 @@ def make_files(name: str, folder: Path) -> None:
     (folder / "expected.bin").write_bytes(b"".join(tensor.contiguous().numpy().tobytes() for tensor in outputs))
     for threads in THREADS:
         module, args = make(name)
-        aoti.export(folder / f"{threads}.pt2", aoti.Model(module, args), threads=threads, updatable=False)
+        model, narrow = aoti.Model(module, args), "bf16" if precision == "bf16" else None
+        aoti.export(folder / f"{threads}.pt2", model, threads=threads, updatable=False, precision=narrow)
     module, args = make(name)
     # The older exporter keeps recurrent layers as such; others it may not know.
     failures = []
@@ -76,7 +79,7 @@ def make_files(name: str, folder: Path) -> None:
     (folder / "onnx.failed").write_text("\n".join(failures))
 
 
-def make_once(name: str, folder: Path, wanted: str) -> None:
+def make_once(name: str, folder: Path, precision: str, wanted: str) -> None:
     """Makes a model's files in a process of their own, unless they are of this state."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "made"
@@ -84,7 +87,7 @@ def make_once(name: str, folder: Path, wanted: str) -> None:
         return
     for file in folder.iterdir():
         file.unlink()
-    subprocess.run([sys.executable, __file__, "make", name, str(folder)], check=True)
+    subprocess.run([sys.executable, __file__, "make", name, str(folder), precision], check=True)
     stamp.write_text(wanted)
 
 
@@ -115,16 +118,16 @@ class Worker:
         self.process.wait()
 
 
-def differs(found: Path, expected: Path) -> str:
-    """How an output differs from the module's, or an empty string."""
+def differs(found: Path, expected: Path, precision: str) -> str:
+    """How an output differs from the module's in float32, or an empty string."""
     a, b = (np.fromfile(path, np.float32) for path in (found, expected))
     if a.size != b.size:
         return f"{a.size} elements, expected {b.size}"
     error = float(np.abs(a - b).max() / np.abs(b).max())
-    return "" if error <= TOLERANCE else f"differs by {error:.2g} of the largest element"
+    return "" if error <= TOLERANCE[precision] else f"differs by {error:.2g} of the largest element"
 
 
-def measure(folder: Path, native: str, threads: int) -> dict[str, Any]:
+def measure(folder: Path, native: str, threads: int, precision: str) -> dict[str, Any]:
     """The milliseconds of a run in each runtime's turns, or why there are none."""
     package, onnx = folder / f"{threads}.pt2", folder / "model.onnx"
     workers: dict[str, Worker] = {}
@@ -137,17 +140,20 @@ def measure(folder: Path, native: str, threads: int) -> dict[str, Any]:
                 command = [native, str(package), str(folder / "inputs.bin"), str(outputs)]
             else:
                 path = package if runtime == "torch" else onnx
+                if (precision, runtime) == ("bf16", "onnxruntime"):
+                    failed[runtime] = "computes in bfloat16 on no CPU"
+                    continue
                 if not path.exists():
                     failed[runtime] = "the model cannot be exported to ONNX"
                     continue
-                given = (runtime, path, folder / "inputs.npz", outputs, threads)
+                given = (runtime, path, folder / "inputs.npz", outputs, threads, precision)
                 command = [sys.executable, str(HERE / "worker.py"), *map(str, given)]
             try:
                 worker = Worker(command, threads)
             except RuntimeError as error:
                 failed[runtime] = str(error)
                 continue
-            if difference := differs(outputs, folder / "expected.bin"):
+            if difference := differs(outputs, folder / "expected.bin", precision):
                 failed[runtime] = difference
                 worker.stop()
                 continue
@@ -196,7 +202,7 @@ def benchmarks(name: str, threads: int, result: dict[str, Any]) -> list[dict[str
     ] + [entry(runtime, error_occurred=True, error_message=why) for runtime, why in result["failed"].items()]
 
 
-def main(folder: Path, native: str, names: list[str]) -> None:
+def main(folder: Path, native: str, names: list[str], precision: str) -> None:
     unknown = set(names) - set(MODELS)
     if unknown:
         sys.exit(f"There is no model called {', '.join(sorted(unknown))}: expected some of {', '.join(MODELS)}.")
@@ -206,12 +212,12 @@ def main(folder: Path, native: str, names: list[str]) -> None:
         files = folder / name
         asked = not names or name in names
         if asked:
-            make_once(name, files, made)
+            make_once(name, files, precision, made)
         for threads in THREADS:
             kept = files / f"{threads}.json"
             result = json.loads(kept.read_text()) if kept.exists() else {}
             if asked and result.get("state") != measured:
-                result = {**measure(files, native, threads), "state": measured}
+                result = {**measure(files, native, threads, precision), "state": measured}
                 kept.write_text(json.dumps(result))
             if asked:
                 print(line(name, threads, result), flush=True)
@@ -228,9 +234,11 @@ def main(folder: Path, native: str, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4 and sys.argv[1] == "make":
-        make_files(sys.argv[2], Path(sys.argv[3]))
+    if len(sys.argv) == 5 and sys.argv[1] == "make":
+        make_files(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
+    elif len(sys.argv) >= 4 and sys.argv[3] == "--bf16":
+        main(Path(sys.argv[1]) / "bf16", sys.argv[2], sys.argv[4:], "bf16")
     elif len(sys.argv) >= 3:
-        main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+        main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:], "float32")
     else:
         sys.exit(__doc__.splitlines()[0])

@@ -45,6 +45,7 @@ from ._examples import distinct, expect_distinct, extent
 from ._frozen import DTYPES, weights_plain
 from ._guards import Inputs, Ranges, guards_of, guards_of_code, linear, module_of, ranges_of
 from ._regions import regions_guarded
+from ._upsampling import upsample_in_two_passes
 
 SPEC_KEY = "aoti.spec"
 # Specs with guards have version 2, so that older loaders, which do not check guards, refuse them.
@@ -598,6 +599,7 @@ def _generate(
 
     args, kwargs = ep.example_inputs
     module = module_of(ep)
+    upsample_in_two_passes(module)
     if rewrite is not None and rewrite(module):
         _keep_layouts(module, description["outputs"])
     _keep_assertions(module)

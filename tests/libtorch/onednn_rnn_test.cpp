@@ -31,8 +31,15 @@ struct Lstm {
 
 TEST(Rnn, IsThatOfTorch) {
   at::manual_seed(0);
-  for (const auto& [steps, batch, channels, size] : std::vector<std::tuple<int, int, int, int>>{
-           {5, 3, 4, 6}, {1, 1, 4, 6}, {32, 4, 64, 128}, {7, 1, 16, 16}, {3, 17, 1, 1}}) {
+  for (const auto& [steps, batch, channels, size] :
+       std::vector<std::tuple<int, int, int, int>>{{5, 3, 4, 6},
+                                                   {1, 1, 4, 6},
+                                                   {32, 4, 64, 128},
+                                                   {7, 1, 16, 16},
+                                                   {3, 17, 1, 1},
+                                                   {64, 1, 32, 64},
+                                                   {9, 1, 40, 96},
+                                                   {6, 1, 3, 8}}) {
     for (const bool reverse : {false, true}) {
       for (const bool transposed : {false, true}) {
         Lstm lstm{steps, batch, channels, size, transposed};

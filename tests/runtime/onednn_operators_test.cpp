@@ -686,6 +686,7 @@ void recurrent_layers() {
     Lstm{5, 3, 4, 6}.expect(reverse);
     Lstm{1, 1, 1, 1}.expect(reverse);
     Lstm{3, 2, 17, 16}.expect(reverse);
+    for (const std::int64_t size : {8, 12, 16, 32, 64, 96}) Lstm{4, 1, 5, size}.expect(reverse);
   }
 }
 
@@ -919,6 +920,31 @@ TEST(Onednn, PacksAWeightOnceWhileItDoesNotChange) {
   AtenTensorHandle out = nullptr;
   expect_near(made(thawed.run(&out), &out), doubled, "thawed");
   EXPECT_EQ(weights_packed(), before + 2);
+}
+
+TEST(Onednn, CountsTheMemoryOfPackedWeights) {
+  const std::uint64_t before = aoti::Onednn::packed_bytes();
+  {
+    const PackedConvolution packed;
+    NativeOnednn::freeze(of(packed.weight));
+    EXPECT_EQ(aoti::Onednn::packed_bytes(), before);
+    packed.expect_right();
+    packed.expect_right();
+    EXPECT_GE(aoti::Onednn::packed_bytes(), before + packed.weight.numel() * sizeof(float));
+  }
+  EXPECT_EQ(aoti::Onednn::packed_bytes(), before);
+}
+
+TEST(Onednn, PacksTheWeightsOfAnLstmOnce) {
+  Lstm lstm{4, 1, 32, 32};
+  lstm.u = some({4 * lstm.size, lstm.size}, {}, 5);
+  NativeOnednn::freeze(of(lstm.w));
+  NativeOnednn::freeze(of(lstm.u));
+  const std::uint64_t before = weights_packed();
+  for (const bool reverse : {false, true, false}) {
+    lstm.expect(reverse);
+    EXPECT_EQ(weights_packed(), before + 2);
+  }
 }
 
 TEST(Onednn, PacksTheMatrixOfAProductOnce) {

@@ -9,6 +9,7 @@
 #include "aoti/runtime/onednn/attention.hpp"
 #include "aoti/runtime/onednn/convolution.hpp"
 #include "aoti/runtime/onednn/matmul.hpp"
+#include "aoti/runtime/onednn/packed_weight.hpp"
 #include "aoti/runtime/onednn/rnn.hpp"
 #include "aoti/runtime/plain_operators.hpp"
 
@@ -34,6 +35,12 @@ namespace aoti::inline AOTI_ABI {
 /// A program that also links libtorch must make oneDNN's symbols private: libtorch exports some of
 /// the oneDNN inside it, and if it comes first, oneDNN's matrix products fail.
 struct Onednn {
+  /// How many bytes the packed copies take that are kept in this process, for all its models. May
+  /// be called at any time by any thread.
+  static std::uint64_t packed_bytes() noexcept {
+    return detail::onednn::PackedWeight::bytes.load();
+  }
+
   static void* import(std::string_view symbol) noexcept {
     using namespace detail::onednn;
     static const detail::NativeEntry entries[] = {

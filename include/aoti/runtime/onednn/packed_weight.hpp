@@ -20,6 +20,8 @@ struct PackedWeight : Form {
 
   /// How many have been made in this process.
   inline static Atomic<std::uint64_t> made{0};
+  /// How much memory those take that are kept.
+  inline static Atomic<std::uint64_t> bytes{0};
 
   /// Null if there is none.
   static PackedWeight* find(const Forms& forms, const void* data, Description weight,
@@ -58,6 +60,7 @@ struct PackedWeight : Form {
             dnnl_success &&
         dnnl_memory_create(&packed->to, wanted, engine(),
                            reinterpret_cast<std::byte*>(packed) + front) == dnnl_success) {
+      bytes.add(dnnl_memory_desc_get_size(wanted));
       return packed;
     }
     packed->drop();
@@ -70,7 +73,10 @@ struct PackedWeight : Form {
   static void destroy(Form& form) noexcept {
     auto& packed = static_cast<PackedWeight&>(form);
     if (packed.from != nullptr) dnnl_memory_destroy(packed.from);
-    if (packed.to != nullptr) dnnl_memory_destroy(packed.to);
+    if (packed.to != nullptr) {
+      bytes.add(-std::uint64_t{dnnl_memory_desc_get_size(description_of(packed.to))});
+      dnnl_memory_destroy(packed.to);
+    }
   }
 
   static Form* again(const Form& form, std::ptrdiff_t distance) noexcept {

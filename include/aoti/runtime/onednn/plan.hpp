@@ -86,7 +86,9 @@ class Plan {
  public:
   explicit Plan(const Signature& of) noexcept : signature{of} {}
   ~Plan() {
-    for (int i = 0; i < steps_count_; ++i) dnnl_primitive_destroy(steps_[i].primitive);
+    for (int i = 0; i < steps_count_; ++i) {
+      if (steps_[i].primitive != nullptr) dnnl_primitive_destroy(steps_[i].primitive);
+    }
     for (int i = 0; i < packings_count_; ++i) delete packings_[i].reorder;
     for (int i = 0; i < memories_count_; ++i) dnnl_memory_destroy(memories_[i].memory);
   }
@@ -120,7 +122,6 @@ class Plan {
     if (status != dnnl_success) return;
     if (status_ == dnnl_success) {
       Step& step = steps_[steps_count_];
-      step.count = 0;
       for (const Argument& argument : arguments) argue(step, argument);
       const Description scratch =
           dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
@@ -131,6 +132,17 @@ class Plan {
       if (status_ == dnnl_success) ++steps_count_;
     }
     dnnl_primitive_desc_destroy(description);
+  }
+
+  /// A step that is not oneDNN's: is called with the addresses of its memories, and with `numbers`.
+  using Own = void (*)(void* const* memories, const std::int64_t* numbers) noexcept;
+  void add(Own own, std::initializer_list<int> memories,
+           std::array<std::int64_t, 3> numbers) noexcept {
+    if (status_ != dnnl_success) return;
+    Step& step = steps_[steps_count_++];
+    step.own = own;
+    step.numbers = numbers;
+    for (const int memory : memories) argue(step, {0, memory});
   }
 
   /// Memory in the layout that a step wants: the same memory, or a copy made by another step.
@@ -224,7 +236,9 @@ class Plan {
       dnnl_status_t status = dnnl_success;
       for (int i = 0; i < steps_count_ && status == dnnl_success; ++i) {
         const Step& step = steps_[i];
-        status = dnnl_primitive_execute(step.primitive, stream, step.count, step.arguments);
+        status = step.own == nullptr
+                     ? dnnl_primitive_execute(step.primitive, stream, step.count, step.arguments)
+                     : run_own(step, stream);
       }
       if (status == dnnl_success) status = dnnl_stream_wait(stream);
       reason = reason_of(status);
@@ -248,10 +262,22 @@ class Plan {
     int copy;
   };
   struct Step {
-    dnnl_primitive_t primitive;
-    int count;
+    dnnl_primitive_t primitive = nullptr;
+    Own own = nullptr;
+    int count = 0;
+    std::array<std::int64_t, 3> numbers;  ///< For `own`.
     dnnl_exec_arg_t arguments[max_arguments];
   };
+
+  static dnnl_status_t run_own(const Step& step, dnnl_stream_t stream) noexcept {
+    dnnl_status_t status = dnnl_stream_wait(stream);
+    void* memories[max_arguments];
+    for (int i = 0; i < step.count && status == dnnl_success; ++i) {
+      status = dnnl_memory_get_data_handle(step.arguments[i].memory, &memories[i]);
+    }
+    if (status == dnnl_success) step.own(memories, step.numbers.data());
+    return status;
+  }
 
   int remember(Description description, std::int64_t place) noexcept {
     if (status_ == dnnl_success && memories_count_ == max_memories) status_ = dnnl_runtime_error;

@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "aoti/runtime/onednn/lstm.hpp"
 #include "aoti/runtime/onednn/one_thread.hpp"
 #include "aoti/runtime/onednn/plans.hpp"
 #include "aoti/runtime/onednn/primitives.hpp"
+#include "aoti/runtime/onednn/product.hpp"
 
 namespace aoti::inline AOTI_ABI::detail::onednn {
 
@@ -85,11 +87,19 @@ struct Rnn {
       signature.add(std::int64_t{reverse});
       // The threads meet in each step.
       const double batch = static_cast<double>(x.sizes()[1]);
-      const OneThread alone{batch * static_cast<double>(w.count + u.count) < least_divided};
+      const bool is_small = batch * static_cast<double>(w.count + u.count) < least_divided;
+      const OneThread alone{is_small};
       failed = run(name, signature,
-                   {given[0]->data, given[3]->data, given[4]->data, *given[1], *given[2],
-                    bias->data, results[0]->data, results[1]->data, results[2]->data},
-                   [&](Plan& plan) { build(plan, x.sizes(), hidden_size, reverse != 0); });
+                   {given[0]->data, *given[1], bias->data, *given[2], given[3]->data,
+                    given[4]->data, results[0]->data, results[1]->data, results[2]->data},
+                   [&](Plan& plan) {
+                     const LstmSteps own = LstmSteps::of(hidden_size);
+                     if (is_small && x.sizes()[1] == 1 && own.run != nullptr) {
+                       build_own(plan, own, x.sizes(), hidden_size, reverse);
+                     } else {
+                       build(plan, x.sizes(), hidden_size, reverse != 0);
+                     }
+                   });
     }
     if (failed != 0) {
       for (Body* result : results) {
@@ -123,15 +133,44 @@ struct Rnn {
     return tensor.row_major ? &tensor : room.copy(tensor);
   }
 
+  static Shape row_major(std::initializer_list<std::int64_t> sizes) noexcept {
+    Shape shape;
+    shape.rank = static_cast<int>(sizes.size());
+    std::copy(sizes.begin(), sizes.end(), shape.sizes);
+    shape.row_major();
+    return shape;
+  }
+
+  /// For one sequence: all that the gates get from the inputs as one product, then the steps.
+  static void build_own(Plan& plan, const LstmSteps& own, const std::int64_t* sizes,
+                        std::int64_t hidden, std::int64_t reverse) noexcept {
+    const std::int64_t steps = sizes[0], channels = sizes[2], gates = 4 * hidden;
+    Shape of_input = Shape::matrix(channels, gates);
+    of_input.strides[0] = 1;
+    of_input.strides[1] = channels;
+    const Shape wanted_shape = row_major({hidden / own.width, hidden, 4, own.width});
+    Shape given_shape = wanted_shape;
+    given_shape.strides[0] = own.width * hidden;
+    given_shape.strides[1] = 1;
+    given_shape.strides[2] = hidden * hidden;
+    given_shape.strides[3] = hidden;
+    const Layout iteration{dnnl_f32, given_shape}, wanted{dnnl_f32, wanted_shape},
+        state{dnnl_f32, row_major({1, hidden})}, target{dnnl_f32, row_major({steps, hidden})};
+    Attributes attributes;
+    int sums = -1;
+    add_product(plan, dnnl_f32, row_major({steps, channels}), of_input, true,
+                row_major({steps, gates}), true, attributes,
+                [&](Description result) { return sums = plan.between(result); });
+    const int weights = plan.packed(plan.given(iteration.get()), wanted.get());
+    const int hidden_from = plan.given(state.get()), cell_from = plan.given(state.get()),
+              to = plan.given(target.get()), hidden_to = plan.given(state.get()),
+              cell_to = plan.given(state.get());
+    plan.add(own.run, {sums, weights, hidden_from, cell_from, to, hidden_to, cell_to},
+             {steps, hidden, reverse});
+  }
+
   static void build(Plan& plan, const std::int64_t* sizes, std::int64_t hidden,
                     bool reverse) noexcept {
-    const auto row_major = [](std::initializer_list<std::int64_t> list) {
-      Shape shape;
-      shape.rank = static_cast<int>(list.size());
-      std::copy(list.begin(), list.end(), shape.sizes);
-      shape.row_major();
-      return shape;
-    };
     // [layers, directions, channels, gates, hidden], stored as [gates, hidden, channels].
     const auto weights_of = [&](std::int64_t channels) {
       Shape shape = row_major({1, 1, channels, 4, hidden});
@@ -168,9 +207,9 @@ struct Rnn {
           dnnl_primitive_desc_create(&description, &operation, attributes.get(), engine(), nullptr);
     }
 #endif
-    const int from = plan.given(source.get()), hidden_from = plan.given(state.get()),
-              cell_from = plan.given(state.get()), weights_given = plan.given(weights.get()),
-              iteration_given = plan.given(iteration.get()), by = plan.given(bias.get()),
+    const int from = plan.given(source.get()), weights_given = plan.given(weights.get()),
+              by = plan.given(bias.get()), iteration_given = plan.given(iteration.get()),
+              hidden_from = plan.given(state.get()), cell_from = plan.given(state.get()),
               to = plan.given(target.get()), hidden_to = plan.given(state.get()),
               cell_to = plan.given(state.get());
     if (status != dnnl_success) {
