@@ -141,7 +141,7 @@ def measure(folder: Path, native: str, threads: int, precision: str) -> dict[str
             else:
                 path = package if runtime == "torch" else onnx
                 if (precision, runtime) == ("bf16", "onnxruntime"):
-                    failed[runtime] = "computes in bfloat16 on no CPU"
+                    failed[runtime] = "not measured: on x86 it does not compute in bfloat16"
                     continue
                 if not path.exists():
                     failed[runtime] = "the model cannot be exported to ONNX"
@@ -230,7 +230,9 @@ def main(folder: Path, native: str, names: list[str], precision: str) -> None:
         "load": max(result["load"] for result in results.values()),
         "versions": versions(),
     }
-    (folder / "zoo.json").write_text(json.dumps({"context": context, "benchmarks": found}, indent=1))
+    written = folder / "zoo.json"
+    written.write_text(json.dumps({"context": context, "benchmarks": found}, indent=1))
+    print(f"results in {written}")
 
 
 if __name__ == "__main__":

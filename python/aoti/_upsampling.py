@@ -1,7 +1,8 @@
-"""Bilinear upsampling in two passes: along rows, then along columns.
+"""Bilinear upsampling in two passes: along the width, then along the height.
 
 Torch's decomposition, which Inductor compiles, reads four elements for each result, one by one. Here the first pass is
-kept in memory, and the second one, which computes nearly all results, is vectorized. Both compute the same numbers.
+kept in memory, and the second one, which does most of the work, is vectorized. The results are those of the
+decomposition, bit by bit.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ def upsample(
 ) -> torch.Tensor:
     """Like torch's upsample_bilinear2d."""
     layout = suggest_memory_format(x)
-    scale_rows, scale_columns = scales or (None, None)
-    rows = _between(x, 3, size[1], align_corners, scale_columns).contiguous(memory_format=layout)
+    scale_height, scale_width = scales or (None, None)
+    wide = _between(x, 3, size[1], align_corners, scale_width).contiguous(memory_format=layout)
     # Inductor would compute these again for each result, unless it is asked for their place in memory.
-    rows = torch.as_strided(rows, rows.shape, rows.stride())
-    return _between(rows, 2, size[0], align_corners, scale_rows).contiguous(memory_format=layout)
+    wide = torch.as_strided(wide, wide.shape, wide.stride())
+    return _between(wide, 2, size[0], align_corners, scale_height).contiguous(memory_format=layout)
 
 
 def _between(x: torch.Tensor, dim: int, size: int, align_corners: bool, scale: float | None) -> torch.Tensor:

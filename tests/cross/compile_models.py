@@ -8,6 +8,7 @@ compiler. The libtorch here is for another machine, so the models do not name it
 import os
 import platform
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ NAMES = (
 platform.machine = lambda: "aarch64"
 MODELS = Path(__file__).parents[1] / "models"
 # All of them in less time: see light/g++.
-config.cpp.cxx = (str(MODELS / "light" / "aarch64-linux-gnu-g++"),)
+config.cpp.cxx = (shlex.quote(str(MODELS / "light" / "aarch64-linux-gnu-g++")),)
 config.aot_inductor.compile_wrapper_opt_level = "O0"
 os.environ["CPLUS_INCLUDE_PATH"] = str(MODELS / "light")
 config.cpp.march = "armv8-a"

@@ -1,12 +1,12 @@
-"""Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...] [--for-benches]
+"""Compiles the models that the C++ tests and benches load: compile_models.py OUT_DIR [--only NAME ...] [--as-users-do]
 
 Writes OUT_DIR/NAME.pt2, or OUT_DIR/NAME.unavailable with the reason if this torch lacks what the model needs. A
 model is compiled again only when this script, the exporter, torch or the machine has changed. "vit", "vit_beside",
 "resnet18" and "mobilenet_v3" need torchvision, "bert" and "llama" need transformers, "add_cuda" and "linear_cuda" need
 a GPU: these, "lstm" and "linear_packed" are compiled only when asked for by name.
 
-A few models, and with --for-benches all of them, are compiled as those of users are; the others in less time, see
-light/.
+Some models, and with --as-users-do all of them, are compiled as those of users are, which takes longer; the others by
+light/g++.
 
 Models with random weights come with OUT_DIR/NAME.bin: little-endian float32, row-major whatever the memory
 layout of the tensors: first the input, then the output that eager PyTorch computes from it.
@@ -39,6 +39,7 @@ import logging
 import multiprocessing
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import time
@@ -100,7 +101,8 @@ BY_NAME_ONLY = (
     "linear_packed",
 )
 
-AS_USERS_DO = ("add", "mlp")
+# Of these, each has another kind of code around its kernels.
+AS_USERS_DO = ("add", "mlp", "fallback", "linear_beside", "mlp_arrayref")
 LIGHT = Path(__file__).resolve().parent / "light"
 
 TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
@@ -109,7 +111,7 @@ TALLY = Path(__file__).resolve().parents[1] / "operators" / "tally.cpp"
 def fingerprint() -> str:
     """Changes when a package that was compiled earlier is no longer what this run would write."""
     package = PYTHON / "aoti"
-    files = (Path(__file__), LIGHT / "g++", LIGHT / "regex", *(package / f"_{name}.py" for name in ("export", "frozen", "regions")), TALLY)
+    files = (Path(__file__), LIGHT / "g++", LIGHT / "regex", *sorted(package.glob("_*.py")), TALLY)
     sources = b"".join(file.read_bytes() for file in files)
     return " ".join(
         (importlib.metadata.version("torch"), platform.machine(), cpu_flags(), hashlib.sha256(sources).hexdigest())
@@ -138,33 +140,33 @@ def write_stamps(out: Path, stamps: dict[str, str]) -> None:
     os.replace(unfinished, out / "stamps.json")
 
 
-def stamp(name: str, for_benches: bool) -> str:
-    return fingerprint() + " light" * is_light(name, for_benches)
+def stamp(name: str, as_users_do: bool) -> str:
+    return fingerprint() + " light" * is_light(name, as_users_do)
 
 
-def is_light(name: str, for_benches: bool) -> bool:
-    return not for_benches and name not in AS_USERS_DO
+def is_light(name: str, as_users_do: bool) -> bool:
+    return not as_users_do and name not in AS_USERS_DO
 
 
 def arguments() -> tuple[Path, list[str], bool]:
-    """OUT_DIR, the names of the models that are asked for and not up to date, and whether they are for benches."""
+    """OUT_DIR, the names of the models that are asked for and not up to date, and whether all are compiled as those of users are."""
     parser = argparse.ArgumentParser(description="Compiles the models that the C++ tests and benches load.")
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
     every = NAMES + BY_NAME_ONLY
     parser.add_argument("--only", nargs="+", choices=every, metavar="NAME", help=", ".join(every))
-    parser.add_argument("--for-benches", action="store_true", help="compile all of them as those of users are")
+    parser.add_argument("--as-users-do", action="store_true", help="compile all of them as those of users are")
     options = parser.parse_args()
     out, wanted = options.out, options.only or NAMES
     out.mkdir(parents=True, exist_ok=True)
     stamps = read_stamps(out)
     there = [name for name in wanted if any((out / f"{name}{end}").exists() for end in (".pt2", ".unavailable"))]
     # What is compiled as those of users are does for all.
-    current = {name: {stamp(name, True), stamp(name, options.for_benches)} for name in wanted}
+    current = {name: {stamp(name, True), stamp(name, options.as_users_do)} for name in wanted}
     stale = [name for name in wanted if stamps.get(name) not in current[name] or name not in there]
     if not stale:
         print(f"{len(wanted)} models are up to date")
         sys.exit()
-    return out, stale, options.for_benches
+    return out, stale, options.as_users_do
 
 
 # Before the imports below, which take seconds.
@@ -822,25 +824,27 @@ def make(out: Path, name: str) -> str:
     return f"{time.monotonic() - start:.1f} s"
 
 
-def main(out: Path, names: list[str], for_benches: bool) -> None:
+def main(out: Path, names: list[str], as_users_do: bool) -> None:
     """Compiles one model per core at a time."""
     from torch._inductor import config
 
     config.cpp.vec_isa_ok = True  # instead of compiling a library for each instruction set
     stamps, count = read_stamps(out), 0
     for light in (False, True):
-        group = [name for name in names if is_light(name, for_benches) == light]
+        group = [name for name in names if is_light(name, as_users_do) == light]
         if light:  # in new processes, since a process keeps what it has precompiled
             os.environ["CPLUS_INCLUDE_PATH"] = str(LIGHT)
-            config.cpp.cxx = (str(LIGHT / Path(config.cpp.cxx[-1]).name),)
             config.aot_inductor.compile_wrapper_opt_level = "O0"
+            compiler = LIGHT / Path(config.cpp.cxx[-1]).name
+            if compiler.exists():
+                config.cpp.cxx = (shlex.quote(str(compiler)),)
         processes = max(1, min(len(os.sched_getaffinity(0)), len(group)))
         with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
             made = {pool.submit(make, out, name): name for name in group}
             for future in as_completed(made):
                 name, count = made[future], count + 1
                 print(f"{name} ({count}/{len(names)}): {future.result()}", flush=True)
-                stamps[name] = stamp(name, for_benches)
+                stamps[name] = stamp(name, as_users_do)
                 write_stamps(out, stamps)
 
 

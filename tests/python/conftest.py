@@ -1,12 +1,14 @@
 """Fixtures that tests share."""
 
 import os
+import shlex
 import zipfile
 from pathlib import Path
 
 # Of the tests' time, most goes into compiling the C++ around models' kernels.
 LIGHT = Path(__file__).parents[1] / "models" / "light"
-os.environ["CXX"] = str(LIGHT / "g++")
+if os.environ.get("CXX", "g++") == "g++":
+    os.environ["CXX"] = shlex.quote(str(LIGHT / "g++"))
 os.environ["CPLUS_INCLUDE_PATH"] = str(LIGHT)
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"  # instead of compiling a library for each instruction set
 os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")

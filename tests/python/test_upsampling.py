@@ -69,14 +69,15 @@ def test_only_what_gets_faster_is_replaced():
 
 
 @pytest.mark.parametrize("updatable", [True, False])
-def test_a_package_gives_the_results_of_the_module(tmp_path, updatable):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_package_gives_the_results_of_the_module(tmp_path, updatable, layout):
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1), Upsampling(scale_factor=4)).eval()
+    # Frozen, it computes on channels-last tensors within.
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), Upsampling(scale_factor=4), torch.nn.ReLU()).eval()
+    example = torch.randn(2, 3, 9, 7).to(memory_format=layout)
     shapes = {"input": {0: Dim("batch", min=1, max=8)}}
-    path = aoti.export(
-        tmp_path / "model.pt2", Model(module, (torch.randn(2, 3, 9, 7),), dynamic_shapes=shapes), updatable=updatable
-    )
-    model = aoti.load(path)
+    model = Model(module, (example,), dynamic_shapes=shapes)
+    model = aoti.load(aoti.export(tmp_path / "model.pt2", model, updatable=updatable))
     for batch in (1, 3):
-        x = torch.randn(batch, 3, 9, 7)
+        x = torch.randn(batch, 3, 9, 7).to(memory_format=layout)
         torch.testing.assert_close(model(x), module(x))

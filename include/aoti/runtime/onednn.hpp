@@ -35,8 +35,8 @@ namespace aoti::inline AOTI_ABI {
 /// A program that also links libtorch must make oneDNN's symbols private: libtorch exports some of
 /// the oneDNN inside it, and if it comes first, oneDNN's matrix products fail.
 struct Onednn {
-  /// How many bytes the packed copies take that are kept in this process, for all its models. May
-  /// be called at any time by any thread.
+  /// The bytes of the packed copies that are kept now, for all models that run through this copy of
+  /// the library. May be called at any time by any thread.
   static std::uint64_t packed_bytes() noexcept {
     return detail::onednn::PackedWeight::bytes.load();
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The steps of an LSTM layer for one sequence. Each waits for the one before and is a small
-// product, for which oneDNN takes longer to start than to compute it.
+// product, for which oneDNN takes longer to start than to compute it. With -ffast-math, results
+// lose digits.
 #pragma once
 
 #include <cstddef>

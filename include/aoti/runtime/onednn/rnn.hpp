@@ -88,13 +88,15 @@ struct Rnn {
       // The threads meet in each step.
       const double batch = static_cast<double>(x.sizes()[1]);
       const bool is_small = batch * static_cast<double>(w.count + u.count) < least_divided;
-      const OneThread alone{is_small};
+      LstmSteps own;
+      if (is_small && x.sizes()[1] == 1) own = LstmSteps::of(hidden_size);
+      const OneThread alone{
+          own.run != nullptr ? OneThread::is_small({x.sizes()[0], x.sizes()[2], gates}) : is_small};
       failed = run(name, signature,
                    {given[0]->data, *given[1], bias->data, *given[2], given[3]->data,
                     given[4]->data, results[0]->data, results[1]->data, results[2]->data},
                    [&](Plan& plan) {
-                     const LstmSteps own = LstmSteps::of(hidden_size);
-                     if (is_small && x.sizes()[1] == 1 && own.run != nullptr) {
+                     if (own.run != nullptr) {
                        build_own(plan, own, x.sizes(), hidden_size, reverse);
                      } else {
                        build(plan, x.sizes(), hidden_size, reverse != 0);
