@@ -18,6 +18,9 @@ from torch.fx import GraphModule, Node
 # Of weights that Inductor packs.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
+# Of a constant that is computed when the model is compiled.
+MOST_BYTES = 4 << 20
+
 
 @contextmanager
 def weights_plain() -> Iterator[None]:
@@ -29,6 +32,7 @@ def weights_plain() -> Iterator[None]:
 
     def unpacking(module: GraphModule, *rest: Any) -> None:
         passes(module, *rest)
+        _compute_constants(module)
         _unpack(module)
 
     def no_constant(other: Any) -> bool:
@@ -40,6 +44,30 @@ def weights_plain() -> Iterator[None]:
         yield
     finally:
         freezing.freezing_passes, mkldnn_fusion._can_be_inplace = passes, may_overwrite
+
+
+def _compute_constants(module: GraphModule) -> None:
+    """Computes what follows from nothing but constants and sizes, such as masks. Inductor would have it computed in each
+    run, and if a place in it takes divisions, the loops that use it would not be vectorized."""
+    from torch._inductor.constant_folding import ConstantFolder, replace_node_with_constant
+
+    class Folder(ConstantFolder):  # type: ignore[misc]
+        def _deduce_value(self, node: Node) -> Any:
+            if node.op == "call_function":
+                value = node.meta.get("val")
+                if not isinstance(value, torch.Tensor) or value.numel() * value.element_size() > MOST_BYTES:
+                    return self.unknown_value
+            return super()._deduce_value(node)
+
+    with torch.utils._python_dispatch._disable_current_modes():
+        folder = Folder(module)
+        folder.run()
+        for node, value in folder.node_replacements.items():
+            # Inductor computes indices as it needs them, and knows what is the same everywhere.
+            if value.is_floating_point() and value.is_contiguous() and value.numel() > 1 and (value != value.view(-1)[0]).any():
+                replace_node_with_constant(module, node, value.clone())
+        module.graph.eliminate_dead_code()
+        module.recompile()
 
 
 def _unpack(module: GraphModule) -> None:

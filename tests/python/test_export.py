@@ -552,6 +552,29 @@ def test_weights_are_transposed_once(tmp_path):
     torch.testing.assert_close(load(path)(x), module(x))
 
 
+class Masked(nn.Module):
+    """Adds -100 where the window of a row and that of a column differ, as Swin does, and a rising row."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        windows = torch.zeros(8, 8)
+        windows[:4, 5:] = 1
+        windows[4:] = 2
+        windows = windows.view(4, 2, 4, 2).permute(0, 2, 1, 3).reshape(16, 4)
+        difference = windows[:, None] - windows[:, :, None]
+        return x + difference.masked_fill(difference != 0, -100.0) + torch.arange(4.0) / 3 + torch.full((4,), 0.25)
+
+
+@pytest.mark.parametrize("updatable", [True, False])
+def test_masks_are_computed_once_if_weights_are_not_updated(tmp_path, updatable):
+    module, x = Masked(), torch.randn(16, 4, 4)
+    path = tmp_path / "model.pt2"
+    aoti.export(path, Model(module, (x,)), updatable=updatable)
+    code = b"".join(entries(path, ".kernel.cpp"))
+    assert (b"-100.0" in code) == updatable
+    assert [constant["shape"] for constant in constants_of(path).values()] == ([] if updatable else [[16, 4, 4]])
+    torch.testing.assert_close(load(path)(x), module(x))
+
+
 @pytest.mark.parametrize("module", [Counted(), nn.Linear(4, 4).double()], ids=["written", "float64"])
 def test_what_cannot_be_frozen_is_compiled_as_it_is(tmp_path, module):
     path, x = tmp_path / "model.pt2", torch.randn(2, 4, dtype=next(module.parameters()).dtype)
