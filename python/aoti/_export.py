@@ -139,7 +139,7 @@ def export(
         themselves, "fixed" there, can no longer be changed.
     updatable: keeps every parameter and buffer out of the code, so that it can be changed. False makes a CPU model
         faster: it is frozen, so that batch norms become part of the weights of convolutions, and what follows a
-        convolution or a product is computed with it. Its weights stay plain tensors, which any runtime can read, but
+        convolution or a product is computed with it, and masks are computed in advance. Its weights stay plain tensors, which any runtime can read, but
         most can no longer be changed. (On libtorch, `Model.options` of {"freezing": True}, which packs the weights for
         libtorch alone, is faster still.) Models for other devices, those that write to their own weights, and those with
         weights of other dtypes than float32, bfloat16 and float16 are not frozen; of these, Inductor compiles weights
