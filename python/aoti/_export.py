@@ -138,15 +138,16 @@ def export(
         matrix products in C++ may hold copies of weights in another memory layout ("derived" in `spec`): the weights
         themselves, "fixed" there, can no longer be changed.
     updatable: keeps every parameter and buffer out of the code, so that it can be changed. False makes a CPU model
-        faster: it is frozen, so that batch norms become part of the weights of convolutions, and what follows a
-        convolution or a product is computed with it, and masks are computed in advance. Its weights stay plain tensors, which any runtime can read, but
-        most can no longer be changed. (On libtorch, `Model.options` of {"freezing": True}, which packs the weights for
-        libtorch alone, is faster still.) Models for other devices, those that write to their own weights, and those with
-        weights of other dtypes than float32, bfloat16 and float16 are not frozen; of these, Inductor compiles weights
-        with only a few elements into the code.
+        faster: it is frozen, so that batch norms become part of the weights of convolutions, what follows a convolution
+        or a product is computed with it, and masks are computed in advance. Its weights stay plain tensors, which any
+        runtime can read, but most can no longer be changed. (On libtorch, `Model.options` of {"freezing": True}, which
+        packs the weights for libtorch alone, is faster still.) Models for other devices, those that write to their own
+        weights, and those with weights of other dtypes than float32, bfloat16 and float16 are not frozen; of these,
+        Inductor compiles weights with only a few elements into the code.
     precision: None computes in the modules' own dtypes. "bf16" computes products, convolutions and attention of CPU
         models in bfloat16, as torch.autocast does, which processors with AMX do several times faster; results are
-        right to two or three digits. Not together with `tune`. Inputs keep their dtypes; outputs that would be bfloat16 are float32. With
+        right to two or three digits. Not together with `tune`. Inputs keep their dtypes; outputs that would be
+        bfloat16 are float32. With
         `updatable=False`, weights are stored in bfloat16; else each run converts them.
 
     Raises TypeError or ValueError for unusable arguments, before anything is compiled. Exceptions that torch raises
