@@ -147,8 +147,7 @@ def export(
     precision: None computes in the modules' own dtypes. "bf16" computes products, convolutions and attention of CPU
         models in bfloat16, as torch.autocast does, which processors with AMX do several times faster; results are
         right to two or three digits. Not together with `tune`. Inputs keep their dtypes; outputs that would be
-        bfloat16 are float32. With
-        `updatable=False`, weights are stored in bfloat16; else each run converts them.
+        bfloat16 are float32. With `updatable=False`, weights are stored in bfloat16; else each run converts them.
 
     Raises TypeError or ValueError for unusable arguments, before anything is compiled. Exceptions that torch raises
     while it exports or compiles are passed on.
