@@ -1,9 +1,8 @@
 """Runs a model on one runtime when asked to: worker.py RUNTIME MODEL INPUTS OUTPUTS THREADS PRECISION
 
 RUNTIME is torch (MODEL is a package), onnxruntime or openvino (MODEL is an ONNX file). PRECISION, float32 or bf16, matters to
-OpenVINO. INPUTS, a .npz, holds the inputs in
-order; the outputs of a first run are written to OUTPUTS, one after the other, as row-major elements. Each line "N" on standard
-input is answered by the seconds that N runs took. Denormal numbers count as zero.
+OpenVINO. INPUTS, a .npz, holds the inputs in order; the outputs of a first run are written to OUTPUTS, one after the other, as
+row-major elements. Each line "N" on standard input is answered by the seconds that N runs took. Denormal numbers count as zero.
 """
 
 from __future__ import annotations

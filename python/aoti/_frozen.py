@@ -15,8 +15,13 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from ._graph import replace_node
+
 # Of weights that Inductor packs.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+# Torch's, which nothing is fused with.
+_CONVOLUTION = torch.ops.aten.convolution.default
 
 # Of a constant that is computed when the model is compiled.
 MOST_BYTES = 4 << 20
@@ -100,13 +105,15 @@ def _unpack_convolution(packed: Node) -> None:
         if _keeps_channels_last(x, packed.args[0], groups):
             fused.replace_input_with(packed, packed.args[0])
         else:
-            _replace(fused, (x, packed.args[0], bias, stride, padding, dilation, False, [0] * len(stride), groups))
+            arguments = (x, packed.args[0], bias, stride, padding, dilation, False, [0] * len(stride), groups)
+            replace_node(fused, _CONVOLUTION, arguments)
 
 
 def _unpack_transposed(packed: Node) -> None:
     for fused in list(packed.users):
         x, _, bias, padding, output_padding, stride, dilation, groups = fused.args[:8]
-        _replace(fused, (x, packed.args[0], bias, stride, padding, dilation, True, output_padding, groups))
+        arguments = (x, packed.args[0], bias, stride, padding, dilation, True, output_padding, groups)
+        replace_node(fused, _CONVOLUTION, arguments)
 
 
 def _unpack_recurrent(packed: Node) -> None:
@@ -114,15 +121,6 @@ def _unpack_recurrent(packed: Node) -> None:
         assert item.target is operator.getitem
         item.replace_all_uses_with(packed.args[item.args[1]])
         packed.graph.erase_node(item)
-
-
-def _replace(fused: Node, arguments: tuple[Any, ...]) -> None:
-    """By torch's convolution, which nothing is fused with."""
-    with fused.graph.inserting_before(fused):
-        plain = fused.graph.call_function(torch.ops.aten.convolution.default, arguments)
-    plain.meta.update(fused.meta)
-    fused.replace_all_uses_with(plain)
-    fused.graph.erase_node(fused)
 
 
 def _keeps_channels_last(x: Node, weight: Node, groups: int) -> bool:

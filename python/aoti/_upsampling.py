@@ -13,6 +13,8 @@ import torch
 from torch._prims_common import suggest_memory_format
 from torch.fx import GraphModule, Node
 
+from ._graph import replace_node, values_of
+
 
 def upsample_in_two_passes(module: GraphModule) -> None:
     """Replaces the bilinear upsampling of an exported program where this may be faster."""
@@ -21,11 +23,7 @@ def upsample_in_two_passes(module: GraphModule) -> None:
             continue
         x, _, align_corners, scales = node.args
         size = tuple(node.meta["val"].shape[2:])
-        with module.graph.inserting_before(node):
-            new = module.graph.call_function(upsample, (x, size, align_corners, scales))
-        new.meta = node.meta
-        node.replace_all_uses_with(new)
-        module.graph.erase_node(node)
+        replace_node(node, upsample, (x, size, align_corners, scales))
     module.recompile()
 
 
@@ -59,10 +57,10 @@ def _between(x: torch.Tensor, dim: int, size: int, align_corners: bool, scale: f
 def _suits(node: Node) -> bool:
     if node.target is not torch.ops.aten.upsample_bilinear2d.vec or node.kwargs or len(node.args) != 4:
         return False
-    parts = (node.args[0], node)
-    if not all(isinstance(part, Node) and "val" in part.meta for part in parts):
+    values = values_of(node.args[0], node)
+    if values is None:
         return False
-    x, y = (part.meta["val"] for part in parts)
+    x, y = values
     sizes = (*x.shape[2:], *y.shape[2:])
     return (
         x.dtype == torch.float32

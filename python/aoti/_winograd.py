@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch.fx import GraphModule, Node
 
+from ._graph import replace_node, values_of
+
 # Rows of the matrices B^T, A^T and G for the points 0, 1, -1, 2, -2 and infinity.
 _INPUT = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0))
 _INPUT += ((0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))
@@ -34,13 +36,9 @@ def with_winograd(module: GraphModule) -> bool:
     suitable = [node for node in module.graph.nodes if _suits(node)]
     for node in suitable:
         arguments = _arguments(node)
-        with module.graph.inserting_before(node):
-            new = module.graph.call_function(
-                conv2d, (arguments["input"], arguments["weight"], arguments["bias"], arguments["padding"])
-            )
-        new.meta = node.meta
-        node.replace_all_uses_with(new)
-        module.graph.erase_node(node)
+        replace_node(
+            node, conv2d, (arguments["input"], arguments["weight"], arguments["bias"], arguments["padding"])
+        )
     module.recompile()
     return bool(suitable)
 
@@ -85,15 +83,15 @@ def _suits(node: Node) -> bool:
     if node.target not in (torch.ops.aten.conv2d.default, torch.ops.aten.convolution.default):
         return False
     arguments = _arguments(node)
-    parts = [arguments.get("input"), arguments.get("weight"), node]
-    if not all(isinstance(part, Node) and "val" in part.meta for part in parts):
+    values = values_of(arguments.get("input"), arguments.get("weight"), node)
+    if values is None:
         return False
-    x, kernel, y = (part.meta["val"] for part in parts)
+    x, kernel, y = values
     batch = x.shape[0] if isinstance(x.shape[0], int) else 1  # comparing a symbol would add a guard
     return (
         x.dtype == kernel.dtype == torch.float32
         and x.dim() == 4
-        and parts[1].op == "get_attr"
+        and arguments["weight"].op == "get_attr"
         and tuple(kernel.shape[2:]) == (3, 3)
         and arguments["groups"] == 1
         and not arguments.get("transposed")

@@ -157,11 +157,11 @@ struct Rnn {
     given_shape.strides[2] = hidden * hidden;
     given_shape.strides[3] = hidden;
     const Layout iteration{dnnl_f32, given_shape}, wanted{dnnl_f32, wanted_shape},
-        state{dnnl_f32, row_major({1, hidden})}, target{dnnl_f32, row_major({steps, hidden})};
+        state{dnnl_f32, Shape::matrix(1, hidden)}, target{dnnl_f32, Shape::matrix(steps, hidden)};
     Attributes attributes;
     int sums = -1;
-    add_product(plan, dnnl_f32, row_major({steps, channels}), of_input, true,
-                row_major({steps, gates}), true, attributes,
+    add_product(plan, dnnl_f32, Shape::matrix(steps, channels), of_input, true,
+                Shape::matrix(steps, gates), true, attributes,
                 [&](Description result) { return sums = plan.between(result); });
     const int weights = plan.packed(plan.given(iteration.get()), wanted.get());
     const int hidden_from = plan.given(state.get()), cell_from = plan.given(state.get()),
