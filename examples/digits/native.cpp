@@ -1,5 +1,6 @@
 // Classifies scikit-learn's held-out digits without libtorch, with the model that train.py
 // compiled: digits_native DIRECTORY [first]   (first: only the first of them)
+// With DIGITS_LINKED, the model is part of the program.
 #include <aoti/aoti.hpp>
 #include <aoti/runtime/native.hpp>
 #include <cstdint>
@@ -8,6 +9,9 @@
 #include <string>
 #include <string_view>
 
+#if defined(DIGITS_LINKED)
+#include "digits.hpp"
+#endif
 #include "peak_memory.hpp"
 
 namespace {
@@ -21,7 +25,11 @@ int fail(const aoti::Error& error) {
 
 int main(int argc, char** argv) {
   const std::string folder = argc > 1 ? argv[1] : ".";
+#if defined(DIGITS_LINKED)
+  auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(aoti::linked<digits>());
+#else
   auto runner = aoti::Runner<aoti::Cpu, aoti::Native>::open(folder + "/digits.pt2");
+#endif
   if (!runner) return fail(runner.error());
   auto file = aoti::Mapping::open(folder + "/digits.bin");
   if (!file) return fail(file.error());

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/abi/array_ref.hpp"
 #include "aoti/device/cpu.hpp"
 #include "aoti/runner.hpp"
 #include "aoti/runtime/native.hpp"
@@ -19,21 +20,8 @@
 
 namespace aoti::inline AOTI_ABI {
 
-/// Describes memory that someone else owns, in at most 8 dimensions. This is torch's
-/// AOTInductorArrayRefTensor.
-struct TensorView {
-  static constexpr std::size_t max_rank = 8;
-
-  void* data = nullptr;
-  std::int64_t size = 0;  ///< The number of elements.
-  std::int64_t extents[max_rank] = {};
-  std::int64_t steps[max_rank] = {};  ///< The strides, in elements.
-  std::int32_t rank = 0;
-  DType dtype = DType::float32;
-  DeviceType device = DeviceType::cpu;
-  std::int32_t device_index = -1;
-  std::int64_t reserved[4] = {};
-
+/// Describes memory that someone else owns, in at most 8 dimensions, as abi::ArrayRef.
+struct TensorView : abi::ArrayRef {
   using Sizes = std::span<const std::int64_t>;
   using List = std::initializer_list<std::int64_t>;
 
@@ -92,7 +80,7 @@ struct TensorView {
     return view;
   }
 };
-static_assert(sizeof(TensorView) == 192 && std::is_standard_layout_v<TensorView>);
+static_assert(sizeof(TensorView) == sizeof(abi::ArrayRef) && std::is_standard_layout_v<TensorView>);
 
 namespace detail {
 
@@ -145,12 +133,12 @@ template <class Runtime = Native> class ArrayRefModel {
   /// @errors those of Runner::open; unsupported (the model was compiled without that interface, or
   ///         has constants that are computed when it is loaded)
   static Result<ArrayRefModel> open(const std::string& path, const OpenOptions& choice = {}) {
-    AOTI_TRY(auto runner, Runner::open(path, choice));
-    return detail::guard(Errc::model_threw, "ArrayRefModel::open", [&]() -> Result<ArrayRefModel> {
-      ArrayRefModel model{std::move(runner)};
-      AOTI_TRYV(model.create());
-      return model;
-    });
+    return open_from(path, choice);
+  }
+
+  /// Opens a model that is part of the program. @errors as above
+  static Result<ArrayRefModel> open(const LinkedModel& linked, const OpenOptions& choice = {}) {
+    return open_from(linked, choice);
   }
 
   ArrayRefModel(ArrayRefModel&& other) noexcept
@@ -210,6 +198,16 @@ template <class Runtime = Native> class ArrayRefModel {
 
  private:
   explicit ArrayRefModel(Runner&& runner) noexcept : runner_{std::move(runner)} {}
+
+  template <class Source>
+  static Result<ArrayRefModel> open_from(const Source& source, const OpenOptions& choice) {
+    AOTI_TRY(auto runner, Runner::open(source, choice));
+    return detail::guard(Errc::model_threw, "ArrayRefModel::open", [&]() -> Result<ArrayRefModel> {
+      ArrayRefModel model{std::move(runner)};
+      AOTI_TRYV(model.create());
+      return model;
+    });
+  }
 
   const Exports& exports() const noexcept { return runner_.container().exports(); }
 

@@ -87,6 +87,19 @@ class Runner {
     return open_from(bytes, choice, observer);
   }
 
+  /// Opens a model that is part of the program, see aoti/model/linked.hpp.
+  static Result<Runner> open(const LinkedModel& model, const OpenOptions& choice = {},
+                             const Observer& observer = {}) {
+    if (model.is_bound != BindsImports<Runtime>) {
+      return Error{Errc::unsupported, std::string{model.name},
+                   model.is_bound ? "the model was linked with the native runtime, and cannot run "
+                                    "on the process's"
+                                  : "the model was linked with the process's runtime, and cannot "
+                                    "run on the native one"};
+    }
+    return open_from(model, choice, observer);
+  }
+
   /// A moved-from runner answers every call with bad_state.
   Runner(Runner&&) noexcept = default;
   Runner& operator=(Runner&&) noexcept = default;

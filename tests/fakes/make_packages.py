@@ -265,6 +265,7 @@ def packages() -> dict[str, bytes]:
         "weights.pt2": package("weights", weights=weights),
         "two_sets.pt2": package("two_sets"),
         "two_sets_maps.pt2": package("two_sets_maps"),
+        "two_sets_written.pt2": package("two_sets_written"),
         "two_sets_derived.pt2": package("two_sets", {"aoti.spec": derived_spec}),
         "two_sets_tied.pt2": package("two_sets", {"aoti.spec": tied_spec}),
         "two_sets_old.pt2": package("two_sets_old"),

@@ -18,7 +18,7 @@ HEADERS = sorted(path.relative_to(INCLUDE).as_posix() for path in INCLUDE.rglob(
 
 # From the bottom up: a header may include headers of its own row and of rows before it.
 FOUNDATION = ("error.hpp", "result.hpp", "atomic.hpp", "version.hpp")
-LAYERS = ("foundation", "abi", "device", "file", "image", "package", "runtime", "load", "run", "weights", "open", "front", "python")
+LAYERS = ("foundation", "abi", "device", "file", "image", "package", "runtime", "model", "load", "run", "weights", "open", "front", "python")
 # Folders of runtime/ that its other folders may include; headers directly in runtime/ may include all of them.
 SHARED_RUNTIMES = ("", "native")
 # The start of includes of torch's headers.
@@ -81,6 +81,11 @@ TESTED_BY = {
     "runtime/plain/": "tests/libtorch/native_operators_test.cpp, against torch; tests/runtime/plain_operators_test.cpp",
     "runtime/onednn/": "tests/libtorch/onednn_*_test.cpp, against torch",
     "runtime/lapack/": "tests/libtorch/lapack_operators_test.cpp, against torch",
+    "file/archive_writer.hpp": "tests/package/writer_test.cpp",
+    "abi/array_ref.hpp": "tests/array_ref_test.cpp: a layout",
+    "export_model.hpp": "tests/libtorch/written_models_test.cpp, by what it makes",
+    "linked_model.hpp": "tests/model/linked_model_test.cpp",
+    "model/": "tests/model/exported_test.cpp, by what hosts see",
     "python/": "tests/python, from Python",
 }
 
@@ -156,7 +161,7 @@ def test_each_header_has_its_test() -> None:
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="there is no clang-format")
 def test_sources_are_formatted() -> None:
-    sources = [path for folder in ("include", "tests", "bench", "examples", "python") for path in (ROOT / folder).rglob("*.[ch]pp")]
+    sources = [path for folder in ("include", "tests", "bench", "examples", "python", "cmake") for path in (ROOT / folder).rglob("*.[ch]pp")]
     with ThreadPoolExecutor() as threads:
         formatted = threads.map(lambda path: subprocess.run(["clang-format", path], capture_output=True, check=True).stdout, sources)
         assert not [path for path, text in zip(sources, formatted) if text != path.read_bytes()]

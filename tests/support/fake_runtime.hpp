@@ -290,6 +290,27 @@ inline __attribute__((used)) AOTITorchError aoti_torch_get_sizes(AtenTensorHandl
   return 0;
 }
 
+inline __attribute__((used)) AOTITorchError aoti_torch_get_strides(AtenTensorHandle handle,
+                                                                   std::int64_t** out) {
+  *out = aoti_test::tensor_of(handle)->strides.data();
+  return 0;
+}
+
+inline __attribute__((used)) AOTITorchError aoti_torch_get_dtype(AtenTensorHandle handle,
+                                                                 std::int32_t* out) {
+  *out = static_cast<std::int32_t>(aoti_test::tensor_of(handle)->dtype);
+  return 0;
+}
+
+inline __attribute__((used)) AOTITorchError aoti_torch_get_device_type(AtenTensorHandle handle,
+                                                                       std::int32_t* out) {
+  *out = static_cast<std::int32_t>(aoti_test::tensor_of(handle)->device);
+  return 0;
+}
+
+inline __attribute__((used)) bool aoti_torch_grad_mode_is_enabled() { return false; }
+inline __attribute__((used)) void aoti_torch_grad_mode_set_enabled(bool) {}
+
 inline __attribute__((used)) AOTITorchError aoti_torch_get_dim(AtenTensorHandle handle,
                                                                std::int64_t* out) {
   *out = static_cast<std::int64_t>(aoti_test::tensor_of(handle)->sizes.size());

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "aoti/version.hpp"
 
@@ -131,6 +133,25 @@ constexpr bool parse_device_type(std::string_view name, DeviceType& out) noexcep
   }
   return false;
 }
+
+/// The element type of a C++ type.
+template <class T>
+inline constexpr DType dtype_of = [] {
+  using U = std::remove_cv_t<T>;
+  if constexpr (std::same_as<U, bool>) {
+    return DType::boolean;
+  } else if constexpr (std::same_as<U, float>) {
+    return DType::float32;
+  } else if constexpr (std::same_as<U, double>) {
+    return DType::float64;
+  } else {
+    static_assert(std::integral<U> && sizeof(U) <= 8, "there is no element type for this C++ type");
+    constexpr DType signed_types[] = {DType::int8, DType::int16, DType::int32, DType::int64};
+    constexpr DType unsigned_types[] = {DType::uint8, DType::uint16, DType::uint32, DType::uint64};
+    constexpr int log = sizeof(U) == 1 ? 0 : sizeof(U) == 2 ? 1 : sizeof(U) == 4 ? 2 : 3;
+    return std::is_signed_v<U> ? signed_types[log] : unsigned_types[log];
+  }
+}();
 
 namespace abi {
 

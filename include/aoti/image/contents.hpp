@@ -58,6 +58,7 @@ template <class = void> struct ImageContents {
   std::uint64_t elf_end = 0;
   Bytes weights;
   std::uint64_t weights_size = 0;
+  Bytes constants;                  // all that lies between the symbols of embedded weights
   std::uint64_t weights_start = 0;  ///< Where its symbol lies in the file.
   std::uint64_t weights_end = 0;
 
@@ -232,6 +233,8 @@ template <class = void> struct ImageContents {
     visit(elf.at(elf.tag(elf_plt_rela)), elf.tag(elf_plt_rela_size));
     if (embedded.start.value != 0 && embedded.end.value >= embedded.start.value) {
       weights_size = embedded.end.value - embedded.start.value;
+      const Bytes rest = elf.at(embedded.start.value);
+      if (weights_size <= rest.size()) constants = rest.first(weights_size);
     }
     if (asked && !symbolic) find_weights(embedded);
     return success();

@@ -137,6 +137,10 @@ template <class = void> class BasicImage {
   /// or not read-only.
   Bytes weights() const noexcept { return contents_.weights; }
 
+  /// What lies at the image's symbol for embedded weights: the weights, however small; or, if they
+  /// lie elsewhere, their size.
+  Bytes constants() const noexcept { return contents_.constants; }
+
   /// The size of the image's symbol for embedded weights: 1 if it was compiled without any; 8,
   /// which holds their size, if they are in a file beside it; 0 if the image does not say.
   std::uint64_t weights_size() const noexcept { return contents_.weights_size; }

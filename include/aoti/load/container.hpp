@@ -40,6 +40,7 @@ template <class T = void> class BasicContainer {
                                        const std::string& device, const OpenOptions& options,
                                        Import* import = nullptr,
                                        const OperatorLibraries& libraries = {}) {
+    if (model.linked != nullptr) return create_linked(*model.linked, device, options);
     // Of torch's libraries, the image keeps only those that the process has loaded: a program need
     // not have libtorch.so. The loader may know libraries that were given only by their paths.
     bool replaced = false;
@@ -87,22 +88,9 @@ template <class T = void> class BasicContainer {
       AOTI_TRY(container.kernels_, BasicKernelFolder<T>::make(model));
     }
     if (in_place) container.weights_ = model.image_mapping;
-    auto exports =
-        abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); });
-    Result<void> done = success();
-    if (exports) {
-      container.exports_ = exports.value();
-      container.traits_ = abi::ModelTraits::of(exports.value());
-      done = detail::guard(Errc::model_threw, "Container::create",
-                           [&] { return container.start(device, options); });
-    } else {
-      done = std::move(exports).error();
-    }
-    if (!done) {
-      container.destroy();
-      container.library_.unload();  // none of its pointers has been handed out
-      return std::move(done).error();
-    }
+    AOTI_TRYV(container.start(
+        abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); }),
+        device, options));
     container.library_.close_file();
     return container;
   }
@@ -208,13 +196,36 @@ template <class T = void> class BasicContainer {
     return std::string{found != nullptr ? found : ""};
   }
 
-  Result<void> start(const std::string& device, const OpenOptions& options) {
-    using Exports = abi::ModelExports;
-    const std::string& folder =
-        options.kernel_folder.empty() ? kernels_.path() : options.kernel_folder;
-    AOTI_TRYV(abi::call<&Exports::create_with_device>(exports_, &handle_, options.instances,
-                                                      device.c_str(), folder.c_str()));
-    return list_constants();
+  static Result<BasicContainer> create_linked(const abi::ModelExports& exports,
+                                              const std::string& device,
+                                              const OpenOptions& options) {
+    BasicContainer container;
+    AOTI_TRYV(container.start(exports, device, options));
+    return container;
+  }
+
+  /// Creates the model's container. If that fails, unloads the image.
+  Result<void> start(Result<abi::ModelExports> exports, const std::string& device,
+                     const OpenOptions& options) {
+    Result<void> done = success();
+    if (exports) {
+      exports_ = exports.value();
+      traits_ = abi::ModelTraits::of(exports_);
+      done = detail::guard(Errc::model_threw, "Container::create", [&]() -> Result<void> {
+        const std::string& folder =
+            options.kernel_folder.empty() ? kernels_.path() : options.kernel_folder;
+        AOTI_TRYV(abi::call<&abi::ModelExports::create_with_device>(
+            exports_, &handle_, options.instances, device.c_str(), folder.c_str()));
+        return list_constants();
+      });
+    } else {
+      done = std::move(exports).error();
+    }
+    if (!done) {
+      destroy();
+      library_.unload();  // none of its pointers has been handed out
+    }
+    return done;
   }
 
   /// Wraps …GetNumConstants, …GetConstantName, …OriginalFQN, …Dtype, …Type, …DataSize and

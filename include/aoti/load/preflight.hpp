@@ -161,13 +161,20 @@ Result<void> check_image(const Image& image, const PackagedModel& model,
   return success();
 }
 
+/// Whether a model is for an available device of a kind.
+/// @errors wrong_device, wrong_machine, device_unavailable
+template <DevicePolicy Device>
+Result<void> check_device(const PackagedModel& model, DeviceIndex device) {
+  AOTI_TRYV(check_metadata<Device>(model));
+  return Device::check(device);
+}
+
 /// The image of a model that is for this machine and for an available device.
 /// @errors wrong_device, wrong_machine, device_unavailable, damaged_package, unsupported (sources
 ///         only)
 template <DevicePolicy Device>
 Result<Image> read_image(const PackagedModel& model, DeviceIndex device) {
-  AOTI_TRYV(check_metadata<Device>(model));
-  AOTI_TRYV(Device::check(device));
+  AOTI_TRYV(check_device<Device>(model, device));
   if (model.image.data() == nullptr) {
     return Error{Errc::unsupported, model.origin,
                  "the model has sources only; compile it first by `python -m aoti compile FILE`"};

@@ -63,6 +63,12 @@ template <class Model> struct Opening {
   }
 
   Result<Inspected> inspect(const PackagedModel& packaged) const {
+    if (packaged.linked != nullptr) {
+      AOTI_TRYV(check_device<Device>(packaged, choice.device));
+      OperatorLibraries libraries;
+      AOTI_TRYV(libraries.load(choice.operator_libraries));
+      return Inspected{Image{}, std::move(libraries)};
+    }
     AOTI_TRY(auto image, read_image<Device>(packaged, choice.device));
     OperatorLibraries libraries;
     AOTI_TRYV(libraries.load(choice.operator_libraries));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "aoti/abi/exports.hpp"
 #include "aoti/file/json.hpp"
 #include "aoti/package/files.hpp"
 
@@ -48,6 +49,7 @@ struct PackagedModel {
   std::vector<Entry> files;  ///< All of the model's files, by their names in its folder.
   std::vector<Entry> constants;  ///< Files that the package's models share: custom objects.
   Metadata metadata;
+  const abi::ModelExports* linked = nullptr;  ///< Of a model that is part of the program.
 };
 
 /// An open package. Owns what it maps, extracts nothing, and is immutable, so threads may share it.
@@ -240,7 +242,8 @@ template <class T = void> class BasicPackage {
                         .extern_nodes = {},
                         .files = {},
                         .constants = {},
-                        .metadata = {}};
+                        .metadata = {},
+                        .linked = nullptr};
     std::string_view image;
     for (const Entry& entry : files_.entries()) {
       if (const auto path = below_root(entry.name); path.starts_with(constants_folder)) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "aoti/runtime/native.hpp"
 #include "aoti/runtime/native/executor.hpp"
@@ -279,17 +280,32 @@ AOTITorchError imported(AtenTensorHandle self, const std::int64_t* dims, std::in
 
 }  // namespace detail::fftw
 
+namespace detail::fftw {
+
+template <class Import> struct FftwFunction : std::false_type {};
+#define AOTI_PROVIDED(row, ...)                                          \
+  template <> struct FftwFunction<abi::imported::row> : std::true_type { \
+    static constexpr abi::imported::row::type* function =                \
+        &imported<abi::imported::row, __VA_ARGS__>;                      \
+  };
+#define AOTI_OPERATOR(name, parameters, function)
+#include "aoti/runtime/fftw.inc"
+
+}  // namespace detail::fftw
+
 /// Fourier transforms on FFTW 3, for NativeWith: `NativeWith<Onednn, Fftw, PlainOperators>`.
 /// Results have the memory layout of torch's wheels for this processor. Any number of threads may
 /// call them at once; FFTW makes plans for one at a time. A program that makes plans itself while
 /// models run must have called fftw_make_planner_thread_safe() and
 /// fftwf_make_planner_thread_safe().
 struct Fftw {
+  template <class Import> using Function = detail::fftw::FftwFunction<Import>;
+
   static void* import(std::string_view symbol) noexcept {
     using namespace detail::fftw;
     static const detail::NativeEntry entries[] = {
-#define AOTI_PROVIDED(row, function) \
-  detail::entry<abi::imported::row>(&imported<abi::imported::row, function>),
+#define AOTI_PROVIDED(row, ...) \
+  detail::entry<abi::imported::row>(Function<abi::imported::row>::function),
 #define AOTI_OPERATOR(name, parameters, function)
 #include "aoti/runtime/fftw.inc"
     };

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "aoti/runtime/lapack/decompositions.hpp"
 #include "aoti/runtime/lapack/functions.hpp"
@@ -14,16 +15,31 @@
 
 namespace aoti::inline AOTI_ABI {
 
+namespace detail::lapack {
+
+template <class Import> struct LapackFunction : std::false_type {};
+#define AOTI_PROVIDED(row, ...)                                            \
+  template <> struct LapackFunction<abi::imported::row> : std::true_type { \
+    static constexpr abi::imported::row::type* function =                  \
+        &detail::OfOperator<abi::imported::row, &__VA_ARGS__>::call;       \
+  };
+#define AOTI_OPERATOR(name, parameters, function)
+#include "aoti/runtime/lapack.inc"
+
+}  // namespace detail::lapack
+
 /// Linear algebra on LAPACK through its interface LAPACKE, for NativeWith: `NativeWith<Onednn,
 /// Lapack, PlainOperators>`. Results and their memory layouts are those of torch's operators,
 /// except that singular vectors and eigenvectors may have other signs, or phases, if torch uses
 /// another LAPACK. Any number of threads may call them at once.
 struct Lapack {
+  template <class Import> using Function = detail::lapack::LapackFunction<Import>;
+
   static void* import(std::string_view symbol) noexcept {
     using namespace detail::lapack;
     static const detail::NativeEntry entries[] = {
-#define AOTI_PROVIDED(row, function) \
-  detail::entry<abi::imported::row>(&detail::OfOperator<abi::imported::row, &function>::call),
+#define AOTI_PROVIDED(row, ...) \
+  detail::entry<abi::imported::row>(Function<abi::imported::row>::function),
 #define AOTI_OPERATOR(name, parameters, function)
 #include "aoti/runtime/lapack.inc"
     };

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "aoti/abi/imports.hpp"
@@ -29,9 +30,30 @@ struct NativeEntry {
 template <class Import> NativeEntry entry(typename Import::type* function) noexcept {
   return {Import::symbol, reinterpret_cast<void*>(function)};
 }
-template <class Import, auto value> NativeEntry constant() noexcept {
-  return entry<Import>(NativeFunctions::number<static_cast<std::int32_t>(value)>);
-}
+
+/// A function that models import, known at compile time, by its type in abi::imported: if `value`,
+/// `function` points to it. This one is what every native runtime has.
+template <class Import> struct NativeFunction : std::false_type {};
+#define AOTI_PROVIDED(row, ...)                                            \
+  template <> struct NativeFunction<abi::imported::row> : std::true_type { \
+    static constexpr abi::imported::row::type* function = &__VA_ARGS__;    \
+  };
+#include "aoti/runtime/native.inc"
+
+/// A provider's only function.
+template <class Import, auto only, class Wanted> struct OnlyFunction : std::false_type {};
+template <class Import, auto only> struct OnlyFunction<Import, only, Import> : std::true_type {
+  static constexpr typename Import::type* function = only;
+};
+
+/// The function of the first provider that has it, else the native runtime's.
+template <class Import, class... Providers> struct FunctionOf : NativeFunction<Import> {};
+template <class Import, class First, class... Rest>
+struct FunctionOf<Import, First, Rest...> : FunctionOf<Import, Rest...> {};
+template <class Import, class First, class... Rest>
+requires(First::template Function<Import>::value) struct FunctionOf<Import, First, Rest...>
+    : First::template Function<Import> {
+};
 
 /// Takes torch's complex number, which is only declared here.
 template <class Import, DType dtype, class T> NativeEntry complex_scalar() noexcept {
@@ -53,115 +75,9 @@ void* find(const NativeEntry (&entries)[count], std::string_view symbol) noexcep
 inline void* native_import(std::string_view symbol) noexcept {
   using namespace abi::imported;
   using F = NativeFunctions;
-  // The numbers of c10::Layout and of c10::MemoryFormat.
-  enum { strided, sparse_coo, sparse_csr, mkldnn, sparse_csc, sparse_bsr, sparse_bsc, jagged };
-  enum { contiguous, preserve, channels_last, channels_last_3d };
   static const NativeEntry entries[] = {
-      constant<device_type_cpu, DeviceType::cpu>(),
-      constant<device_type_cuda, DeviceType::cuda>(),
-      constant<device_type_xpu, DeviceType::xpu>(),
-      constant<device_type_mps, DeviceType::mps>(),
-      constant<device_type_meta, DeviceType::meta>(),
-      constant<device_type_privateuse1, DeviceType::privateuse1>(),
-      constant<dtype_float32, DType::float32>(),
-      constant<dtype_float64, DType::float64>(),
-      constant<dtype_float16, DType::float16>(),
-      constant<dtype_bfloat16, DType::bfloat16>(),
-      constant<dtype_float8_e4m3fn, DType::float8_e4m3fn>(),
-      constant<dtype_float8_e4m3fnuz, DType::float8_e4m3fnuz>(),
-      constant<dtype_float8_e5m2, DType::float8_e5m2>(),
-      constant<dtype_float8_e5m2fnuz, DType::float8_e5m2fnuz>(),
-      constant<dtype_float8_e8m0fnu, DType::float8_e8m0fnu>(),
-      constant<dtype_float4_e2m1fn_x2, DType::float4_e2m1fn_x2>(),
-      constant<dtype_int8, DType::int8>(),
-      constant<dtype_int16, DType::int16>(),
-      constant<dtype_int32, DType::int32>(),
-      constant<dtype_int64, DType::int64>(),
-      constant<dtype_uint8, DType::uint8>(),
-      constant<dtype_uint16, DType::uint16>(),
-      constant<dtype_uint32, DType::uint32>(),
-      constant<dtype_uint64, DType::uint64>(),
-      constant<dtype_bool, DType::boolean>(),
-      constant<dtype_complex32, DType::complex32>(),
-      constant<dtype_complex64, DType::complex64>(),
-      constant<dtype_complex128, DType::complex128>(),
-      constant<layout_strided, strided>(),
-      constant<layout_sparse_coo, sparse_coo>(),
-      constant<layout_sparse_csr, sparse_csr>(),
-      constant<layout_sparse_csc, sparse_csc>(),
-      constant<layout_sparse_bsr, sparse_bsr>(),
-      constant<layout_sparse_bsc, sparse_bsc>(),
-      constant<layout__mkldnn, mkldnn>(),
-      constant<layout_jagged, jagged>(),
-      constant<memory_format_contiguous_format, contiguous>(),
-      constant<memory_format_channels_last, channels_last>(),
-      constant<memory_format_channels_last_3d, channels_last_3d>(),
-      constant<memory_format_preserve_format, preserve>(),
-      entry<abi::imported::dtype_element_size>(&F::dtype_element_size),
-      entry<abi::imported::grad_mode_is_enabled>(&F::grad_mode_is_enabled),
-      entry<abi::imported::grad_mode_set_enabled>(&F::grad_mode_set_enabled),
-      entry<abi::imported::empty_strided>(&F::empty_strided),
-      entry<abi::imported::create_tensor_from_blob>(&F::create_tensor_from_blob),
-      entry<abi::imported::create_tensor_from_blob_v2>(&F::create_tensor_from_blob_v2),
-      entry<abi::imported::new_uninitialized_tensor>(&F::new_uninitialized_tensor),
-      entry<abi::imported::new_tensor_handle>(&F::new_tensor_handle),
-      entry<abi::imported::delete_tensor_object>(&F::delete_tensor_object),
-      entry<abi::imported::_reinterpret_tensor>(&F::_reinterpret_tensor),
-      entry<abi::imported::_alloc_from_pool>(&F::_alloc_from_pool),
-      entry<abi::imported::as_strided>(&F::as_strided),
-      entry<abi::imported::clone>(&F::clone),
-      entry<abi::imported::clone_preserve_strides>(&F::clone_preserve_strides),
-      entry<abi::imported::assign_tensors>(&F::assign_tensors),
-      entry<abi::imported::assign_tensors_out>(&F::assign_tensors_out),
-      entry<abi::imported::copy_>(&F::copy_),
-      entry<abi::imported::tensor_copy_>(&F::tensor_copy_),
-      entry<abi::imported::zero_>(&F::zero_),
-      entry<abi::imported::get_data_ptr>(&F::get_data_ptr),
-      entry<abi::imported::get_sizes>(&F::get_sizes),
-      entry<abi::imported::get_size>(&F::get_size),
-      entry<abi::imported::get_strides>(&F::get_strides),
-      entry<abi::imported::get_stride>(&F::get_stride),
-      entry<abi::imported::get_dim>(&F::get_dim),
-      entry<abi::imported::get_numel>(&F::get_numel),
-      entry<abi::imported::get_dtype>(&F::get_dtype),
-      entry<abi::imported::get_device_type>(&F::get_device_type),
-      entry<abi::imported::get_device_index>(&F::get_device_index),
-      entry<abi::imported::get_layout>(&F::get_layout),
-      entry<abi::imported::get_storage_size>(&F::get_storage_size),
-      entry<abi::imported::get_storage_numel>(&F::get_storage_numel),
-      entry<abi::imported::get_storage_offset>(&F::get_storage_offset),
-      entry<abi::imported::is_contiguous>(&F::is_contiguous),
-      entry<abi::imported::is_defined>(&F::is_defined),
-      entry<abi::imported::check>(&F::check),
-      entry<abi::imported::warn>(&F::warn),
-      entry<abi::imported::check_inf_and_nan>(&F::check_inf_and_nan),
-      entry<abi::imported::record_function_start>(&F::record_function_start),
-      entry<abi::imported::record_function_end>(&F::record_function_end),
-      entry<item_float32>(&F::item<item_float32, DType::float32>),
-      entry<scalar_to_tensor_float32>(&F::scalar<scalar_to_tensor_float32, DType::float32>),
-      entry<item_float64>(&F::item<item_float64, DType::float64>),
-      entry<scalar_to_tensor_float64>(&F::scalar<scalar_to_tensor_float64, DType::float64>),
-      entry<item_uint8>(&F::item<item_uint8, DType::uint8>),
-      entry<scalar_to_tensor_uint8>(&F::scalar<scalar_to_tensor_uint8, DType::uint8>),
-      entry<item_uint16>(&F::item<item_uint16, DType::uint16>),
-      entry<scalar_to_tensor_uint16>(&F::scalar<scalar_to_tensor_uint16, DType::uint16>),
-      entry<item_uint32>(&F::item<item_uint32, DType::uint32>),
-      entry<scalar_to_tensor_uint32>(&F::scalar<scalar_to_tensor_uint32, DType::uint32>),
-      entry<item_uint64>(&F::item<item_uint64, DType::uint64>),
-      entry<scalar_to_tensor_uint64>(&F::scalar<scalar_to_tensor_uint64, DType::uint64>),
-      entry<item_int8>(&F::item<item_int8, DType::int8>),
-      entry<scalar_to_tensor_int8>(&F::scalar<scalar_to_tensor_int8, DType::int8>),
-      entry<item_int16>(&F::item<item_int16, DType::int16>),
-      entry<scalar_to_tensor_int16>(&F::scalar<scalar_to_tensor_int16, DType::int16>),
-      entry<item_int32>(&F::item<item_int32, DType::int32>),
-      entry<scalar_to_tensor_int32>(&F::scalar<scalar_to_tensor_int32, DType::int32>),
-      entry<item_int64>(&F::item<item_int64, DType::int64>),
-      entry<scalar_to_tensor_int64>(&F::scalar<scalar_to_tensor_int64, DType::int64>),
-      entry<item_bool>(&F::item<item_bool, DType::boolean>),
-      entry<scalar_to_tensor_bool>(&F::scalar<scalar_to_tensor_bool, DType::boolean>),
-      entry<item_float16>(&F::item<item_float16, DType::float16>),
-      entry<item_bfloat16>(&F::item<item_bfloat16, DType::bfloat16>),
-      entry<item_complex64>(&F::item<item_complex64, DType::complex64>),
+#define AOTI_PROVIDED(row, ...) entry<abi::imported::row>(&__VA_ARGS__),
+#include "aoti/runtime/native.inc"
       complex_scalar<scalar_to_tensor_complex64, DType::complex64, float>(),
       complex_scalar<scalar_to_tensor_complex128, DType::complex128, double>(),
       {"_Znam", reinterpret_cast<void*>(&F::new_array)},
@@ -192,7 +108,9 @@ inline void* sleef_import(const char* symbol) noexcept {
 }  // namespace detail
 
 /// A provider of functions that models import: `import(symbol)` is the function's address, or null
-/// if it has none with that name.
+/// if it has none with that name. For models that are linked into the program, it also has a
+/// template `Function<Import>` that derives from std::true_type and has a member `function`, or
+/// derives from std::false_type.
 template <class P>
 concept ImportProvider = requires(std::string_view symbol) {
   { P::import(symbol) }
@@ -209,6 +127,7 @@ template <class Import, auto function> struct Provide {
   static void* import(std::string_view symbol) noexcept {
     return symbol == Import::symbol ? reinterpret_cast<void*>(function) : nullptr;
   }
+  template <class Other> using Function = detail::OnlyFunction<Import, function, Other>;
 };
 
 namespace detail {
@@ -307,6 +226,9 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
   static Tensor reordered(const Tensor& tensor, std::span<const int> order) noexcept {
     return Access::owner_of(detail::reordered(*Access::body_of(tensor), order));
   }
+
+  /// A function that models import, known at compile time.
+  template <class Import> using Function = detail::FunctionOf<Import, Providers...>;
 
   static void* import(const char* symbol) noexcept {
     const std::string_view name = symbol;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "aoti/runtime/native.hpp"
 #include "aoti/runtime/onednn/attention.hpp"
@@ -14,6 +15,17 @@
 #include "aoti/runtime/plain_operators.hpp"
 
 namespace aoti::inline AOTI_ABI {
+
+namespace detail::onednn {
+
+template <class Import> struct OnednnFunction : std::false_type {};
+#define AOTI_PROVIDED(row, ...)                                            \
+  template <> struct OnednnFunction<abi::imported::row> : std::true_type { \
+    static constexpr abi::imported::row::type* function = &__VA_ARGS__;    \
+  };
+#include "aoti/runtime/onednn.inc"
+
+}  // namespace detail::onednn
 
 /// Operators on oneDNN, for NativeWith: `NativeWith<Onednn>`. They compute what torch's operators
 /// of these names do, with the same memory layouts. If oneDNN cannot, they fail with the reason.
@@ -41,10 +53,12 @@ struct Onednn {
     return detail::onednn::PackedWeight::bytes.load();
   }
 
+  template <class Import> using Function = detail::onednn::OnednnFunction<Import>;
+
   static void* import(std::string_view symbol) noexcept {
-    using namespace detail::onednn;
     static const detail::NativeEntry entries[] = {
-#define AOTI_PROVIDED(row, function) detail::entry<abi::imported::row>(&function),
+#define AOTI_PROVIDED(row, ...) \
+  detail::entry<abi::imported::row>(Function<abi::imported::row>::function),
 #include "aoti/runtime/onednn.inc"
     };
     return detail::find(entries, symbol);

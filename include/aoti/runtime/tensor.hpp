@@ -23,25 +23,6 @@ namespace detail {
 struct TensorAccess;
 }  // namespace detail
 
-/// The element type of a C++ type.
-template <class T>
-inline constexpr DType dtype_of = [] {
-  using U = std::remove_cv_t<T>;
-  if constexpr (std::same_as<U, bool>) {
-    return DType::boolean;
-  } else if constexpr (std::same_as<U, float>) {
-    return DType::float32;
-  } else if constexpr (std::same_as<U, double>) {
-    return DType::float64;
-  } else {
-    static_assert(std::integral<U> && sizeof(U) <= 8, "there is no element type for this C++ type");
-    constexpr DType signed_types[] = {DType::int8, DType::int16, DType::int32, DType::int64};
-    constexpr DType unsigned_types[] = {DType::uint8, DType::uint16, DType::uint32, DType::uint64};
-    constexpr int log = sizeof(U) == 1 ? 0 : sizeof(U) == 2 ? 1 : sizeof(U) == 4 ? 2 : 3;
-    return std::is_signed_v<U> ? signed_types[log] : unsigned_types[log];
-  }
-}();
-
 namespace detail {
 
 /// The number of elements of a tensor with such sizes; -1 if a size is negative or the number

@@ -154,7 +154,8 @@ template <class Runtime> struct WeightsLoader {
   /// them to the model. False if that is not possible: then they are copied.
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
   Result<bool> use_in_place(DeviceType type) {
-    if (type != DeviceType::cpu || !model.weights_mapping.holds(model.weights) ||
+    const bool linked = model.linked != nullptr;  // in memory that the model may write to
+    if (type != DeviceType::cpu || !(linked || model.weights_mapping.holds(model.weights)) ||
         abi::ImportTable<Runtime>::get().create_tensor_from_blob == nullptr ||
         !container.traits().takes_entries) {
       return false;
@@ -165,11 +166,13 @@ template <class Runtime> struct WeightsLoader {
       if (!lies_within(constant, model.weights)) return false;
       total += constant.bytes;
     }
-    auto mapping = model.weights_mapping.writable();  // a model may write to its buffers
-    const std::byte* base = nullptr;
-    if (mapping) {
-      base = mapping.value().bytes().data() +
-             (model.weights.data() - model.weights_mapping.bytes().data());
+    Mapping mapping;
+    const std::byte* base = linked ? model.weights.data() : nullptr;
+    if (!linked) {
+      auto writable = model.weights_mapping.writable();  // a model may write to its buffers
+      if (!writable) return false;
+      mapping = std::move(writable).value();
+      base = mapping.bytes().data() + (model.weights.data() - model.weights_mapping.bytes().data());
     }
     constexpr std::uintptr_t alignment = 64;  // to which models align constants that they allocate
     if (total != model.weights.size() || base == nullptr ||
@@ -181,14 +184,14 @@ template <class Runtime> struct WeightsLoader {
     for (std::size_t i = 0; i < container.constants().size(); ++i) {
       const Constant& constant = container.constants()[i];
       if (constant.folded) continue;
-      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i], &mapping.value())) {
+      if (!view_in_blob<Runtime>(constant, base, tensors.handles[i], linked ? nullptr : &mapping)) {
         return Error{Errc::out_of_memory, model.origin,
                      concat({"making a tensor of ", constant.fqn, ": ", Runtime::last_error()})};
       }
       freeze<Runtime>(constant.may_be_packed, tensors.handles[i]);
       entries.push_back({constant.name.c_str(), tensors.handles[i]});
     }
-    container.keep(std::move(mapping).value());
+    container.keep(std::move(mapping));
     AOTI_TRYV(container.template call<&Exports::update_user_managed_constant_buffer_pairs>(
         reinterpret_cast<const AOTInductorConstantMapEntry*>(entries.data()), entries.size(), false,
         false));

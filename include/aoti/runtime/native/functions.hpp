@@ -42,7 +42,9 @@ struct NativeFunctions {
     return detail::concat({state.failed_function, ": ", std::exchange(state.failure, nullptr)});
   }
 
-  template <std::int32_t value> static std::int32_t number() noexcept { return value; }
+  template <auto value> static std::int32_t number() noexcept {
+    return static_cast<std::int32_t>(value);
+  }
 
   static std::size_t dtype_element_size(std::int32_t dtype) noexcept {
     return element_size(static_cast<DType>(dtype));

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The container that a model and its weights live in, on the model's side of the C boundary.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aoti/abi/exports.hpp"
+#include "aoti/device/device.hpp"
+#include "aoti/model/description.hpp"
+#include "aoti/model/instances.hpp"
+#include "aoti/model/weights.hpp"
+
+namespace aoti::inline AOTI_ABI::model {
+
+/// Instances of a model, and two sets of weights that they share: what a host creates, runs and
+/// updates through the C boundary, with the semantics of torch's AOTInductorModelContainer. What
+/// differs: an update that fails changes nothing, updates check each tensor's dtype, shape and
+/// device, and unknown names are refused.
+///
+/// Any thread may call any function at any time, except run_single_threaded. A run takes no lock:
+/// it marks an instance as used, and waits only while all are in use. Changing the active set, and
+/// the first run after that if constants are folded, wait until no run is under way.
+/// @tparam Instance Written<M>, or a class like it
+template <class Instance> class Container {
+ public:
+  using Device = typename Instance::Device;
+
+  /// @param device the device's key, with an index if there is more than one: "cuda:1"
+  /// @param kernels the folder of kernel files; may be null
+  /// @errors invalid_argument, out_of_memory, model_failed
+  static Result<std::unique_ptr<Container>> create(std::size_t instances, const char* device,
+                                                   const char* kernels) {
+    if (instances == 0 || device == nullptr) {
+      return Error{Errc::invalid_argument, "Container::create",
+                   instances == 0 ? "found 0 instances, expected 1 or more"
+                                  : "the device is a null pointer"};
+    }
+    AOTI_TRY(const DeviceIndex index, parse_device_index(Device::key, device));
+    std::unique_ptr<Container> container{
+        new Container{instances, Device::resolve(index), kernels != nullptr ? kernels : ""}};
+    AOTI_TRYV(container->active().load_values());
+    return container;
+  }
+
+  Container(const Container&) = delete;
+  Container& operator=(const Container&) = delete;
+
+  const Description& description() const noexcept { return description_; }
+
+  /// Runs on a free instance, or waits for one. Takes the inputs over, unless the counts are wrong.
+  /// @errors input_count, output_count, bad_state (no weights), those of the model
+  Result<void> run(AtenTensorHandle* in, std::size_t in_count, AtenTensorHandle* out,
+                   std::size_t out_count, AOTInductorStreamHandle stream,
+                   AOTIProxyExecutorHandle proxy) {
+    if (!counts_fit(in_count, out_count)) [[unlikely]]
+      return wrong_count(in_count, out_count);
+    for (;;) {
+      {
+        const Instances::One one{free_};
+        if (active().state == SetState::ready) [[likely]]
+          return instances_[*one]->run(in, out, stream, proxy);
+      }
+      AOTI_TRYV(prepare(stream, proxy));
+    }
+  }
+
+  /// The same, for a host that makes sure that no other function of the container is called
+  /// meanwhile: without any synchronisation.
+  Result<void> run_single_threaded(AtenTensorHandle* in, std::size_t in_count,
+                                   AtenTensorHandle* out, std::size_t out_count,
+                                   AOTInductorStreamHandle stream, AOTIProxyExecutorHandle proxy) {
+    if (!counts_fit(in_count, out_count)) [[unlikely]]
+      return wrong_count(in_count, out_count);
+    if (active().state != SetState::ready) [[unlikely]] {
+      AOTI_TRYV(prepare(stream, proxy));
+    }
+    return instances_[0]->run(in, out, stream, proxy);
+  }
+
+  /// Gives one of the sets tensors, by the names of constants.
+  /// @param full refuse an update without all parameters
+  /// @param share keep the tensors themselves, rather than copies of them
+  /// @param from_cpu also take tensors that lie on the CPU, rather than on the model's device
+  /// @errors no_such_constant, missing_constants, undefined_tensor, constant_dtype,
+  ///         constant_device, constant_shape, out_of_memory, model_failed
+  Result<void> update(std::span<const abi::ConstantEntry> given, bool inactive, bool full,
+                      bool share, bool from_cpu) {
+    const std::scoped_lock lock{changing_};
+    WeightSet& target = inactive ? this->inactive() : active();
+    const WeightSet& other = inactive ? active() : this->inactive();
+    AOTI_TRY(auto tensors, target.take(given, full, share, from_cpu));
+    if (inactive) {
+      AOTI_TRYV(target.take_missing(tensors, other, share));
+      target.replace(std::move(tensors), share);
+    } else {
+      const Instances::All all{free_};
+      target.replace(std::move(tensors), share);
+    }
+    return success();
+  }
+
+  /// Computes the folded constants of one of the sets.
+  /// @errors bad_state (the set lacks weights), those of the model
+  Result<void> fold(bool inactive, AOTInductorStreamHandle stream, AOTIProxyExecutorHandle proxy) {
+    const std::scoped_lock lock{changing_};
+    if (!inactive) {
+      const Instances::All all{free_};
+      return active().fold(*instances_[0], stream, proxy);
+    }
+    const Instances::One one{free_};
+    Instance& instance = *instances_[*one];
+    instance.use(this->inactive().tensors());
+    auto done = this->inactive().fold(instance, stream, proxy);
+    instance.use(active().tensors());
+    return done;
+  }
+
+  /// Makes the inactive set the active one, and the other way round.
+  void swap() {
+    const std::scoped_lock lock{changing_};
+    const Instances::All all{free_};
+    active_ = 1 - active_;
+    use_active();
+  }
+
+  /// Frees what the inactive set has allocated; tensors that hosts gave it to keep remain in it.
+  void free_inactive() {
+    const std::scoped_lock lock{changing_};
+    inactive().free_own();
+  }
+
+  /// Lets the active set consist of tensors in a blob, where constants lie in order, each padded to
+  /// 64 bytes. The blob must outlive the container, and any host's use of these tensors.
+  /// @errors invalid_argument (null), model_failed, unsupported (not on the CPU)
+  Result<void> use_blob(const std::uint8_t* blob) {
+    const std::scoped_lock lock{changing_};
+    AOTI_TRY(auto tensors, active().in_blob(blob));
+    const Instances::All all{free_};
+    active().replace(std::move(tensors), true);
+    return success();
+  }
+
+  /// The tensors of one set that are not folded, by their names in the weights. They belong to the
+  /// container. @returns entries that are valid until the next call of this function
+  std::span<const abi::ConstantEntry> entries(bool inactive) {
+    const std::scoped_lock lock{changing_};
+    entries_.clear();
+    WeightSet& set = inactive ? this->inactive() : active();
+    for (std::size_t i = 0; i < description_.constants.size(); ++i) {
+      const Constant& one = description_.constants[i];
+      if (one.folded || !set.tensors()[i]) continue;
+      entries_.push_back({one.fqn.c_str(), set.tensors()[i].handle()});
+    }
+    return entries_;
+  }
+
+ private:
+  /// Before the first run on a set.
+  [[gnu::cold, gnu::noinline]] Result<void> prepare(AOTInductorStreamHandle stream,
+                                                    AOTIProxyExecutorHandle proxy) {
+    const std::scoped_lock lock{changing_};
+    const Instances::All all{free_};
+    if (active().state == SetState::ready) return success();  // another thread was faster
+    return active().fold(*instances_[0], stream, proxy);
+  }
+
+  Container(std::size_t instances, DeviceIndex device, const char* kernels)
+      : description_{Instance::describe()},
+        sets_{WeightSet{description_, Device::type, device},
+              WeightSet{description_, Device::type, device}},
+        free_{instances} {
+    instances_.reserve(instances);
+    for (std::size_t i = 0; i < instances; ++i) {
+      instances_.push_back(std::make_unique<Instance>(description_, device, kernels));
+    }
+    use_active();
+    entries_.reserve(description_.constants.size());
+  }
+
+  WeightSet& active() noexcept { return sets_[active_]; }
+  WeightSet& inactive() noexcept { return sets_[1 - active_]; }
+
+  void use_active() noexcept {
+    for (auto& instance : instances_) instance->use(active().tensors());
+  }
+
+  bool counts_fit(std::size_t in_count, std::size_t out_count) const noexcept {
+    return in_count == description_.inputs.size() && out_count == description_.outputs.size();
+  }
+  [[gnu::cold, gnu::noinline]] Error wrong_count(std::size_t in_count,
+                                                 std::size_t out_count) const {
+    const bool in = in_count != description_.inputs.size();
+    return {in ? Errc::input_count : Errc::output_count, "Container::run",
+            aoti::detail::concat({"found ", in ? in_count : out_count, ", expected ",
+                                  in ? description_.inputs.size() : description_.outputs.size()})};
+  }
+
+  const Description description_;
+  WeightSet sets_[2];
+  unsigned active_ = 0;  // changed while all instances are held
+  Instances free_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+  std::mutex changing_;  // held by whoever changes a set
+  std::vector<abi::ConstantEntry> entries_;
+};
+
+}  // namespace aoti::inline AOTI_ABI::model
