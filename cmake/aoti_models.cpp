@@ -102,6 +102,20 @@ void collect_kernels(std::string_view source, std::set<std::string>& names) {
   }
 }
 
+/// The names of the functions that a wrapper defines at the C boundary.
+std::set<std::string> boundary(std::string_view wrapper) {
+  std::set<std::string> names;
+  constexpr std::string_view type = "AOTIRuntimeError";
+  for (std::size_t at = 0; (at = wrapper.find(type, at)) != wrapper.npos;) {
+    const std::size_t begin = wrapper.find_first_not_of(" \n", at += type.size());
+    const std::size_t end = wrapper.find_first_of("( ;,)\n", begin);
+    if (end == wrapper.npos) break;
+    const std::string_view name = wrapper.substr(begin, end - begin);
+    if (wrapper[end] == '(' && name.starts_with("AOTInductor")) names.emplace(name);
+  }
+  return names;
+}
+
 /// The weights that are part of the image, as the model's code expects them.
 Result<std::string> embedded(const aoti::PackagedModel& model, std::string_view wrapper) {
   if (model.image.empty()) return std::string{};
@@ -152,13 +166,11 @@ Result<void> unpack(const std::string& path, const std::string& wanted, const st
   }
 
   std::string names, table;
-  for (const aoti::abi::Row& row : aoti::abi::export_rows) renamed.emplace(row.symbol);
+  const std::set<std::string> functions = boundary(wrapper);
+  renamed.insert(functions.begin(), functions.end());
   for (const std::string& one : renamed) names += "#define " + one + " " + name + "_" + one + "\n";
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
-  if (wrapper.find("AOTIRuntimeError " #symbol "(") != wrapper.npos ||   \
-      wrapper.find("AOTIRuntimeError\n" #symbol "(") != wrapper.npos) {  \
-    table += "  table." #member " = &" #symbol ";\n";                    \
-  }
+  if (functions.contains(#symbol)) table += "  table." #member " = &" #symbol ";\n";
 #include <aoti/abi/exports.inc>
 
   const auto lie = [&](const std::string& symbol, const std::string& file) {

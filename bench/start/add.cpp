@@ -1,4 +1,5 @@
-// From the start of a process to the first result: start_… DIRECTORY, with add.pt2 in it.
+// From the start of a process to the first result: start_… DIRECTORY, with add.pt2 in it. With
+// START_LINKED, the model is part of the program.
 #include <aoti/aoti.hpp>
 #if defined(START_LIBTORCH)
 #include <ATen/ATen.h>
@@ -9,6 +10,10 @@
 #endif
 #include <cstdio>
 #include <string>
+
+#if defined(START_LINKED)
+#include "add.hpp"
+#endif
 
 #include "../../examples/digits/peak_memory.hpp"
 
@@ -27,7 +32,12 @@ float last(const aoti::Tensor& tensor) { return static_cast<const float*>(tensor
 }  // namespace
 
 int main(int argc, char** argv) {
+#if defined(START_LINKED)
+  const auto runner = Runner::open(aoti::linked<add>());
+  static_cast<void>(argc), static_cast<void>(argv);
+#else
   const auto runner = Runner::open((argc > 1 ? argv[1] : std::string{"."}) + "/add.pt2");
+#endif
   if (!runner) {
     std::fprintf(stderr, "%s\n", runner.error().message().c_str());
     return 1;

@@ -1,6 +1,7 @@
-"""The time and memory from the start to the first result, with libtorch and without: compare.py PACKAGE LIBTORCH NATIVE
+"""The time and memory from the start to the first result: compare.py PACKAGE LIBTORCH NATIVE [LINKED]
 
-Both programs are started several times in turns, with the package's directory.
+The programs run the package with libtorch, without it, and as part of the program. They are started several times in
+turns, with the package's directory.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ def main(path: Path, programs: list[Path]) -> None:
         "memory, MB": [max(memory) for _, memory in columns],
         "program, stripped, MB": [stripped(program) for program in programs],
         "libtorch's libraries, MB": [libtorch(program) for program in programs],
-        "the model's package, MB": [package, package],
+        "the model's package, MB": [package, package, 0.0][: len(programs)],
     }
-    print(f"\n{path.stem:30}  libtorch    without")
-    for name, (torch, native) in rows.items():
-        print(f"{name:31} {torch:8.1f}   {native:8.1f}")
+    print(f"\n{path.stem:31}" + "".join(f"{title:>11}" for title in ("libtorch", "without", "linked")[: len(programs)]))
+    for name, numbers in rows.items():
+        print(f"{name:31}" + "".join(f"{number:11.1f}" for number in numbers))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("usage: compare.py PACKAGE LIBTORCH NATIVE")
-    main(Path(sys.argv[1]), [Path(sys.argv[2]), Path(sys.argv[3])])
+    if len(sys.argv) not in (4, 5):
+        sys.exit("usage: compare.py PACKAGE LIBTORCH NATIVE [LINKED]")
+    main(Path(sys.argv[1]), [Path(program) for program in sys.argv[2:]])
