@@ -6,7 +6,7 @@ set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|E
 
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/include/aoti/*.hpp")
-list(FILTER headers EXCLUDE REGEX "^aoti/python/")
+list(FILTER headers EXCLUDE REGEX "^aoti/(python/|export_model)") # that one defines functions, once in a library
 set(torch_headers ${headers})
 list(FILTER torch_headers INCLUDE REGEX "^aoti/(runtime/libtorch|drop_in)")
 list(REMOVE_ITEM headers ${torch_headers})

@@ -82,6 +82,7 @@ TESTED_BY = {
     "runtime/onednn/": "tests/libtorch/onednn_*_test.cpp, against torch",
     "runtime/lapack/": "tests/libtorch/lapack_operators_test.cpp, against torch",
     "file/archive_writer.hpp": "tests/package/writer_test.cpp",
+    "file/json_writer.hpp": "tests/package/writer_test.cpp, read again",
     "abi/array_ref.hpp": "tests/array_ref_test.cpp: a layout",
     "export_model.hpp": "tests/libtorch/written_models_test.cpp, by what it makes",
     "linked_model.hpp": "tests/model/linked_model_test.cpp",

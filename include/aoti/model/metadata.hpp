@@ -2,9 +2,6 @@
 // What a package says about a model that is written in C++.
 #pragma once
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +9,7 @@
 #include <string_view>
 
 #include "aoti/abi/types.hpp"
+#include "aoti/file/json_writer.hpp"
 #include "aoti/model/declarations.hpp"
 #include "aoti/package/package.hpp"
 #include "aoti/package/spec.hpp"
@@ -26,44 +24,44 @@ class SpecWriter {
   explicit SpecWriter(std::string_view device) noexcept : device_{device} {}
 
   template <class M> std::string text() {
-    json_.StartObject();
-    json_.Key("version");
-    json_.Int(1);
+    json_.begin_object();
+    json_.key("version");
+    json_.value(std::int64_t{1});
     ports("inputs", M::inputs);
     ports("outputs", M::outputs);
-    json_.Key("constants");
-    json_.StartArray();
+    json_.key("constants");
+    json_.begin_array();
     for (const Declared& one : M::constants) constant(one);
-    json_.EndArray();
-    json_.EndObject();
-    return {buffer_.GetString(), buffer_.GetSize()};
+    json_.end_array();
+    json_.end_object();
+    return json_.text();
   }
 
  private:
   void ports(const char* key, std::span<const Port> all) {
-    json_.Key(key);
-    json_.StartArray();
+    json_.key(key);
+    json_.begin_array();
     for (const Port& one : all) {
-      json_.StartObject();
+      json_.begin_object();
       tensor(one.name, one.dtype);
       for (const Dim& dim : std::span{one.dims}.first(one.rank)) size(dim);
-      json_.EndArray();
-      json_.EndObject();
+      json_.end_array();
+      json_.end_object();
     }
-    json_.EndArray();
+    json_.end_array();
   }
 
   void constant(const Declared& one) {
-    json_.StartObject();
+    json_.begin_object();
     tensor(one.name, one.dtype);
-    for (std::size_t d = 0; d < one.shape.rank; ++d) json_.Int64(one.shape.sizes[d]);
-    json_.EndArray();
+    for (std::size_t d = 0; d < one.shape.rank; ++d) json_.value(one.shape.sizes[d]);
+    json_.end_array();
     member("fqn", one.kind == ConstantKind::folded ? "" : one.name);
     if (one.kind == ConstantKind::buffer) {
-      json_.Key("mutated");
-      json_.Bool(true);
+      json_.key("mutated");
+      json_.value(true);
     }
-    json_.EndObject();
+    json_.end_object();
   }
 
   /// Leaves the array of sizes open.
@@ -71,28 +69,27 @@ class SpecWriter {
     member("name", name);
     member("dtype", to_string(dtype));
     member("device", device_);
-    json_.Key("shape");
-    json_.StartArray();
+    json_.key("shape");
+    json_.begin_array();
   }
 
   void size(const Dim& dim) {
     if (dim.size >= 0) {
-      json_.Int64(dim.size);
+      json_.value(dim.size);
       return;
     }
-    json_.StartObject();
+    json_.begin_object();
     if (dim.name != nullptr) member("symbol", dim.name);
-    json_.EndObject();
+    json_.end_object();
   }
 
   void member(const char* key, std::string_view value) {
-    json_.Key(key);
-    json_.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+    json_.key(key);
+    json_.value(value);
   }
 
   std::string_view device_;
-  rapidjson::StringBuffer buffer_;
-  rapidjson::Writer<rapidjson::StringBuffer> json_{buffer_};
+  aoti::detail::JsonWriter json_;
 };
 
 }  // namespace detail

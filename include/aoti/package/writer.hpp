@@ -2,15 +2,13 @@
 // Writes .pt2 packages, as torch and this library read them.
 #pragma once
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "aoti/file/archive_writer.hpp"
+#include "aoti/file/json_writer.hpp"
 #include "aoti/package/package.hpp"
 
 namespace aoti::inline AOTI_ABI {
@@ -59,16 +57,15 @@ inline Result<void> write_package(const std::string& path, std::span<const Model
   AOTI_TRY(auto archive, ArchiveWriter::create(path));
   for (const ModelFiles& model : models) {
     const std::string folder = concat({root, "data/aotinductor/", model.name, "/"});
-    rapidjson::StringBuffer json;
-    rapidjson::Writer<rapidjson::StringBuffer> writer{json};
-    writer.StartObject();
+    detail::JsonWriter json;
+    json.begin_object();
     for (const auto& [key, value] : model.metadata.items) {
-      writer.Key(key.data(), static_cast<rapidjson::SizeType>(key.size()));
-      writer.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+      json.key(key);
+      json.value(std::string_view{value});
     }
-    writer.EndObject();
-    AOTI_TRYV(archive.add(concat({folder, model.name, ".wrapper_metadata.json"}),
-                          text({json.GetString(), json.GetSize()})));
+    json.end_object();
+    AOTI_TRYV(
+        archive.add(concat({folder, model.name, ".wrapper_metadata.json"}), text(json.text())));
     if (!model.weights.empty()) {
       AOTI_TRYV(archive.add(concat({folder, model.name, ".wrapper_weights.blob"}), model.weights));
     }
