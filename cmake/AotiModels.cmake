@@ -115,7 +115,7 @@ struct ${name} {
     target_include_directories(${part} SYSTEM PRIVATE "${torch}/include")
     target_link_libraries(${part} PRIVATE ${library})
     target_compile_definitions(${part} PRIVATE "AOTI_LINKED_RUNTIME=${runtime}")
-    target_compile_options(${part} PRIVATE -w "SHELL:-include ${header}")
+    target_compile_options(${part} PRIVATE -w -ffunction-sections -fdata-sections "SHELL:-include ${header}")
   endforeach()
   # What is chosen when the package is made comes after what this build chooses.
   target_compile_options(${objects} PRIVATE "@${base}.wrapper.options")

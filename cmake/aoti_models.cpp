@@ -8,7 +8,6 @@
 //     FOLDER
 #include <dlfcn.h>
 
-#include <aoti/abi/exports.hpp>
 #include <aoti/file/mapping.hpp>
 #include <aoti/image/image.hpp>
 #include <aoti/package/package.hpp>
@@ -165,39 +164,42 @@ Result<void> unpack(const std::string& path, const std::string& wanted, const st
                  "only models for the CPU can become part of a program"};
   }
 
-  std::string names, table;
+  std::string names;
   const std::set<std::string> functions = boundary(wrapper);
   renamed.insert(functions.begin(), functions.end());
   for (const std::string& one : renamed) names += "#define " + one + " " + name + "_" + one + "\n";
-#define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
-  if (functions.contains(#symbol)) table += "  table." #member " = &" #symbol ";\n";
-#include <aoti/abi/exports.inc>
+  const bool views = functions.contains("AOTInductorModelRunMinimalArrayrefInterfaceV2");
 
-  const auto lie = [&](const std::string& symbol, const std::string& file) {
-    return "asm(\".pushsection .data\\n.balign 64\\n.globl " + symbol + "\\n.hidden " + symbol +
-           "\\n" + symbol + ":\\n.incbin \\\"" + file + "\\\"\\n.globl " + symbol +
-           "_end\\n.hidden " + symbol + "_end\\n" + symbol + "_end:\\n.byte 0\\n.popsection\");\n";
+  // Data of the program that is a file, between two symbols.
+  const auto lie = [&](const std::string& begin, const std::string& end, const std::string& file) {
+    const auto mark = [](const std::string& symbol) {
+      return ".globl " + symbol + "\\n.hidden " + symbol + "\\n" + symbol + ":\\n";
+    };
+    return "asm(\".pushsection .data\\n.balign 64\\n" + mark(begin) + ".incbin \\\"" + file +
+           "\\\"\\n" + mark(end) + ".byte 0\\n.popsection\");\n";
   };
   const std::string base = folder + "/" + name;
   const std::string program =
       "// Written by aoti_models unpack.\n"
+      "#include <aoti/model/exported.hpp>\n"
+      "#include <aoti/model/generated.hpp>\n"
       "#include \"" +
       name +
       ".names.h\"\n"
       "#include \"" +
       name +
       ".wrapper.cpp\"\n"
-      "#undef AOTInductorModel\n"
-      "#undef AOTInductorModelContainer\n"
+      "using Model = aoti::model::Generated<torch::aot_inductor::AOTInductorModel, " +
+      (views ? "true" : "false") +
+      ">;\n"
+      "static constexpr aoti::abi::ModelExports exported = aoti::model::Exported<Model>::table();\n"
       "#include \"" +
-      name + ".hpp\"\n" + lie(name + "__binary_constants_bin_start", base + ".constants") +
-      lie(name + "_package", base + ".package.pt2") + "extern \"C\" std::byte " + name +
-      "_package[], " + name +
+      name + ".hpp\"\n" +
+      lie(name + "__binary_constants_bin_start", name + "__binary_constants_bin_end",
+          base + ".constants") +
+      lie(name + "_package", name + "_package_end", base + ".package.pt2") +
+      "extern \"C\" std::byte " + name + "_package[], " + name +
       "_package_end[];\n"
-      "static constexpr aoti::abi::ModelExports exported = [] {\n"
-      "  aoti::abi::ModelExports table;\n" +
-      table +
-      "  return table;\n}();\n"
       "aoti::LinkedModel " +
       name +
       "::linked() noexcept {\n"

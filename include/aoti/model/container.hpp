@@ -47,6 +47,7 @@ template <class Instance> class Container {
     std::unique_ptr<Container> container{
         new Container{instances, Device::resolve(index), kernels != nullptr ? kernels : ""}};
     AOTI_TRYV(container->active().load_values());
+    container->use_active();
     return container;
   }
 
@@ -103,6 +104,7 @@ template <class Instance> class Container {
     } else {
       const Instances::All all{free_};
       target.replace(std::move(tensors), share);
+      use_active();
     }
     return success();
   }
@@ -113,11 +115,10 @@ template <class Instance> class Container {
     const std::scoped_lock lock{changing_};
     if (!inactive) {
       const Instances::All all{free_};
-      return active().fold(*instances_[0], stream, proxy);
+      return fold_active(stream, proxy);
     }
     const Instances::One one{free_};
     Instance& instance = *instances_[*one];
-    instance.use(this->inactive().tensors());
     auto done = this->inactive().fold(instance, stream, proxy);
     instance.use(active().tensors());
     return done;
@@ -129,6 +130,17 @@ template <class Instance> class Container {
     const Instances::All all{free_};
     active_ = 1 - active_;
     use_active();
+  }
+
+  /// The only instance of a model without a container, to be run by one thread at a time.
+  /// @errors as run
+  Result<Instance*> alone(std::size_t in_count, std::size_t out_count) {
+    if (!counts_fit(in_count, out_count)) [[unlikely]]
+      return wrong_count(in_count, out_count);
+    if (active().state != SetState::ready) [[unlikely]] {
+      AOTI_TRYV(prepare(nullptr, nullptr));
+    }
+    return instances_[0].get();
   }
 
   /// Frees what the inactive set has allocated; tensors that hosts gave it to keep remain in it.
@@ -145,6 +157,7 @@ template <class Instance> class Container {
     AOTI_TRY(auto tensors, active().in_blob(blob));
     const Instances::All all{free_};
     active().replace(std::move(tensors), true);
+    use_active();
     return success();
   }
 
@@ -169,7 +182,12 @@ template <class Instance> class Container {
     const std::scoped_lock lock{changing_};
     const Instances::All all{free_};
     if (active().state == SetState::ready) return success();  // another thread was faster
-    return active().fold(*instances_[0], stream, proxy);
+    return fold_active(stream, proxy);
+  }
+  Result<void> fold_active(AOTInductorStreamHandle stream, AOTIProxyExecutorHandle proxy) {
+    auto done = active().fold(*instances_[0], stream, proxy);
+    use_active();
+    return done;
   }
 
   Container(std::size_t instances, DeviceIndex device, const char* kernels)
@@ -181,7 +199,6 @@ template <class Instance> class Container {
     for (std::size_t i = 0; i < instances; ++i) {
       instances_.push_back(std::make_unique<Instance>(description_, device, kernels));
     }
-    use_active();
     entries_.reserve(description_.constants.size());
   }
 

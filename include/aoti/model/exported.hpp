@@ -262,6 +262,9 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
 #define AOTI_ROW(member, symbol, need, major, minor, result, parameters) \
   table.member = &Exported::member;
 #include "aoti/abi/exports.inc"
+    if constexpr (requires { Instance::takes_views; }) {
+      if (!Instance::takes_views) table.model_run_minimal_arrayref_interface_v2 = nullptr;
+    }
     return table;
   }
 

@@ -54,6 +54,11 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
     return Base::template on<&E::model_run_minimal_arrayref_interface_v2>(
         handle, [&](Here& here) -> Result<void> {
           AOTI_TRYV(Base::not_null(in, out));
+          if constexpr (takes_views_itself) {
+            AOTI_TRY(Instance* const instance, here.alone(static_cast<std::size_t>(in_count),
+                                                          static_cast<std::size_t>(out_count)));
+            return instance->run_on_views(in, out);
+          }
           return run_on_views(
               here,
               {reinterpret_cast<const abi::ArrayRef*>(in), static_cast<std::size_t>(in_count)},
@@ -82,6 +87,11 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
   }
 
  private:
+  static constexpr bool takes_views_itself = requires(
+      Instance & instance, const AOTInductorArrayRefTensor* in, AOTInductorArrayRefTensor* out) {
+    instance.run_on_views(in, out);
+  };
+
   static Result<void> create_alone(M* out, std::span<const Entry> given) {
     AOTI_TRYV(Base::not_null(out));
     AOTI_TRY(auto made, Here::create(1, std::string{Instance::Device::key}.c_str(), nullptr));

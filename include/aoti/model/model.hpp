@@ -139,9 +139,14 @@ template <class M> class Written {
     return success();
   }
 
-  /// Sets the folded constants of the set in use, whose tensors are there.
+  /// Makes the folded constants of the set in use.
   Result<void> fold(AOTInductorStreamHandle stream, AOTIProxyExecutorHandle proxy) {
     if constexpr (detail::has_fold<M>) {
+      for (std::size_t i = 0; i < constants_.size(); ++i) {
+        const Constant& one = declared_[i];
+        if (!one.folded) continue;
+        AOTI_TRY(constants_[i], Tensor::empty(one.dtype, one.shape, Device::type, index_));
+      }
       Call call = make_call({}, {}, stream, proxy);
       return model_.fold(call);
     }

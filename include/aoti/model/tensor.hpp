@@ -58,19 +58,21 @@ class Tensor {
     if (handle_ != nullptr) aoti_torch_delete_tensor_object(handle_);
   }
 
-  /// A new row-major tensor, uninitialised. Wraps aoti_torch_empty_strided.
-  /// @errors out_of_memory, invalid_argument (more than 8 dimensions)
+  /// A new tensor, uninitialised. Wraps aoti_torch_empty_strided.
+  /// @param strides empty for row-major ones
+  /// @errors out_of_memory, invalid_argument (row-major, with more than 8 dimensions)
   static Result<Tensor> empty(DType dtype, Sizes sizes, DeviceType device = DeviceType::cpu,
-                              std::int32_t index = 0) {
-    if (sizes.size() > max_rank) {
+                              std::int32_t index = 0, Sizes strides = {}) {
+    if (strides.empty() && sizes.size() > max_rank) {
       return Error{Errc::invalid_argument, "model::Tensor::empty",
                    aoti::detail::concat(
                        {"found ", sizes.size(), " dimensions, expected at most ", max_rank})};
     }
-    const detail::RowMajor row_major{sizes};
+    const detail::RowMajor row_major{strides.empty() ? sizes : Sizes{}};
+    const std::int64_t* const steps = strides.empty() ? row_major.strides.data() : strides.data();
     AtenTensorHandle handle = nullptr;
-    if (aoti_torch_empty_strided(static_cast<std::int64_t>(sizes.size()), sizes.data(),
-                                 row_major.strides.data(), static_cast<std::int32_t>(dtype),
+    if (aoti_torch_empty_strided(static_cast<std::int64_t>(sizes.size()), sizes.data(), steps,
+                                 static_cast<std::int32_t>(dtype),
                                  static_cast<std::int32_t>(device), index, &handle) != 0)
         [[unlikely]] {
       return Error{Errc::out_of_memory, "aoti_torch_empty_strided",

@@ -41,16 +41,20 @@ class WeightSet {
   /// One for each constant; empty ones are missing. Valid as long as this object.
   std::span<Tensor> tensors() noexcept { return tensors_; }
 
-  /// Makes tensors of the values that are part of the model.
+  /// Makes tensors of the values that are part of the model: copies, or on the values themselves.
   Result<void> load_values() {
     Tensors tensors(tensors_.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const void* const value = description_->values[i];
       if (value == nullptr) continue;
       const Constant& one = description_->constants[i];
-      AOTI_TRY(const Tensor source,
+      AOTI_TRY(Tensor there,
                Tensor::borrow(one.dtype, const_cast<void*>(value), one.shape, one.strides));
-      AOTI_TRY(tensors[i], copy(one, source));
+      if (description_->in_place) {
+        tensors[i] = std::move(there);
+      } else {
+        AOTI_TRY(tensors[i], copy(one, there));
+      }
     }
     replace(std::move(tensors), false);
     return success();
@@ -134,24 +138,20 @@ class WeightSet {
     replace(Tensors(tensors_.size()), false);
   }
 
-  /// Lets an instance that uses this set compute the folded constants. If it fails, the set keeps
-  /// those that it had.
+  /// Lets an instance compute the folded constants, and use this set meanwhile. If it fails, the
+  /// set keeps those that it had.
   template <class Instance>
   Result<void> fold(Instance& instance, AOTInductorStreamHandle stream,
                     AOTIProxyExecutorHandle proxy) {
     if (state == SetState::incomplete) return incomplete();
     Tensors before(tensors_.size());
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      const Constant& one = description_->constants[i];
-      if (!one.folded) continue;
-      AOTI_TRY(before[i], Tensor::empty(one.dtype, one.shape, device_, index_));
-    }
     const auto exchange = [&] {
       for (std::size_t i = 0; i < tensors_.size(); ++i) {
         if (description_->constants[i].folded) std::swap(before[i], tensors_[i]);
       }
     };
     exchange();
+    instance.use(tensors_);
     auto done = instance.fold(stream, proxy);
     if (done) {
       state = SetState::ready;
@@ -180,7 +180,7 @@ class WeightSet {
 
   /// Another tensor with the same elements.
   Result<Tensor> copy(const Constant& one, const Tensor& source) const {
-    AOTI_TRY(Tensor tensor, Tensor::empty(one.dtype, one.shape, device_, index_));
+    AOTI_TRY(Tensor tensor, Tensor::empty(one.dtype, one.shape, device_, index_, one.strides));
     AOTI_TRYV(tensor.copy_from(source));
     return tensor;
   }
