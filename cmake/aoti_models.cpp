@@ -72,8 +72,9 @@ std::vector<std::string> arguments(std::string_view source) {
   return found;
 }
 
-/// Those that define macros, and those that choose instructions and how code is generated.
-std::string options(std::string_view source, bool optimised, bool gcc) {
+/// Those that define macros; for kernels, also those that choose instructions and how code is
+/// generated. What else is compiled with the model's other code may be used by all of the program.
+std::string options(std::string_view source, bool kernels, bool gcc) {
   std::string out;
   const auto all = arguments(source);
   for (std::size_t i = 0; i + 1 < all.size(); ++i) {
@@ -84,9 +85,26 @@ std::string options(std::string_view source, bool optimised, bool gcc) {
     }
     const bool only_gcc = word == "-fno-tree-loop-vectorize" || word == "-fexcess-precision=fast";
     const bool generates = word.starts_with("-O") || (word.starts_with("-f") && (gcc || !only_gcc));
-    if (word.starts_with("-m") || (optimised && generates && word != "-fPIC")) out += word + "\n";
+    if (kernels && (word.starts_with("-m") || (generates && word != "-fPIC"))) out += word + "\n";
   }
   return out + "-fopenmp\n";
+}
+
+/// Adds all names in a source that begin with one of these: kernels have helpers of their own.
+void add_helpers(std::string_view source, std::set<std::string>& names) {
+  const std::set<std::string> kernels = names;
+  const auto is_part = [](char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  for (std::size_t at = 0; at < source.size(); ++at) {
+    std::size_t end = at;
+    while (end < source.size() && is_part(source[end])) ++end;
+    const std::string_view word = source.substr(at, end - at);
+    for (const std::string& kernel : kernels) {
+      if (word.starts_with(kernel)) names.emplace(word);
+    }
+    at = end;
+  }
 }
 
 /// The names of the functions that a file of kernels defines for C.
@@ -137,20 +155,17 @@ Result<void> unpack(const std::string& path, const std::string& wanted, const st
   AOTI_TRY(const auto model, package.model(wanted));
   std::string_view wrapper;
   std::string kernels, kernel_options;
-  std::set<std::string> renamed{"AOTInductorModel",         "AOTInductorModelContainer",
-                                "AOTInductorModelKernels",  "g_aoti_last_error",
-                                "AOTINoGradGuard",          "_binary_constants_bin_start",
-                                "_binary_constants_bin_end"};
+  std::set<std::string> functions;
   std::vector<aoti::Entry> rest;
   for (const aoti::Entry& file : model.files) {
     if (file.name.ends_with(".wrapper.cpp")) {
       wrapper = text_of(file.data);
     } else if (file.name.ends_with(".cpp")) {
       const std::string_view source = text_of(file.data);
-      collect_kernels(source, renamed);
+      collect_kernels(source, functions);
       kernels.append(source).append("\n");
       kernel_options = options(source, true, gcc);
-    } else if (!file.name.ends_with(".so") && !file.name.ends_with(".kernel_metadata.json")) {
+    } else if (!file.name.ends_with(".so") && !file.name.ends_with("_metadata.json")) {
       rest.push_back(file);
     }
   }
@@ -164,10 +179,16 @@ Result<void> unpack(const std::string& path, const std::string& wanted, const st
                  "only models for the CPU can become part of a program"};
   }
 
+  add_helpers(kernels, functions);
+  functions.merge(boundary(wrapper));
+  for (const char* other : {"aot_inductor", "g_aoti_last_error", "AOTINoGradGuard",
+                            "_binary_constants_bin_start", "_binary_constants_bin_end"}) {
+    functions.emplace(other);
+  }
   std::string names;
-  const std::set<std::string> functions = boundary(wrapper);
-  renamed.insert(functions.begin(), functions.end());
-  for (const std::string& one : renamed) names += "#define " + one + " " + name + "_" + one + "\n";
+  for (const std::string& one : functions) {
+    names += "#define " + one + " " + name + "_" + one + "\n";
+  }
   const bool views = functions.contains("AOTInductorModelRunMinimalArrayrefInterfaceV2");
 
   // Data of the program that is a file, between two symbols.

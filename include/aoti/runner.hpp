@@ -87,7 +87,8 @@ class Runner {
     return open_from(bytes, choice, observer);
   }
 
-  /// Opens a model that is part of the program, see aoti/model/linked.hpp.
+  /// Opens a model that is part of the program, see aoti/linked_model.hpp and aoti_add_static_model
+  /// in CMake.
   static Result<Runner> open(const LinkedModel& model, const OpenOptions& choice = {},
                              const Observer& observer = {}) {
     if (model.is_bound != BindsImports<Runtime>) {
@@ -272,7 +273,8 @@ class Runner {
     detail::Watch watch{observer, Event::load};
     auto model = detail::guard(Errc::library_load_failed, "Runner::open", [&] {
       return detail::with_model(source, choice.model, [&](const PackagedModel& packaged) {
-        return detail::Opening<Model>{choice, observer}.from(packaged);
+        constexpr bool linked = std::same_as<Source, LinkedModel>;
+        return detail::Opening<Model>{choice, observer}.template from<linked>(packaged);
       });
     });
     if (model) watch.about(model.value().container.constants().size());

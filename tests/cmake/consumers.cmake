@@ -25,4 +25,14 @@ if(TARGET aoti::libtorch)
   add_consumer(install_libtorch install torch_consumer "-DCMAKE_PREFIX_PATH=${prefix}"
                "-DAOTI_LIBTORCH=${AOTI_TORCH_DIR}" -DWITH_LIBTORCH=ON)
   set_tests_properties(consumers/install_libtorch PROPERTIES FIXTURES_REQUIRED installation LABELS libtorch)
+  if(TARGET aoti::onednn)
+    set(demo "${AOTI_DEMO_DIR}")
+    if(NOT demo)
+      set(demo "${PROJECT_SOURCE_DIR}/build/demo")
+    endif()
+    add_consumer(linked linked linked_models "-DCMAKE_PREFIX_PATH=${prefix}" "-DAOTI_LIBTORCH=${AOTI_TORCH_DIR}"
+                 "-DMODELS_DIR=${AOTI_TEST_MODELS_DIR}" "-DDEMO_DIR=${demo}" "-DTESTS_DIR=${CMAKE_CURRENT_SOURCE_DIR}")
+    set_tests_properties(consumers/linked PROPERTIES FIXTURES_REQUIRED installation LABELS libtorch PASS_REGULAR_EXPRESSION
+                                                                                                    "PASSED  . [0-9]+ tests")
+  endif()
 endif()

@@ -2,7 +2,7 @@
 # of including all of the core stays within bounds.
 
 # The macros that are part of the interface.
-set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|EXCEPTIONS|STRINGS)|TRYV?|TRY_(AT|AS))")
+set(public_macros "AOTI_(VERSION_(MAJOR|MINOR|PATCH)|ABI|ABI_(JOIN_?|SANITIZER|EXCEPTIONS|STRINGS)|TRYV?|TRY_(AT|AS)|MODEL_ABI)")
 
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/include/aoti/*.hpp")

@@ -1,5 +1,5 @@
 // Folded constants are computed by fold.
-// expected: a model with folded constants, and no other, needs
+// expected: is required if, and only if, a constant is folded
 #include <aoti/linked_model.hpp>
 #include <array>
 

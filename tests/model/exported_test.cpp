@@ -100,6 +100,8 @@ TEST(Exported, TellsWhatTheModelIs) {
   EXPECT_STREQ(text, "layer.b");
   EXPECT_EQ(f.get_constant_original_fqn(host.handle, 0, &text), 0);
   EXPECT_STREQ(text, "layer.w");
+  EXPECT_EQ(f.get_constant_original_fqn(host.handle, 3, &text), 0);
+  EXPECT_STREQ(text, "");  // folded
   std::int32_t number = 0;
   EXPECT_EQ(f.get_constant_dtype(host.handle, 2, &number), 0);
   EXPECT_EQ(number, static_cast<std::int32_t>(aoti::DType::int64));
@@ -137,6 +139,8 @@ TEST(Exported, TellsWhatTheModelIs) {
   host.fails(f.run(nullptr, nullptr, 0, nullptr, 0, nullptr, nullptr), {"handle is null"});
   EXPECT_NE(f.get_last_error(nullptr), 0);
 }
+
+TEST(Exported, HasConstantsOfNoElements) { EXPECT_EQ(Host<Hollow>{}.run(7), 7); }
 
 TEST(Exported, RunsAndTakesTheInputs) {
   Host<Affine> host{2};
@@ -251,20 +255,26 @@ TEST(Exported, RefusesUpdatesThatDoNotFitAndChangesNothing) {
   host.fails(host.f.update_constant_buffer(host.handle, nullptr, false, false), {"null"});
   host.fails(host.f.extract_constants_map(host.handle, nullptr, false), {"null"});
 
-  const float refused_bias[] = {666};
-  const aoti::Tensor bias = aoti::Tensor::borrow(const_cast<float*>(refused_bias), {1}).value();
+  const aoti::Tensor bias = floats({666});
   const AtenTensorHandle bad_one = aoti::Native::share(bias);
   const std::vector<ConstantEntry> unfoldable{{"layer.w", good_one}, {"layer.b", bad_one}};
   EXPECT_EQ(host.f.update_inactive_constant_buffer_pairs(host.handle, as_entries(unfoldable), 2),
             0);
   host.fails(host.f.run_constant_folding(host.handle, true, nullptr, nullptr), {"666 is refused"});
   EXPECT_EQ(host.run(1), 13);
+#if defined(__cpp_exceptions)
+  static_cast<float*>(bias.data())[0] = 667;
+  EXPECT_EQ(host.f.update_inactive_constant_buffer_pairs(host.handle, as_entries(unfoldable), 2),
+            0);
+  host.fails(host.f.run_constant_folding(host.handle, true, nullptr, nullptr), {"667 is thrown"});
+  EXPECT_EQ(host.run(1), 13);
+#endif
   for (const AtenTensorHandle one : {good_one, long_one, whole_one, bad_one}) {
     aoti::Native::destroy(one);
   }
 }
 
-TEST(Exported, UsesABlobInPlace) {
+TEST(Exported, CopiesABlob) {
   Host<Empty> host;
   bool loaded = true;
   EXPECT_EQ(host.f.did_call_load_constants(host.handle, &loaded), 0);
@@ -277,7 +287,7 @@ TEST(Exported, UsesABlobInPlace) {
             0);
   EXPECT_EQ(host.run(2), 42);
   blob[0] = 1;
-  EXPECT_EQ(host.run(2), 2);
+  EXPECT_EQ(host.run(2), 42);
 }
 
 TEST(Exported, IsCreatedWithConstantsOfTheHost) {
@@ -290,6 +300,9 @@ TEST(Exported, IsCreatedWithConstantsOfTheHost) {
   AtenTensorHandle in[] = {aoti::Native::share(floats({3}))}, out[1] = {};
   EXPECT_EQ(f.run(handle, in, 1, out, 1, nullptr, nullptr), 0);
   EXPECT_EQ(first(aoti::Native::take(out[0])), 21);
+  bool loaded = true;
+  EXPECT_EQ(f.did_call_load_constants(handle, &loaded), 0);
+  EXPECT_FALSE(loaded);
   EXPECT_EQ(f.delete_container(handle), 0);
   EXPECT_NE(f.create_with_external_constants(&handle, 1, "cpu", "", nullptr, 0), 0);
   aoti::Native::destroy(w);
@@ -315,6 +328,7 @@ TEST(Exported, IsAModelWithoutAContainer) {
   entries = {{"none", aoti::Native::share(floats({10}))}};
   EXPECT_NE(f.model_update_constants_map_v2(alone, as_entries(entries), 1), 0);
   EXPECT_NE(f.model_update_constants_map(alone, nullptr), 0);
+  EXPECT_NE(f.model_update_constants_map_v2(alone, as_entries(entries), -1), 0);
 
   float x[2] = {1, 2};
   aoti::abi::ArrayRef view{.data = x, .size = 2, .extents = {2}, .steps = {1}, .rank = 1};
@@ -326,6 +340,7 @@ TEST(Exported, IsAModelWithoutAContainer) {
   EXPECT_EQ(results[0].extents[0], 2);
   EXPECT_EQ(results[1].dtype, aoti::DType::int64);
   EXPECT_NE(f.model_run_minimal_arrayref_interface_v2(alone, 0, views, 2, made), 0);
+  EXPECT_NE(f.model_run_minimal_arrayref_interface_v2(alone, -1, views, 2, made), 0);
   EXPECT_NE(f.model_run_minimal_arrayref_interface_v2(alone, 1, nullptr, 2, made), 0);
   EXPECT_EQ(f.model_delete(alone), 0);
 

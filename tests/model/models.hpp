@@ -35,6 +35,9 @@ struct Affine : model::Model<Affine> {
     AOTI_TRY(const auto bias, call.constant<float>(1));
     AOTI_TRY(const auto result, call.constant<float>(3));
     if (bias[0] == 666) return aoti::Error{aoti::Errc::model_failed, "fold", "666 is refused"};
+#if defined(__cpp_exceptions)
+    if (bias[0] == 667) throw std::runtime_error{"667 is thrown"};
+#endif
     result[0] = 2 * bias[0];
     return aoti::success();
   }
@@ -90,6 +93,21 @@ struct Empty : model::Model<Empty> {
     AOTI_TRY(const auto w, call.constant<float>(0));
     AOTI_TRY(const auto y, call.output<float>(0, call.input(0).sizes()));
     y[0] = w[0] * x[0];
+    return aoti::success();
+  }
+};
+
+/// With a constant of no elements.
+struct Hollow : model::Model<Hollow> {
+  static constexpr std::array inputs{model::tensor<float>("x", 1)};
+  static constexpr std::array outputs{model::tensor<float>("y", 1)};
+  static constexpr std::array<float, 0> nothing{};
+  static constexpr std::array constants{model::parameter("empty", {0}, nothing)};
+
+  aoti::Result<void> run(Call& call) {
+    AOTI_TRY(const auto empty, call.constant<float>(0));
+    EXPECT_TRUE(empty.empty());
+    call.set_output(0, call.take_input(0));
     return aoti::success();
   }
 };

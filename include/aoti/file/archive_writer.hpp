@@ -3,15 +3,14 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -32,8 +31,10 @@ class ArchiveWriter {
 
   /// @errors not_found (the folder is not there, or may not be written to), out_of_memory
   static Result<ArchiveWriter> create(std::string path) {
-    std::string temporary = path + ".XXXXXX";
-    const int file = ::mkstemp(temporary.data());
+    // Other processes and threads may write a file of that name, too.
+    static std::atomic<unsigned> count = 0;
+    std::string temporary = detail::concat({path, ".", ::getpid(), ".", count.fetch_add(1)});
+    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file < 0) return failure(path, "creating the file");
     return ArchiveWriter{std::move(path), std::move(temporary), file};
   }
@@ -111,10 +112,7 @@ class ArchiveWriter {
                                static_cast<std::uint32_t>(start < none ? start : none), 0});
     AOTI_TRYV(self.write(as_bytes(self.central_)));
     AOTI_TRYV(self.write(as_bytes(end)));
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(self.file_, 0666 & ~mask) != 0 ||
-        ::rename(self.temporary_.c_str(), self.path_.c_str()) != 0) {
+    if (::rename(self.temporary_.c_str(), self.path_.c_str()) != 0) {
       return failure(self.path_, "giving the file its name");
     }
     ::close(std::exchange(self.file_, -1));

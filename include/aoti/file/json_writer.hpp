@@ -2,6 +2,7 @@
 // Writes JSON. RapidJSON's writer adds to null pointers, which sanitizers report.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -47,7 +48,7 @@ class JsonWriter {
     separate();
     text_ += std::to_string(number);
   }
-  void value(bool truth) {
+  template <std::same_as<bool> Truth> void value(Truth truth) {
     separate();
     text_ += truth ? "true" : "false";
   }

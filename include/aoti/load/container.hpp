@@ -40,7 +40,6 @@ template <class T = void> class BasicContainer {
                                        const std::string& device, const OpenOptions& options,
                                        Import* import = nullptr,
                                        const OperatorLibraries& libraries = {}) {
-    if (model.linked != nullptr) return create_linked(*model.linked, device, options);
     // Of torch's libraries, the image keeps only those that the process has loaded: a program need
     // not have libtorch.so. The loader may know libraries that were given only by their paths.
     bool replaced = false;
@@ -92,6 +91,15 @@ template <class T = void> class BasicContainer {
         abi::resolve_exports([&](const char* symbol) { return container.library_.symbol(symbol); }),
         device, options));
     container.library_.close_file();
+    return container;
+  }
+
+  /// Creates the container of a model that is part of the program.
+  /// @errors out_of_memory, model_failed, model_threw
+  static Result<BasicContainer> create(const abi::ModelExports& exports, const std::string& device,
+                                       const OpenOptions& options) {
+    BasicContainer container;
+    AOTI_TRYV(container.start(exports, device, options));
     return container;
   }
 
@@ -194,14 +202,6 @@ template <class T = void> class BasicContainer {
   template <auto Member> Result<std::string> text(std::size_t i) const {
     AOTI_TRY(const char* const found, get<Member, const char*>(i));
     return std::string{found != nullptr ? found : ""};
-  }
-
-  static Result<BasicContainer> create_linked(const abi::ModelExports& exports,
-                                              const std::string& device,
-                                              const OpenOptions& options) {
-    BasicContainer container;
-    AOTI_TRYV(container.start(exports, device, options));
-    return container;
   }
 
   /// Creates the model's container. If that fails, unloads the image.

@@ -21,7 +21,7 @@
 #pragma weak aoti_torch_cpu_grid_sampler_3d
 #endif
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 namespace detail {
 
@@ -68,9 +68,9 @@ class NoGradients {
 
 }  // namespace detail
 
-/// What the functions of one kind of model have in common. Each fails with a text if a pointer is
-/// null or an index is out of range. A handle is that of a container; where it is a model without
-/// one, it is a container of one instance.
+/// What the functions of one kind of model have in common. Each fails with a text if a handle or a
+/// place for a result is null, or an index is out of range. Handles of models, too, point to a
+/// Container, of one instance.
 template <class Instance> class Boundary {
  protected:
   using E = abi::ModelExports;
@@ -92,7 +92,8 @@ template <class Instance> class Boundary {
 
   template <class... Pointers> static Result<void> not_null(Pointers... pointers) {
     if ((... && (pointers != nullptr))) return success();
-    return Error{Errc::invalid_argument, "the call", "a pointer is null"};
+    return Error{Errc::invalid_argument, "an argument",
+                 "found a null pointer, expected a place for the result, a name or a map"};
   }
 
   /// Calls `body` on the container or model behind a handle.
@@ -141,4 +142,4 @@ template <class Instance> class Boundary {
   }
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

@@ -12,7 +12,7 @@
 #include "aoti/model/tensor.hpp"
 #include "aoti/package/constants.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// The tensors that a call of `run` or `fold` works on. It belongs to the thread that runs the
 /// model, and lives until the call returns. Indices are those of the model's declarations and are
@@ -80,4 +80,4 @@ class Call {
   AOTIProxyExecutorHandle proxy_;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

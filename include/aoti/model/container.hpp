@@ -18,16 +18,17 @@
 #include "aoti/model/instances.hpp"
 #include "aoti/model/weights.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// Instances of a model, and two sets of weights that they share: what a host creates, runs and
 /// updates through the C boundary, with the semantics of torch's AOTInductorModelContainer. What
 /// differs: an update that fails changes nothing, updates check each tensor's dtype, shape and
 /// device, and unknown names are refused.
 ///
-/// Any thread may call any function at any time, except run_single_threaded. A run takes no lock:
-/// it marks an instance as used, and waits only while all are in use. Changing the active set, and
-/// the first run after that if constants are folded, wait until no run is under way.
+/// Any thread may call any function at any time, except run_single_threaded and entries. A run
+/// takes no lock: it marks an instance as used, and waits only while all are in use. Changing the
+/// active set, and the first run after that if constants are folded, wait until no run is under
+/// way.
 /// @tparam Instance Written<M>, or a class like it
 template <class Instance> class Container {
  public:
@@ -35,9 +36,10 @@ template <class Instance> class Container {
 
   /// @param device the device's key, with an index if there is more than one: "cuda:1"
   /// @param kernels the folder of kernel files; may be null
+  /// @param load whether to load the values that are part of the model
   /// @errors invalid_argument, out_of_memory, model_failed
   static Result<std::unique_ptr<Container>> create(std::size_t instances, const char* device,
-                                                   const char* kernels) {
+                                                   const char* kernels, bool load = true) {
     if (instances == 0 || device == nullptr) {
       return Error{Errc::invalid_argument, "Container::create",
                    instances == 0 ? "found 0 instances, expected 1 or more"
@@ -46,7 +48,10 @@ template <class Instance> class Container {
     AOTI_TRY(const DeviceIndex index, parse_device_index(Device::key, device));
     std::unique_ptr<Container> container{
         new Container{instances, Device::resolve(index), kernels != nullptr ? kernels : ""}};
-    AOTI_TRYV(container->active().load_values());
+    if (load) {
+      AOTI_TRYV(container->active().load_values());
+      container->loaded_ = container->description().has_values();
+    }
     container->use_active();
     return container;
   }
@@ -118,9 +123,8 @@ template <class Instance> class Container {
       return fold_active(stream, proxy);
     }
     const Instances::One one{free_};
-    Instance& instance = *instances_[*one];
-    auto done = this->inactive().fold(instance, stream, proxy);
-    instance.use(active().tensors());
+    auto done = this->inactive().fold(*instances_[*one], stream, proxy);
+    instances_[*one]->use(active().tensors());
     return done;
   }
 
@@ -149,31 +153,39 @@ template <class Instance> class Container {
     inactive().free_own();
   }
 
-  /// Lets the active set consist of tensors in a blob, where constants lie in order, each padded to
-  /// 64 bytes. The blob must outlive the container, and any host's use of these tensors.
-  /// @errors invalid_argument (null), model_failed, unsupported (not on the CPU)
+  /// Copies the active set from a blob, where constants lie in order, each padded to 64 bytes.
+  /// @errors invalid_argument (null), out_of_memory, model_failed
   Result<void> use_blob(const std::uint8_t* blob) {
     const std::scoped_lock lock{changing_};
-    AOTI_TRY(auto tensors, active().in_blob(blob));
+    AOTI_TRY(auto tensors, active().from_blob(blob));
     const Instances::All all{free_};
-    active().replace(std::move(tensors), true);
+    active().replace(std::move(tensors), false);
     use_active();
     return success();
   }
 
-  /// The tensors of one set that are not folded, by their names in the weights. They belong to the
-  /// container. @returns entries that are valid until the next call of this function
-  std::span<const abi::ConstantEntry> entries(bool inactive) {
+  /// Calls `take` with an entry for each tensor of one set that is not folded, by its name in the
+  /// weights. The tensors belong to the container.
+  template <class Take> void extract(bool inactive, Take&& take) {
     const std::scoped_lock lock{changing_};
-    entries_.clear();
     WeightSet& set = inactive ? this->inactive() : active();
     for (std::size_t i = 0; i < description_.constants.size(); ++i) {
       const Constant& one = description_.constants[i];
       if (one.folded || !set.tensors()[i]) continue;
-      entries_.push_back({one.fqn.c_str(), set.tensors()[i].handle()});
+      take(abi::ConstantEntry{one.fqn.c_str(), set.tensors()[i].handle()});
     }
+  }
+
+  /// The same as a list, which is valid until the next call; so only one thread at a time may call
+  /// this.
+  std::span<const abi::ConstantEntry> entries(bool inactive) {
+    entries_.clear();
+    extract(inactive, [&](const abi::ConstantEntry& entry) { entries_.push_back(entry); });
     return entries_;
   }
+
+  /// Whether it was created with the values that are part of the model.
+  bool has_loaded() const noexcept { return loaded_; }
 
  private:
   /// Before the first run on a set.
@@ -227,6 +239,7 @@ template <class Instance> class Container {
   std::vector<std::unique_ptr<Instance>> instances_;
   std::mutex changing_;  // held by whoever changes a set
   std::vector<abi::ConstantEntry> entries_;
+  bool loaded_ = false;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

@@ -11,7 +11,7 @@
 #include "aoti/model/tensor.hpp"
 #include "aoti/package/constants.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// One dimension of an input or output: a size; or the name of a size that is the same wherever the
 /// name is used, "batch"; or `any`.
@@ -127,4 +127,4 @@ template <class Constants> constexpr bool have_values_or_not(const Constants& co
 }
 
 }  // namespace detail
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

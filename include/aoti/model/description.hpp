@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "aoti/abi/types.hpp"
+#include "aoti/model/imports.hpp"
 #include "aoti/package/constants.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// Names, constants and call spec of a model. Immutable once made.
 struct Description {
@@ -62,4 +63,4 @@ inline std::string positional_outputs(std::size_t count) {
 }
 
 }  // namespace detail
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

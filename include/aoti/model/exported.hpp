@@ -15,7 +15,7 @@
 #include "aoti/abi/exports.hpp"
 #include "aoti/model/exported_alone.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// The functions of exports.inc for one kind of model, under the names of their rows.
 template <class Instance> class Exported : public ExportedAlone<Instance> {
@@ -49,7 +49,8 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
                                              std::size_t count) noexcept {
     return Base::template answer<&E::create_with_external_constants>([&]() -> Result<void> {
       AOTI_TRYV(Base::not_null(out));
-      AOTI_TRY(auto made, Here::create(instances, device, kernels));
+      const detail::NoGradients guard;
+      AOTI_TRY(auto made, Here::create(instances, device, kernels, false));
       AOTI_TRYV(made->update(Base::span(given, count), false, false, true, false));
       AOTI_TRYV(made->fold(false, nullptr, nullptr));
       *out = reinterpret_cast<C>(made.release());
@@ -143,7 +144,7 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
   }
   static Code did_call_load_constants(C handle, bool* out) noexcept {
     return Base::template tell<&E::did_call_load_constants>(
-        handle, out, [](Here& here) { return here.description().has_values(); });
+        handle, out, [](Here& here) { return here.has_loaded(); });
   }
 
   // Constants through a map, which is torch's: host and model share one C++ standard library.
@@ -166,9 +167,9 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
                                     bool inactive) noexcept {
     return Base::template on<&E::extract_constants_map>(handle, [&](Here& here) -> Result<void> {
       AOTI_TRYV(Base::not_null(map));
-      for (const Entry& entry : here.entries(inactive)) {
+      here.extract(inactive, [&](const Entry& entry) {
         reinterpret_cast<Map*>(map)->emplace(entry.name, entry.tensor);
-      }
+      });
       return success();
     });
   }
@@ -241,8 +242,10 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
 
   // Weights in a blob.
   static Code model_update_constants_from_blob(C handle, const std::uint8_t* blob) noexcept {
-    return Base::template on<&E::model_update_constants_from_blob>(
-        handle, [&](Here& here) { return here.use_blob(blob); });
+    return Base::template on<&E::model_update_constants_from_blob>(handle, [&](Here& here) {
+      const detail::NoGradients guard;
+      return here.use_blob(blob);
+    });
   }
 
   static Code get_last_error(const char** out) noexcept {
@@ -274,15 +277,18 @@ template <class Instance> class Exported : public ExportedAlone<Instance> {
                      bool share = false, bool from_cpu = false) noexcept {
     return Base::template on<member>(handle, [&](Here& here) -> Result<void> {
       AOTI_TRYV(Base::not_null(map));
+      const detail::NoGradients guard;
       return here.update(Base::entries(map), inactive, full, share, from_cpu);
     });
   }
   template <auto member>
   static Code update(C handle, std::span<const Entry> given, bool inactive, bool full,
                      bool share = false, bool from_cpu = false) noexcept {
-    return Base::template on<member>(
-        handle, [&](Here& here) { return here.update(given, inactive, full, share, from_cpu); });
+    return Base::template on<member>(handle, [&](Here& here) {
+      const detail::NoGradients guard;
+      return here.update(given, inactive, full, share, from_cpu);
+    });
   }
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

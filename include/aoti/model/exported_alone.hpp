@@ -13,7 +13,7 @@
 #include "aoti/abi/array_ref.hpp"
 #include "aoti/model/boundary.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// For one kind of model, under the names of their rows. Handles of constants are taken over.
 template <class Instance> class ExportedAlone : protected Boundary<Instance> {
@@ -54,6 +54,8 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
     return Base::template on<&E::model_run_minimal_arrayref_interface_v2>(
         handle, [&](Here& here) -> Result<void> {
           AOTI_TRYV(Base::not_null(in, out));
+          if (in_count < 0 || out_count < 0) return negative();
+          const detail::NoGradients guard;
           if constexpr (takes_views_itself) {
             AOTI_TRY(Instance* const instance, here.alone(static_cast<std::size_t>(in_count),
                                                           static_cast<std::size_t>(out_count)));
@@ -81,9 +83,11 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
         });
   }
   static Code model_update_constants_map_v2(M handle, Entries given, std::int32_t count) noexcept {
-    return Base::template on<&E::model_update_constants_map_v2>(handle, [&](Here& here) {
-      return take_over(here, Base::span(given, static_cast<std::size_t>(count)));
-    });
+    return Base::template on<&E::model_update_constants_map_v2>(
+        handle, [&](Here& here) -> Result<void> {
+          if (count < 0) return negative();
+          return take_over(here, Base::span(given, static_cast<std::size_t>(count)));
+        });
   }
 
  private:
@@ -92,22 +96,35 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
     instance.run_on_views(in, out);
   };
 
+  [[gnu::cold]] static Error negative() {
+    return {Errc::invalid_argument, "a count", "it is negative"};
+  }
+
   static Result<void> create_alone(M* out, std::span<const Entry> given) {
+    const Owned owned{given};
     AOTI_TRYV(Base::not_null(out));
+    const detail::NoGradients guard;
     AOTI_TRY(auto made, Here::create(1, std::string{Instance::Device::key}.c_str(), nullptr));
-    AOTI_TRYV(take_over(*made, given));
+    AOTI_TRYV(made->update(given, false, false, true, false));
     *out = reinterpret_cast<M>(made.release());
     return success();
   }
 
-  /// Lets a model use tensors, whose handles it destroys, also if it refuses them.
   static Result<void> take_over(Here& here, std::span<const Entry> given) {
-    auto done = here.update(given, false, false, true, false);
-    for (const Entry& entry : given) {
-      if (entry.tensor != nullptr) aoti_torch_delete_tensor_object(entry.tensor);
-    }
-    return done;
+    const Owned owned{given};
+    const detail::NoGradients guard;
+    return here.update(given, false, false, true, false);
   }
+
+  /// Destroys the handles that a host gave away, on every path.
+  struct Owned {
+    std::span<const Entry> given;
+    ~Owned() {
+      for (const Entry& entry : given) {
+        if (entry.tensor != nullptr) aoti_torch_delete_tensor_object(entry.tensor);
+      }
+    }
+  };
 
   /// The outputs stay valid until this thread's next call.
   static Result<void> run_on_views(Here& here, std::span<const abi::ArrayRef> in,
@@ -120,16 +137,17 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
                                             dimensions(view, view.steps), view.device));
       inputs.push_back(std::move(input));
     }
-    for (Tensor& input : inputs) slots.push_back(input.release());
+    slots.reserve(in.size());
     std::vector<AtenTensorHandle> made(out.size());
-    const detail::NoGradients guard;
+    kept.clear();
+    kept.reserve(out.size());
+    for (Tensor& input : inputs) slots.push_back(input.release());
     auto done = here.run_single_threaded(slots.data(), slots.size(), made.data(), made.size(),
                                          nullptr, nullptr);
     for (AtenTensorHandle rest : slots) Tensor{rest};
     AOTI_TRYV(std::move(done));
-    kept.clear();
+    for (const AtenTensorHandle output : made) kept.emplace_back(output);
     for (std::size_t i = 0; i < out.size(); ++i) {
-      kept.emplace_back(made[i]);
       AOTI_TRYV(describe(kept[i], out[i]));
     }
     return success();
@@ -156,4 +174,4 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
   }
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

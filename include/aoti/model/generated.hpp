@@ -13,7 +13,7 @@
 #include "aoti/model/description.hpp"
 #include "aoti/model/tensor.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// One instance of a generated model.
 /// @tparam M the class that Inductor generated, on the base in stand_ins/
@@ -67,4 +67,4 @@ template <class M, bool views> class Generated {
   std::span<Tensor> constants_;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

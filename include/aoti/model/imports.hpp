@@ -4,6 +4,14 @@
 
 #include "aoti/abi/handles.hpp"
 
+// What includes this differs between the two: it is in an inline namespace of aoti::model, so that
+// a program can have both.
+#if defined(AOTI_LINKED_RUNTIME)
+#define AOTI_MODEL_ABI linked_in
+#else
+#define AOTI_MODEL_ABI loaded
+#endif
+
 #if defined(AOTI_LINKED_RUNTIME)
 
 // The model becomes part of a program, and calls that program's tensor runtime directly.

@@ -14,7 +14,7 @@
 #include "aoti/package/package.hpp"
 #include "aoti/package/spec.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 namespace detail {
 
@@ -112,4 +112,4 @@ template <class M> Metadata metadata() {
   return all;
 }
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

@@ -14,7 +14,7 @@
 #include "aoti/model/declarations.hpp"
 #include "aoti/model/description.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// The base of a model that is written in C++, and runs wherever compiled models do:
 ///
@@ -33,10 +33,9 @@ namespace aoti::inline AOTI_ABI::model {
 ///       }
 ///     };
 ///
-/// `inputs`, `outputs` and `run` are required. Optional are `constants`; `fold(Call&)`, which sets
-/// the folded ones; and `Device`, a device policy, if it is not Cpu. An object of the class is one
-/// instance: it is default-constructed, and `run` is called by one thread at a time on it. A run
-/// may throw; the host gets an error.
+/// `inputs`, `outputs` and `run` are required. Optional are `constants`, and `fold(Call&)`, which
+/// sets the folded ones. An object of the class is one instance: it is default-constructed, and
+/// `run` is called by one thread at a time on it. A run may throw; the host gets an error.
 template <class M> struct Model {
   using Device = Cpu;
   static constexpr std::array<Declared, 0> constants{};
@@ -75,8 +74,10 @@ template <class M> struct Checked {
     return false;
   }();
   static_assert(folds == has_fold<M>,
-                "a model with folded constants, and no other, needs "
-                "aoti::Result<void> fold(aoti::model::Call&)");
+                "aoti::Result<void> fold(aoti::model::Call&) is required if, and only if, a "
+                "constant is folded");
+  static_assert(M::Device::type == DeviceType::cpu,
+                "models in C++ run on the CPU only: their container does not wait for a device");
   static constexpr bool value = true;
 };
 
@@ -97,7 +98,10 @@ template <class M> class Written {
     all.outputs_spec = detail::positional_outputs(M::outputs.size());
     std::size_t offset = 0;
     for (const Declared& one : M::constants) {
-      Constant constant{.name = one.name, .fqn = one.name, .dtype = one.dtype, .kind = one.kind};
+      Constant constant{.name = one.name,
+                        .fqn = one.kind == ConstantKind::folded ? "" : one.name,
+                        .dtype = one.dtype,
+                        .kind = one.kind};
       constant.folded = one.kind == ConstantKind::folded;
       constant.described = true;
       constant.shape.assign(one.shape.sizes.begin(), one.shape.sizes.begin() + one.shape.rank);
@@ -108,7 +112,8 @@ template <class M> class Written {
       constant.offset = offset;
       if (!constant.folded) offset += constant.bytes;
       all.constants.push_back(std::move(constant));
-      all.values.push_back(one.data);
+      static constexpr char nothing = 0;  // stands for the values of an empty constant
+      all.values.push_back(one.data_count == 0 ? &nothing : one.data);
     }
     return all;
   }
@@ -172,4 +177,4 @@ template <class M> class Written {
   std::int32_t index_;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

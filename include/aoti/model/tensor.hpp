@@ -14,7 +14,7 @@
 #include "aoti/model/imports.hpp"
 #include "aoti/result.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 /// Sizes or strides, in elements.
 using Sizes = std::span<const std::int64_t>;
@@ -189,4 +189,4 @@ class Tensor {
   AtenTensorHandle handle_ = nullptr;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

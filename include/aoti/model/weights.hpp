@@ -15,7 +15,7 @@
 #include "aoti/model/description.hpp"
 #include "aoti/model/tensor.hpp"
 
-namespace aoti::inline AOTI_ABI::model {
+namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI {
 
 enum class SetState : unsigned char {
   incomplete,  ///< It lacks weights.
@@ -41,20 +41,16 @@ class WeightSet {
   /// One for each constant; empty ones are missing. Valid as long as this object.
   std::span<Tensor> tensors() noexcept { return tensors_; }
 
-  /// Makes tensors of the values that are part of the model: copies, or on the values themselves.
+  /// Makes tensors of the values that are part of the model.
   Result<void> load_values() {
     Tensors tensors(tensors_.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const void* const value = description_->values[i];
       if (value == nullptr) continue;
       const Constant& one = description_->constants[i];
-      AOTI_TRY(Tensor there,
+      AOTI_TRY(const Tensor there,
                Tensor::borrow(one.dtype, const_cast<void*>(value), one.shape, one.strides));
-      if (description_->in_place) {
-        tensors[i] = std::move(there);
-      } else {
-        AOTI_TRY(tensors[i], copy(one, there));
-      }
+      AOTI_TRY(tensors[i], copy(one, there));
     }
     replace(std::move(tensors), false);
     return success();
@@ -72,45 +68,41 @@ class WeightSet {
                      aoti::detail::concat({"expected one of ", names()})};
       }
       AOTI_TRYV(check(i, entry.tensor, from_cpu && !share));
-      Tensor source{entry.tensor};
-      auto taken = share ? source.share() : copy(description_->constants[i], source);
-      source.release();  // it is the caller's
-      AOTI_TRY(tensors[i], std::move(taken));
+      const Theirs source{entry.tensor};
+      AOTI_TRY(tensors[i],
+               share ? source.tensor.share() : copy(description_->constants[i], source.tensor));
     }
     for (std::size_t i = 0; full && i < tensors.size(); ++i) {
       const Constant& one = description_->constants[i];
-      if (tensors[i] || one.kind != ConstantKind::parameter || one.bytes == 0) continue;
+      if (tensors[i] || one.folded || !is_parameter(one)) continue;
       return Error{Errc::missing_constants, one.name, "a full update must contain every parameter"};
     }
     return tensors;
   }
 
-  /// For buffers and tensors that were not given, those in another set, or copies of them.
+  /// For what is no parameter and was not given, the tensors of another set, or copies of them.
   Result<void> take_missing(Tensors& given, const WeightSet& other, bool share) const {
     for (std::size_t i = 0; i < given.size(); ++i) {
       const Constant& one = description_->constants[i];
-      if (given[i] || one.folded || one.kind == ConstantKind::parameter || !other.tensors_[i])
-        continue;
+      if (given[i] || one.folded || is_parameter(one) || !other.tensors_[i]) continue;
       AOTI_TRY(given[i], share ? other.tensors_[i].share() : copy(one, other.tensors_[i]));
     }
     return success();
   }
 
-  /// Tensors in a blob of all constants that are not folded.
-  Result<Tensors> in_blob(const std::uint8_t* blob) const {
+  /// Copies of all constants that are not folded, from a blob.
+  Result<Tensors> from_blob(const std::uint8_t* blob) const {
     if (blob == nullptr) {
-      return Error{Errc::invalid_argument, "WeightSet::in_blob", "the blob is a null pointer"};
-    }
-    if (device_ != DeviceType::cpu) {
-      return Error{Errc::unsupported, "WeightSet::in_blob",
-                   "weights can be used in place only on the CPU"};
+      return Error{Errc::invalid_argument, "WeightSet::from_blob", "the blob is a null pointer"};
     }
     Tensors tensors(tensors_.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const Constant& one = description_->constants[i];
       if (one.folded) continue;
-      AOTI_TRY(tensors[i], Tensor::borrow(one.dtype, const_cast<std::uint8_t*>(blob) + one.offset,
-                                          one.shape, one.strides));
+      AOTI_TRY(const Tensor there,
+               Tensor::borrow(one.dtype, const_cast<std::uint8_t*>(blob) + one.offset, one.shape,
+                              one.strides));
+      AOTI_TRY(tensors[i], copy(one, there));
     }
     return tensors;
   }
@@ -151,8 +143,10 @@ class WeightSet {
       }
     };
     exchange();
-    instance.use(tensors_);
-    auto done = instance.fold(stream, proxy);
+    auto done = aoti::detail::guard(Errc::model_threw, "fold", [&]() -> Result<void> {
+      instance.use(tensors_);
+      return instance.fold(stream, proxy);
+    });
     if (done) {
       state = SetState::ready;
     } else {
@@ -162,6 +156,21 @@ class WeightSet {
   }
 
  private:
+  /// A tensor that belongs to the host.
+  struct Theirs {
+    Tensor tensor;
+    explicit Theirs(AtenTensorHandle handle) noexcept : tensor{handle} {}
+    Theirs(const Theirs&) = delete;
+    ~Theirs() { tensor.release(); }
+  };
+
+  /// Whether a full update must contain it, and a partial one leaves it as it is. Models of torch
+  /// do not tell parameters from other constants if they were exported without that.
+  static bool is_parameter(const Constant& one) noexcept {
+    return one.bytes != 0 &&
+           (one.kind == ConstantKind::parameter || one.kind == ConstantKind::unknown);
+  }
+
   std::size_t find(std::string_view name) const noexcept {
     std::size_t i = 0;
     for (; i < tensors_.size(); ++i) {
@@ -190,12 +199,8 @@ class WeightSet {
     if (handle == nullptr) {
       return Error{Errc::undefined_tensor, one.name, "the tensor's handle is null"};
     }
-    Tensor given{handle};
-    auto done = check(one, given, from_cpu);
-    given.release();
-    return done;
-  }
-  Result<void> check(const Constant& one, const Tensor& given, bool from_cpu) const {
+    const Theirs theirs{handle};
+    const Tensor& given = theirs.tensor;
     using aoti::detail::concat;
     if (given.dtype() != one.dtype) {
       return Error{
@@ -233,4 +238,4 @@ class WeightSet {
   std::int32_t index_;
 };
 
-}  // namespace aoti::inline AOTI_ABI::model
+}  // namespace aoti::inline AOTI_ABI::model::inline AOTI_MODEL_ABI

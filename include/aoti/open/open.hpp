@@ -27,14 +27,15 @@ template <class Model> struct Opening {
   const OpenOptions& choice;
   const typename Model::ObserverPolicy& observer;
 
-  Result<Model> from(const PackagedModel& packaged) const {
+  /// @tparam linked whether the model is part of the program; then no code for images is needed
+  template <bool linked = false> Result<Model> from(const PackagedModel& packaged) const {
     AOTI_TRYV(check_choice(packaged));
     [[maybe_unused]] const PreparingOf<Runtime> preparing;
-    AOTI_TRY(auto inspected, inspect(packaged));
+    AOTI_TRY(auto inspected, inspect<linked>(packaged));
     // Creating a model changes the thread's device, which the guard restores.
     const DeviceIndex device = Device::resolve(choice.device);
     AOTI_TRY(auto entered, Device::enter(device, typename Device::Stream{}));
-    AOTI_TRY(auto model, load(packaged, inspected, device));
+    AOTI_TRY(auto model, load<linked>(packaged, inspected, device));
     auto done = guard(Errc::model_threw, "Runner::open", [&] {
       return give_weights(model, packaged, inspected.image, Device::native(entered));
     });
@@ -62,28 +63,40 @@ template <class Model> struct Opening {
     return success();
   }
 
-  Result<Inspected> inspect(const PackagedModel& packaged) const {
-    if (packaged.linked != nullptr) {
+  template <bool linked> Result<Inspected> inspect(const PackagedModel& packaged) const {
+    OperatorLibraries libraries;
+    if constexpr (linked) {
       AOTI_TRYV(check_device<Device>(packaged, choice.device));
-      OperatorLibraries libraries;
       AOTI_TRYV(libraries.load(choice.operator_libraries));
       return Inspected{Image{}, std::move(libraries)};
+    } else {
+      AOTI_TRY(auto image, read_image<Device>(packaged, choice.device));
+      AOTI_TRYV(libraries.load(choice.operator_libraries));
+      load_needed<Runtime>(image, libraries);
+      AOTI_TRYV(check_image<Runtime>(image, packaged, libraries, true));
+      return Inspected{std::move(image), std::move(libraries)};
     }
-    AOTI_TRY(auto image, read_image<Device>(packaged, choice.device));
-    OperatorLibraries libraries;
-    AOTI_TRYV(libraries.load(choice.operator_libraries));
-    load_needed<Runtime>(image, libraries);
-    AOTI_TRYV(check_image<Runtime>(image, packaged, libraries, true));
-    return Inspected{std::move(image), std::move(libraries)};
   }
 
+  /// The container of a model whose operators are there.
+  template <bool linked>
+  Result<Container> contain(const PackagedModel& packaged, const Inspected& inspected,
+                            const std::string& device) const {
+    if constexpr (linked) {
+      return Container::create(*packaged.linked, device, choice);
+    } else {
+      Container::Import* const import = BindsImports<Runtime> ? &Runtime::import : nullptr;
+      return Container::create(packaged, inspected.image, device, choice, import,
+                               inspected.libraries);
+    }
+  }
+
+  template <bool linked>
   Result<Model> load(const PackagedModel& packaged, const Inspected& inspected,
                      DeviceIndex device) const {
     const std::string name = Device::device_string(device);
     AOTI_TRY(auto operators, open_operators<Runtime>(packaged, inspected.image, name));
-    Container::Import* const import = BindsImports<Runtime> ? &Runtime::import : nullptr;
-    auto container =
-        Container::create(packaged, inspected.image, name, choice, import, inspected.libraries);
+    auto container = contain<linked>(packaged, inspected, name);
     if (!container) return Model::explained(std::move(container).error());
     auto signature = guard(Errc::model_threw, "Runner::open", [&] {
       return Signature::of(container.value(), packaged.metadata, packaged.origin,

@@ -135,7 +135,15 @@ namespace detail {
 /// The operators of a runtime with a provider that runs what models call through a proxy executor:
 /// see aoti/runtime/native/executor.hpp.
 template <class... Providers> struct WithOperators {
+  template <class Import> using ProxyFunction = std::false_type;
+
   static void* proxy_import(std::string_view) noexcept { return nullptr; }
+};
+
+/// The function through which models call operators, as if it were a provider's.
+template <class... Providers> struct Proxy {
+  template <class Import>
+  using Function = typename WithOperators<Providers...>::template ProxyFunction<Import>;
 };
 
 }  // namespace detail
@@ -228,7 +236,8 @@ template <ImportProvider... Providers> struct NativeWith : detail::WithOperators
   }
 
   /// A function that models import, known at compile time.
-  template <class Import> using Function = detail::FunctionOf<Import, Providers...>;
+  template <class Import>
+  using Function = detail::FunctionOf<Import, Providers..., detail::Proxy<Providers...>>;
 
   static void* import(const char* symbol) noexcept {
     const std::string_view name = symbol;

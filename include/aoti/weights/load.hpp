@@ -101,7 +101,7 @@ template <class Runtime> struct WeightsLoader {
     bool needed = false;
     for (const Constant& constant : container.constants()) needed |= !constant.folded;
     if (leave_out && needed) return success();
-    AOTI_TRY(const bool in_place, use_in_place(type));
+    AOTI_TRY(const bool in_place, use_in_place(type, spec != nullptr));
     if (in_place) {
       sets.create(container.constants().size(), false);
     } else {
@@ -153,7 +153,8 @@ template <class Runtime> struct WeightsLoader {
   /// Makes tensors in place in the mapped blob, if the constants fill it without gaps, and gives
   /// them to the model. False if that is not possible: then they are copied.
   /// Wraps AOTInductorModelContainerUpdateUserManagedConstantBufferPairs.
-  Result<bool> use_in_place(DeviceType type) {
+  /// @param described whether a spec says which constants the model writes to
+  Result<bool> use_in_place(DeviceType type, bool described) {
     const bool linked = model.linked != nullptr;  // in memory that the model may write to
     if (type != DeviceType::cpu || !(linked || model.weights_mapping.holds(model.weights)) ||
         abi::ImportTable<Runtime>::get().create_tensor_from_blob == nullptr ||
@@ -164,6 +165,7 @@ template <class Runtime> struct WeightsLoader {
     for (const Constant& constant : container.constants()) {
       if (constant.folded) continue;
       if (!lies_within(constant, model.weights)) return false;
+      if (linked && (constant.mutated || !described)) return false;  // each runner has its own
       total += constant.bytes;
     }
     Mapping mapping;

@@ -314,8 +314,10 @@ template <class... Providers>
 requires(OperatorProvider<Providers> || ...) struct WithOperators<Providers...> {
   using Operators = NativeOperators<Providers...>;
 
+  using Call = abi::imported::proxy_executor_call_function;
+  template <class Import> using ProxyFunction = OnlyFunction<Call, &call_operator, Import>;
+
   static void* proxy_import(std::string_view symbol) noexcept {
-    using Call = abi::imported::proxy_executor_call_function;
     return symbol == Call::symbol ? entry<Call>(&call_operator).function : nullptr;
   }
 };

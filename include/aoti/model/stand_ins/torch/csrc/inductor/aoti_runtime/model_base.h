@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -38,8 +39,7 @@ inline void setPinnedAsyncConstantsCopyCpuThreads(std::size_t) {}
 template <class Model> class AOTInductorModelBase {
  public:
   AOTInductorModelBase(std::size_t inputs, std::size_t outputs, std::size_t constants,
-                       const std::string&, std::optional<std::string> kernels,
-                       bool embedded = true)
+                       const std::string&, std::optional<std::string> kernels, bool embedded = true)
       : inputs_info_(inputs),
         outputs_info_(outputs),
         constants_info_(constants),
@@ -56,7 +56,6 @@ template <class Model> class AOTInductorModelBase {
     for (const ParamInfo& one : outputs_info_) all.outputs.push_back(one.name);
     all.inputs_spec = in_spec_;
     all.outputs_spec = out_spec_;
-    all.in_place = true;
     const auto size =
         static_cast<std::size_t>(_binary_constants_bin_end - _binary_constants_bin_start);
     std::size_t offset = 0;
@@ -70,11 +69,17 @@ template <class Model> class AOTInductorModelBase {
       constant.described = true;
       constant.shape = one.shape;
       constant.strides = one.stride;
-      constant.offset = offset;
+      if (one.layout != 0) {
+        throw std::runtime_error{
+            constant.fqn +
+            ": the weight is packed for the oneDNN inside torch; leave weights "
+            "plain, as aoti.export does"};
+      }
+      constant.offset =
+          offset + static_cast<std::size_t>(one.offset) * element_size(constant.dtype);
       if (!one.from_folded) offset += one.data_size;
       const bool here = embedded_ && !one.from_folded && offset <= size;
-      const auto first = static_cast<std::size_t>(one.offset) * element_size(constant.dtype);
-      all.values.push_back(here ? _binary_constants_bin_start + constant.offset + first : nullptr);
+      all.values.push_back(here ? _binary_constants_bin_start + constant.offset : nullptr);
       all.constants.push_back(std::move(constant));
     }
     return all;
@@ -83,8 +88,7 @@ template <class Model> class AOTInductorModelBase {
   /// Lets the next runs work on these tensors, which must outlive them.
   void use(std::span<aoti::model::Tensor> constants) {
     for (std::size_t i = 0; i < constants.size(); ++i) {
-      constants_->at(i) =
-          constants[i] ? ConstantHandle{constants[i].handle()} : ConstantHandle{};
+      constants_->at(i) = constants[i] ? ConstantHandle{constants[i].handle()} : ConstantHandle{};
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Stands in for torch's header of this name. The functions that call this container are part of what
-// Inductor generates, and have to compile; programs use those that aoti/model/exported.hpp makes.
+// Stands in for torch's header of this name. The functions that call this container are part of
+// what Inductor generates, and have to compile; programs use those that aoti/model/exported.hpp
+// makes.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_runtime/interface.h>

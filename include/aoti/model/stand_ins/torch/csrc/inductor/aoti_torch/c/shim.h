@@ -31,8 +31,8 @@ template <class T> std::int32_t aoti_torch_dtype() {
 }
 
 /// Fails with a text, which need not be given, unless a condition holds.
-#define AOTI_TORCH_CHECK(condition, ...)                                                    \
-  if (!(condition)) {                                                                       \
-    aoti_torch_check(false, __func__, __FILE__, static_cast<std::uint32_t>(__LINE__),       \
-                     STD_TORCH_CHECK_MSG(condition, "", ##__VA_ARGS__));                    \
+#define AOTI_TORCH_CHECK(condition, ...)                                              \
+  if (!(condition)) {                                                                 \
+    aoti_torch_check(false, __func__, __FILE__, static_cast<std::uint32_t>(__LINE__), \
+                     STD_TORCH_CHECK_MSG(condition, "", ##__VA_ARGS__));              \
   }
