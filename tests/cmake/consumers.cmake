@@ -25,7 +25,7 @@ if(TARGET aoti::libtorch)
   add_consumer(install_libtorch install torch_consumer "-DCMAKE_PREFIX_PATH=${prefix}"
                "-DAOTI_LIBTORCH=${AOTI_TORCH_DIR}" -DWITH_LIBTORCH=ON)
   set_tests_properties(consumers/install_libtorch PROPERTIES FIXTURES_REQUIRED installation LABELS libtorch)
-  if(TARGET aoti::onednn)
+  if(TARGET aoti::onednn AND AOTI_TORCH_VERSION VERSION_GREATER_EQUAL 2.15)
     set(demo "${AOTI_DEMO_DIR}")
     if(NOT demo)
       set(demo "${PROJECT_SOURCE_DIR}/build/demo")
