@@ -33,6 +33,10 @@ template <class Import> struct PlainFunction : std::false_type {};
         &Adapter<abi::imported::row, &__VA_ARGS__>::call;                 \
   };
 #include "aoti/runtime/plain.inc"
+template <> struct PlainFunction<abi::imported::cpu_randint_low_out> : std::true_type {
+  static constexpr abi::imported::cpu_randint_low_out::type* function =
+      &RandomOperators::randint_low_out;
+};
 
 }  // namespace detail::plain
 
@@ -43,7 +47,9 @@ struct PlainOperators {
   template <class Import> using Function = detail::plain::PlainFunction<Import>;
 
   static void* import(std::string_view symbol) noexcept {
+    using Random = abi::imported::cpu_randint_low_out;
     static const detail::NativeEntry entries[] = {
+        detail::entry<Random>(Function<Random>::function),
 #define AOTI_PROVIDED(row, ...) \
   detail::entry<abi::imported::row>(Function<abi::imported::row>::function),
 #include "aoti/runtime/plain.inc"
