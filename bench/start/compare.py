@@ -32,7 +32,7 @@ def stripped(program: Path) -> float:
 
 def libtorch(program: Path) -> float:
     """The size of the libraries that the program loads from libtorch's folder."""
-    lines = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+    lines = subprocess.run(["ldd", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     paths = [Path(path).resolve() for path in re.findall(r"=> (/\S+)", lines)]
     folders = {path.parent for path in paths if path.name.startswith(("libtorch", "libc10"))}
     return sum(path.stat().st_size for path in paths if path.parent in folders) / 2**20

@@ -52,6 +52,10 @@ class JsonWriter {
     separate();
     text_ += truth ? "true" : "false";
   }
+  void null() {
+    separate();
+    text_ += "null";
+  }
 
  private:
   void separate() {

@@ -56,6 +56,11 @@ class SpecWriter {
     tensor(one.name, one.dtype);
     for (std::size_t d = 0; d < one.shape.rank; ++d) json_.value(one.shape.sizes[d]);
     json_.end_array();
+    json_.key("bytes");
+    json_.value(one.shape.count() * static_cast<std::int64_t>(element_size(one.dtype)));
+    member("kind", one.kind == ConstantKind::folded   ? "folded"
+                   : one.kind == ConstantKind::buffer ? "buffer"
+                                                      : "parameter");
     member("fqn", one.kind == ConstantKind::folded ? "" : one.name);
     if (one.kind == ConstantKind::buffer) {
       json_.key("mutated");
@@ -79,7 +84,11 @@ class SpecWriter {
       return;
     }
     json_.begin_object();
-    if (dim.name != nullptr) member("symbol", dim.name);
+    member(dim.name != nullptr ? "symbol" : "text", dim.name != nullptr ? dim.name : "any");
+    json_.key("min");
+    json_.null();
+    json_.key("max");
+    json_.null();
     json_.end_object();
   }
 
