@@ -72,8 +72,8 @@ std::vector<std::string> arguments(std::string_view source) {
   return found;
 }
 
-/// Those that define macros; for kernels, also those that choose instructions and how code is
-/// generated. What else is compiled with the model's other code may be used by all of the program.
+/// Those that define macros and choose instructions; for kernels, also those that choose how code
+/// is generated.
 std::string options(std::string_view source, bool kernels, bool gcc) {
   std::string out;
   const auto all = arguments(source);
@@ -85,7 +85,7 @@ std::string options(std::string_view source, bool kernels, bool gcc) {
     }
     const bool only_gcc = word == "-fno-tree-loop-vectorize" || word == "-fexcess-precision=fast";
     const bool generates = word.starts_with("-O") || (word.starts_with("-f") && (gcc || !only_gcc));
-    if (kernels && (word.starts_with("-m") || (generates && word != "-fPIC"))) out += word + "\n";
+    if (word.starts_with("-m") || (kernels && generates && word != "-fPIC")) out += word + "\n";
   }
   return out + "-fopenmp\n";
 }

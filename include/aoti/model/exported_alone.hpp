@@ -47,10 +47,9 @@ template <class Instance> class ExportedAlone : protected Boundary<Instance> {
                                       nullptr);
     });
   }
-  static Code model_run_minimal_arrayref_interface_v2(M handle, std::int32_t in_count,
-                                                      const AOTInductorArrayRefTensor* in,
-                                                      std::int32_t out_count,
-                                                      AOTInductorArrayRefTensor* out) noexcept {
+  [[gnu::flatten]] static Code model_run_minimal_arrayref_interface_v2(
+      M handle, std::int32_t in_count, const AOTInductorArrayRefTensor* in, std::int32_t out_count,
+      AOTInductorArrayRefTensor* out) noexcept {
     return Base::template on<&E::model_run_minimal_arrayref_interface_v2>(
         handle, [&](Here& here) -> Result<void> {
           AOTI_TRYV(Base::not_null(in, out));
