@@ -16,7 +16,8 @@ inside() {
   export OMP_WAIT_POLICY=passive # other tests need the cores
   cmake -S aoti --preset gcc-test -B build -DAOTI_WITH_LIBTORCH=OFF -DAOTI_TEST_MODELS_DIR="$folder/models" \
     -DAOTI_DEMO_DIR="$folder/demo" >configure.log 2>&1 || { cat configure.log; exit 1; }
-  cmake --build build -j "$jobs" --target core_tests 12_native 13_own_import inspect digits_native >build.log 2>&1 ||
+  cmake --build build -j "$jobs" --target core_tests 12_native 13_own_import 15_written_models \
+    16_linked_model inspect digits_native >build.log 2>&1 ||
     { cat build.log; exit 1; }
   digits=$(build/examples/digits_native demo)
   awk '{ print } $(NF - 3) > 12 { print "more than 12 MB"; exit 1 }' <<<"$digits"
