@@ -56,7 +56,7 @@ struct Empty : aoti::model::Model<Empty> {
 constexpr std::size_t instances = 2;
 
 /// Calls `run` on a handle, which comes back each time.
-template <class Run> void measure(benchmark::State& state, Run&& run) {
+template <class Run> void hand_on(benchmark::State& state, Run&& run) {
   AtenTensorHandle handle = reinterpret_cast<AtenTensorHandle>(new at::Tensor);
   for (auto _ : state) {
     AtenTensorHandle out = nullptr;
@@ -82,7 +82,7 @@ AOTIRuntimeError run_torch(torch::aot_inductor::AOTInductorModelContainer& conta
 
 void container_torch(benchmark::State& state) {
   static auto& container = *new torch::aot_inductor::AOTInductorModelContainer{instances, "cpu"};
-  measure(state, [&own = container](auto* in, auto* out) { return run_torch(own, in, out); });
+  hand_on(state, [&own = container](auto* in, auto* out) { return run_torch(own, in, out); });
 }
 
 void container_aoti(benchmark::State& state) {
@@ -92,7 +92,7 @@ void container_aoti(benchmark::State& state) {
     if (Functions::create_with_device(&made, instances, "cpu", nullptr) != 0) std::abort();
     return made;
   }();
-  measure(state, [own = container](auto* in, auto* out) {
+  hand_on(state, [own = container](auto* in, auto* out) {
     return Functions::run(own, in, 1, out, 1, nullptr, nullptr);
   });
 }
