@@ -45,7 +45,7 @@ namespace detail {
 
 /// A tree spec of so many leaves: a tuple, or a single leaf.
 inline std::string tree_of(std::size_t leaves, bool single) {
-  const std::string leaf = R"({"type": null, "context": null, "children_spec": []})";
+  std::string leaf = R"({"type": null, "context": null, "children_spec": []})";
   if (single && leaves == 1) return leaf;
   std::string out = R"({"type": "builtins.tuple", "context": "null", "children_spec": [)";
   for (std::size_t i = 0; i < leaves; ++i) out += (i == 0 ? "" : ", ") + leaf;
