@@ -18,8 +18,7 @@ struct Description {
   std::vector<const char*> outputs;
   std::vector<Constant> constants;  ///< With shapes, strides, and offsets in a blob of weights.
   std::vector<const void*> values;  ///< The constants' first elements, or null, one for each.
-  bool in_place = false;    ///< Whether these are used themselves, rather than copies of them.
-  std::string inputs_spec;  ///< JSON of torch.utils._pytree.
+  std::string inputs_spec;          ///< JSON of torch.utils._pytree.
   std::string outputs_spec;
 
   /// Whether the values of all constants that are not folded are part of the model.
